@@ -1,0 +1,148 @@
+//! How metrics leave and enter a store: groups of columns that share their timestamps.
+//!
+//! A scrape is a row: one instant, many series. A store keeps it so, and a reader gets it so:
+//! [`MetricGroup`] is a matrix whose rows are instants and whose columns are series, and a series
+//! is only a number until somebody asks [`LabelLookup`] for its labels.
+//! A query can therefore find the bounds of a window once per group, run a kernel over a column,
+//! and never touch a label of a series that does not reach the answer.
+//!
+//! Contract of a [`Selection`], which every implementation keeps and every reader may rely on:
+//! * each selected series stands in exactly one column of exactly one group: merging of late data,
+//!   open rows and blocks is the store's work;
+//! * [`MetricGroup::timestamps_ms`] is strictly ascending and inside the range asked for;
+//! * a column read has as many values as the group has timestamps; rows in which the series has no
+//!   sample hold [`crate::ABSENT`]; every other bit pattern, stale markers included, is data;
+//! * a selection is a snapshot: what is appended later does not appear in it.
+
+use crate::Labels;
+use std::sync::Arc;
+
+/// A series inside one store, dense from 0, stable while the store is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesId(pub u32);
+
+/// Milliseconds since the epoch, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The first instant wanted.
+    pub start_ms: i64,
+    /// The last instant wanted.
+    pub end_ms: i64,
+}
+
+impl TimeRange {
+    /// Whether `ts_ms` lies inside.
+    pub fn contains(&self, ts_ms: i64) -> bool {
+        self.start_ms <= ts_ms && ts_ms <= self.end_ms
+    }
+}
+
+/// Why stored data could not be read. The text names the file and the offset.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// A checksum or an invariant of the format does not hold.
+    #[error("{file} at byte {offset}: {what}")]
+    Corrupt {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What does not hold.
+        what: String,
+    },
+    /// The operating system refused.
+    #[error("{file}: {what}")]
+    Io {
+        /// The file.
+        file: String,
+        /// The system's words.
+        what: String,
+    },
+    /// A limit was reached; the text says which one and what to change.
+    #[error("{0}")]
+    Limit(String),
+    /// The source is somewhere else and did not answer.
+    #[error("{0}")]
+    Remote(String),
+}
+
+/// A matrix: rows are instants, columns are series.
+pub trait MetricGroup: Send + Sync {
+    /// The rows' instants, strictly ascending.
+    fn timestamps_ms(&self) -> &[i64];
+    /// The columns' series.
+    fn series(&self) -> &[SeriesId];
+    /// Replaces `out` by the values of column `column`, one per timestamp, [`crate::ABSENT`] where
+    /// there is none. The caller reuses `out` from column to column.
+    fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError>;
+}
+
+/// Turns series ids into labels, when an answer needs them.
+pub trait LabelLookup: Send + Sync {
+    /// The labels of `id`, metric name included.
+    ///
+    /// # Panics
+    /// If `id` did not come from the same store.
+    fn labels(&self, id: SeriesId) -> Labels;
+}
+
+/// What matched a selector in a range.
+pub struct Selection {
+    /// The groups, in an order that does not depend on the number of cores.
+    pub groups: Vec<Box<dyn MetricGroup>>,
+    /// Resolves the ids in `groups`.
+    pub lookup: Arc<dyn LabelLookup>,
+}
+
+/// A column held in memory: the simplest group there is, used by tests and by answers from elsewhere.
+pub struct Column {
+    /// The series.
+    pub series: SeriesId,
+    /// The instants, strictly ascending.
+    pub timestamps_ms: Vec<i64>,
+    /// As many values.
+    pub values: Vec<f64>,
+    /// `[series]`, for [`MetricGroup::series`].
+    ids: [SeriesId; 1],
+}
+
+impl Column {
+    /// A group of one column.
+    ///
+    /// # Panics
+    /// If the two vectors differ in length or the timestamps are not strictly ascending.
+    pub fn new(series: SeriesId, timestamps_ms: Vec<i64>, values: Vec<f64>) -> Column {
+        assert_eq!(timestamps_ms.len(), values.len(), "one value per timestamp");
+        assert!(timestamps_ms.windows(2).all(|pair| pair[0] < pair[1]), "timestamps ascend");
+        Column { series, timestamps_ms, values, ids: [series] }
+    }
+}
+
+impl MetricGroup for Column {
+    fn timestamps_ms(&self) -> &[i64] {
+        &self.timestamps_ms
+    }
+    fn series(&self) -> &[SeriesId] {
+        &self.ids
+    }
+    fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
+        assert_eq!(column, 0, "a lone column");
+        out.clear();
+        out.extend_from_slice(&self.values);
+        Ok(())
+    }
+}
+
+/// One instant of many series, on its way into a store.
+///
+/// The ids come from the same store's `intern`; they and the values have the same length.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The instant.
+    pub ts_ms: i64,
+    /// The series, each at most once.
+    pub series: &'a [SeriesId],
+    /// Their values; the stale marker is a value like any other.
+    pub values: &'a [f64],
+}

@@ -1,0 +1,32 @@
+//! The named limits that more than one crate applies. Sizes are bytes, times milliseconds.
+
+/// Longest label name accepted at any door.
+pub const LABEL_NAME_BYTES_MAX: usize = 1024;
+/// Longest label value accepted at any door.
+pub const LABEL_VALUE_BYTES_MAX: usize = 16 * 1024;
+/// Most labels one series or stream may carry.
+pub const LABELS_PER_SERIES_MAX: usize = 64;
+/// Longest query text, in either language.
+pub const QUERY_BYTES_MAX: usize = 128 * 1024;
+/// Deepest nesting of a query expression.
+pub const QUERY_DEPTH_MAX: usize = 128;
+/// Most samples one query may hold at once (Prometheus' `query.max-samples`).
+pub const QUERY_SAMPLES_MAX: u64 = 50_000_000;
+/// Most points per series that a range query may answer (Prometheus' and Loki's 11,000).
+pub const QUERY_POINTS_MAX: i64 = 11_000;
+/// A query's deadline when the caller names none (Prometheus' `query.timeout`).
+pub const QUERY_TIMEOUT_MS: u64 = 120_000;
+/// Largest body of a scrape, after decompression.
+pub const SCRAPE_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest compressed body of a push.
+pub const PUSH_BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Largest push after decompression.
+pub const PUSH_DECODED_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Longest log line; longer ones are refused with Loki's words.
+pub const LINE_BYTES_MAX: usize = 1024 * 1024;
+/// Most log lines one query may answer (Loki's `max_entries_limit_per_query`).
+pub const LOG_ENTRIES_PER_QUERY_MAX: usize = 5_000;
+/// Most active log streams.
+pub const LOG_STREAMS_MAX: usize = 100_000;
+/// Most active series.
+pub const SERIES_MAX: usize = 2_000_000;

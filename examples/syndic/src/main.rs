@@ -1,0 +1,2 @@
+//! syndic
+fn main() {}
