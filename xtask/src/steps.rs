@@ -37,7 +37,11 @@ pub fn check() -> Result<()> {
     run("cargo", &["test", "--package", "xtask"], &[])?;
     needs::cargo_deny()?;
     run("cargo", &["deny", "check", "bans", "licenses", "sources"], &[])?;
-    run("cargo", &["doc", "--workspace", "--no-deps", "--document-private-items"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+    run(
+        "cargo",
+        &["doc", "--workspace", "--no-deps", "--document-private-items"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
     run("npm", &["--prefix", "web", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])?;
     run("npm", &["--prefix", "web", "run", "check"], &[])
 }
@@ -47,15 +51,26 @@ pub fn test() -> Result<()> {
     needs::for_tests()?;
     let corpora = std::env::var("VIGIE_CORPORA").unwrap_or_default();
     if corpora.is_empty() {
-        println!("VIGIE_CORPORA is not set: the tests that need upstream's corpora say how many cases they skip");
+        println!(
+            "VIGIE_CORPORA is not set: the tests that need upstream's corpora say how many cases they skip"
+        );
     }
-    run("cargo", &["test", "--workspace", "--exclude", "vigie-scenarios", "--exclude", "xtask"], &[])?;
+    run(
+        "cargo",
+        &["test", "--workspace", "--exclude", "vigie-scenarios", "--exclude", "xtask"],
+        &[],
+    )?;
     run("cargo", &["build", "--release", "--package", "vigie", "--package", "syndic"], &[])?;
     let release = target().join("release");
     let program = release.join("vigie").display().to_string();
-    let scenarios = ["test", "--package", "vigie-scenarios", "--", "--test-threads", "1", "--nocapture"];
+    let scenarios =
+        ["test", "--package", "vigie-scenarios", "--", "--test-threads", "1", "--nocapture"];
     run("cargo", &scenarios, &[("VIGIE_BIN", &program)])?;
-    run("npm", &["--prefix", "web/browser", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])?;
+    run(
+        "npm",
+        &["--prefix", "web/browser", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        &[],
+    )?;
     run("node", &["--test", "--test-concurrency=1", "web/browser/"], &[("VIGIE_BIN", &program)])
 }
 

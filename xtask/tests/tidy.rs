@@ -1,13 +1,35 @@
 //! The house rules, as tests: which crate may use which, who may do IO, how long things may be.
 
+#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates in their order: a crate may use those before it and no other.
 const ORDER: [&str; 22] = [
-    "model", "codec", "template", "config", "disk", "metrics", "logs", "promql", "logql", "net", "engine", "ledger",
-    "rules", "alerts", "incidents", "notify", "watch", "collect", "dashboards", "check", "http", "vigie",
+    "model",
+    "codec",
+    "template",
+    "config",
+    "disk",
+    "metrics",
+    "logs",
+    "promql",
+    "logql",
+    "net",
+    "engine",
+    "ledger",
+    "rules",
+    "alerts",
+    "incidents",
+    "notify",
+    "watch",
+    "collect",
+    "dashboards",
+    "check",
+    "http",
+    "vigie",
 ];
 /// Crates that touch neither files nor sockets nor clocks.
 const WITHOUT_IO: [&str; 9] =
@@ -57,7 +79,8 @@ fn report(mut findings: Vec<String>) {
 
 #[test]
 fn arrows_between_crates_point_one_way() {
-    let place: BTreeMap<&str, usize> = ORDER.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+    let place: BTreeMap<&str, usize> =
+        ORDER.iter().enumerate().map(|(at, name)| (*name, at)).collect();
     let mut findings = Vec::new();
     for entry in fs::read_dir(root().join("crates")).unwrap() {
         let path = entry.unwrap().path();
@@ -69,12 +92,15 @@ fn arrows_between_crates_point_one_way() {
         let manifest = fs::read_to_string(path.join("Cargo.toml")).unwrap();
         let dependencies = manifest.split("[dev-dependencies]").next().unwrap();
         for line in dependencies.lines() {
-            let Some(used) = line.strip_prefix("vigie-").and_then(|rest| rest.split(['.', ' ', '=']).next()) else {
+            let Some(used) =
+                line.strip_prefix("vigie-").and_then(|rest| rest.split(['.', ' ', '=']).next())
+            else {
                 continue;
             };
             match place.get(used) {
                 Some(at) if at < own => {}
-                _ => findings.push(format!("crates/{name} uses {used}, which does not stand before it")),
+                _ => findings
+                    .push(format!("crates/{name} uses {used}, which does not stand before it")),
             }
         }
     }
@@ -91,7 +117,10 @@ fn only_http_serves_and_only_net_connects() {
         ("TcpStream::connect", &["net"]),
     ];
     for (name, text) in rust_files() {
-        let Some(owner) = name.strip_prefix("crates/").and_then(|rest| rest.split('/').next()) else { continue };
+        let Some(owner) = name.strip_prefix("crates/").and_then(|rest| rest.split('/').next())
+        else {
+            continue;
+        };
         if name.contains("/tests/") {
             continue;
         }
@@ -108,11 +137,16 @@ fn only_http_serves_and_only_net_connects() {
 fn pure_crates_do_no_io() {
     let mut findings = Vec::new();
     for (name, text) in rust_files() {
-        let Some(owner) = name.strip_prefix("crates/").and_then(|rest| rest.split('/').next()) else { continue };
+        let Some(owner) = name.strip_prefix("crates/").and_then(|rest| rest.split('/').next())
+        else {
+            continue;
+        };
         if !WITHOUT_IO.contains(&owner) || name.contains("/tests/") {
             continue;
         }
-        for word in ["std::fs", "std::net", "tokio::", "SystemTime::now", "std::process", "std::env"] {
+        for word in
+            ["std::fs", "std::net", "tokio::", "SystemTime::now", "std::process", "std::env"]
+        {
             if without_tests(&text).contains(word) {
                 findings.push(format!("{name} says {word}, but {owner} does no IO"));
             }
@@ -129,8 +163,13 @@ fn every_file_opens_with_prose_and_holds_one_idea() {
             findings.push(format!("{name} does not open with a module comment"));
         }
         let lines = without_tests(&text).lines().count();
-        if lines > FILE_LINES_MAX && !LONG_FILES.contains(&name.as_str()) && !name.contains("/tests/") {
-            findings.push(format!("{name} has {lines} lines before its tests, more than {FILE_LINES_MAX}"));
+        if lines > FILE_LINES_MAX
+            && !LONG_FILES.contains(&name.as_str())
+            && !name.contains("/tests/")
+        {
+            findings.push(format!(
+                "{name} has {lines} lines before its tests, more than {FILE_LINES_MAX}"
+            ));
         }
     }
     report(findings);
@@ -144,7 +183,19 @@ fn functions_fit_on_a_screen() {
         for (at, line) in without_tests(&text).lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let trimmed = line.trim_start();
-            let declares = ["fn ", "pub fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn ", "unsafe fn ", "pub(crate) fn ", "pub(super) fn ", "pub(crate) async fn ", "pub(super) async fn "];
+            let declares = [
+                "fn ",
+                "pub fn ",
+                "async fn ",
+                "pub async fn ",
+                "const fn ",
+                "pub const fn ",
+                "unsafe fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "pub(crate) async fn ",
+                "pub(super) async fn ",
+            ];
             if declares.iter().any(|start| trimmed.starts_with(start)) {
                 open = Some((at, indent, trimmed.to_owned()));
             } else if let Some((start, own, declaration)) = &open
@@ -165,7 +216,12 @@ fn functions_fit_on_a_screen() {
 #[test]
 fn nothing_unfinished_is_left_in_the_code() {
     let mut findings = Vec::new();
-    let words = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "todo".to_owned() + "!(", "dbg".to_owned() + "!("];
+    let words = [
+        "TO".to_owned() + "DO",
+        "FIX".to_owned() + "ME",
+        "todo".to_owned() + "!(",
+        "dbg".to_owned() + "!(",
+    ];
     for (name, text) in rust_files() {
         if name.starts_with("xtask/tests/") {
             continue;
@@ -175,8 +231,13 @@ fn nothing_unfinished_is_left_in_the_code() {
                 findings.push(format!("{name}:{}: {word}", at + 1));
             }
         }
-        let unsafe_allowed = WITH_UNSAFE.iter().any(|owner| name.starts_with(&format!("crates/{owner}/")));
-        if name.ends_with("/src/lib.rs") && name.starts_with("crates/") && !unsafe_allowed && !text.contains("#![forbid(unsafe_code)]") {
+        let unsafe_allowed =
+            WITH_UNSAFE.iter().any(|owner| name.starts_with(&format!("crates/{owner}/")));
+        if name.ends_with("/src/lib.rs")
+            && name.starts_with("crates/")
+            && !unsafe_allowed
+            && !text.contains("#![forbid(unsafe_code)]")
+        {
             findings.push(format!("{name} does not forbid unsafe code"));
         }
     }
@@ -187,7 +248,8 @@ fn nothing_unfinished_is_left_in_the_code() {
 fn every_dependency_has_its_line() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let table = fs::read_to_string(root().join("docs/dependencies.md")).unwrap();
-    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let section =
+        manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
     let mut findings = Vec::new();
     for line in section.lines() {
         let Some((name, _)) = line.split_once(" = ") else { continue };
