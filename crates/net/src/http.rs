@@ -374,12 +374,9 @@ fn send_error(host: &str, error: &ClientError) -> NetError {
             if io.kind() == std::io::ErrorKind::ConnectionRefused {
                 return NetError::Refused { host };
             }
-            if let Some(tls) = io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            if let Some(tls) = tls_error(io) {
                 return NetError::Tls { host, what: tls.to_string() };
             }
-        }
-        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-            return NetError::Tls { host, what: tls.to_string() };
         }
         inner = cause.source();
     }
@@ -388,6 +385,17 @@ fn send_error(host: &str, error: &ClientError) -> NetError {
         NetError::Connect { host, what }
     } else {
         NetError::Broken { host, what }
+    }
+}
+
+/// The TLS error inside an IO error, which may be wrapped more than once and hides from `source`.
+fn tls_error(mut io: &std::io::Error) -> Option<&rustls::Error> {
+    loop {
+        let inner = io.get_ref()?;
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        io = inner.downcast_ref::<std::io::Error>()?;
     }
 }
 
