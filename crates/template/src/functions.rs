@@ -48,7 +48,7 @@ static COMMON: LazyLock<FuncMap> = LazyLock::new(|| {
 static RULES: LazyLock<FuncMap> = LazyLock::new(|| {
     let mut set = COMMON.clone();
     set.extend(functions([
-        ("humanize", plain(|args| Ok(data::text(&crate::humanize(number(args, 0)?))))),
+        ("humanize", plain(|args| Ok(data::text(&humanize(number(args, 0)?))))),
         ("humanize1024", plain(|args| Ok(data::text(&humanize::humanize_1024(number(args, 0)?))))),
         (
             "humanizePercentage",
