@@ -46,7 +46,10 @@ pub(super) fn start(places: &Places) -> anyhow::Result<(Child, Access)> {
     // An interrupt is PostgreSQL's fast shutdown; a termination signal would wait for clients.
     let mut command = child::command(&programs.join("postgres"), "INT", user);
     command.arg("-D").arg(&places.cluster).current_dir(&places.cluster);
-    command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::null());
+    // What it says before its logging collector runs: why it cannot start, mostly.
+    let first_words = std::fs::File::create(first_words_path(places));
+    let first_words = first_words.context("cannot make the file for PostgreSQL's first words")?;
+    command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(first_words);
     let server = Child::spawn("postgresql", &mut command, Signal::INT)?;
     let access = Access {
         programs,
@@ -255,7 +258,8 @@ fn wait_until_ready(mut server: Child, access: &Access, places: &Places) -> anyh
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         if let Some(status) = server.ended() {
-            bail!("PostgreSQL ended at its start ({status}): {}", tail(&places.postgres_log));
+            let words = tail(&first_words_path(places));
+            bail!("PostgreSQL ended at its start ({status}): {words}");
         }
         match access.sql("postgres", "SELECT 1") {
             Ok(_) => return Ok(server),
@@ -268,6 +272,10 @@ fn wait_until_ready(mut server: Child, access: &Access, places: &Places) -> anyh
             Err(_) => std::thread::sleep(POLL),
         }
     }
+}
+
+fn first_words_path(places: &Places) -> PathBuf {
+    places.data_dir.join("postgresql-start.log")
 }
 
 /// The end of a log, for an error text.
