@@ -7,8 +7,8 @@ mod logs;
 mod metrics;
 
 use crate::{
-    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushReport, QueryError, QueryErrorKind,
-    QueryOptions, When,
+    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushReport, QueryError, QueryOptions,
+    When,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -160,9 +160,9 @@ impl Engine for Embedded {
             series: metrics.series,
             samples_appended: metrics.samples_appended,
             metrics_bytes: metrics.disk_bytes,
-            streams: logs.streams,
-            lines_appended: logs.lines_appended,
-            logs_bytes: logs.disk_bytes,
+            streams: logs.streams as u64,
+            lines_appended: logs.stored,
+            logs_bytes: logs.part_file_bytes + logs.wal_bytes,
         }
     }
 }
@@ -187,15 +187,4 @@ fn union<T: Ord, E>(selectors: &[Vec<Matcher>], list: impl Fn(&[Matcher]) -> Res
 
 fn unavailable(error: DiskError) -> EngineError {
     EngineError::Unavailable(error.to_string())
-}
-
-fn query_error(kind: &str, message: String) -> QueryError {
-    let kind = match kind {
-        "bad_data" => QueryErrorKind::BadData,
-        "execution" => QueryErrorKind::Execution,
-        "canceled" => QueryErrorKind::Canceled,
-        "timeout" => QueryErrorKind::Timeout,
-        _ => QueryErrorKind::Internal,
-    };
-    QueryError { kind, message }
 }

@@ -43,12 +43,17 @@ impl Json {
 
     /// A label set as an object.
     pub fn labels(&mut self, labels: &Labels) -> &mut Self {
+        self.pairs(labels.iter().map(|label| (label.name.as_ref(), label.value.as_ref())))
+    }
+
+    /// Names and their texts as an object.
+    pub fn pairs<'a>(&mut self, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> &mut Self {
         self.0.push(b'{');
-        for (at, label) in labels.iter().enumerate() {
+        for (at, (name, text)) in pairs.into_iter().enumerate() {
             if at > 0 {
                 self.0.push(b',');
             }
-            self.text(&label.name).raw(":").text(&label.value);
+            self.text(name).raw(":").text(text);
         }
         self.0.push(b'}');
         self

@@ -1,8 +1,7 @@
 //! LogQL over the log store.
 
-use super::query_error;
-use crate::{Durability, EngineError, LogWhen, PushReport, QueryError, QueryOptions};
-use vigie_logql::{Expr, LogSource, Options, Streams, Value};
+use crate::{Durability, EngineError, LogWhen, PushReport, QueryError, QueryErrorKind, QueryOptions};
+use vigie_logql::{EvalError, Expr, LogSource, Options, Streams, Value};
 use vigie_logs::{LogsError, Store};
 use vigie_model::{Direction, LogBlocks, LogEntry, LogRange, Labels, Matcher, Needle, ReadError};
 
@@ -68,8 +67,14 @@ fn language(options: &QueryOptions) -> Options {
     Options { deadline: options.deadline, cancel: options.cancel.clone(), ..Options::default() }
 }
 
-fn refused(error: vigie_logql::EvalError) -> QueryError {
-    query_error(error.error_type(), error.to_string())
+fn refused(error: EvalError) -> QueryError {
+    let kind = match error {
+        EvalError::Timeout => QueryErrorKind::Timeout,
+        EvalError::Canceled => QueryErrorKind::Canceled,
+        EvalError::Read(_) => QueryErrorKind::Internal,
+        _ => QueryErrorKind::BadData,
+    };
+    QueryError { kind, message: error.to_string() }
 }
 
 /// The store's error: a limit will not go away by trying again, a full disk may.

@@ -1,10 +1,9 @@
 //! PromQL over the metrics store.
 
-use super::query_error;
-use crate::{EngineError, QueryError, QueryOptions, When};
+use crate::{EngineError, QueryError, QueryErrorKind, QueryOptions, When};
 use vigie_metrics::{MetricsError, Store};
 use vigie_model::{Matcher, ReadError, Selection, TimeRange};
-use vigie_promql::{Answer, Expr, Options, Source};
+use vigie_promql::{Answer, EvalError, Expr, Options, Source};
 
 /// The store, as the language sees it.
 struct StoreSource<'a>(&'a Store);
@@ -28,7 +27,18 @@ pub(super) fn query(store: &Store, expr: &Expr, when: When, options: &QueryOptio
             vigie_promql::range(&source, expr, start_ms, end_ms, step_ms, &language)
         }
     };
-    answer.map_err(|error| query_error(error.error_type(), error.to_string()))
+    answer.map_err(refused)
+}
+
+fn refused(error: EvalError) -> QueryError {
+    let kind = match error.error_type() {
+        "bad_data" => QueryErrorKind::BadData,
+        "execution" => QueryErrorKind::Execution,
+        "canceled" => QueryErrorKind::Canceled,
+        "timeout" => QueryErrorKind::Timeout,
+        _ => QueryErrorKind::Internal,
+    };
+    QueryError { kind, message: error.to_string() }
 }
 
 /// The store's error: a limit will not go away by trying again, a full disk may.

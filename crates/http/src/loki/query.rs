@@ -100,14 +100,14 @@ async fn lines(state: &State, expr: Expr, range: LogRange, headers: &HeaderMap, 
 }
 
 fn write_stream(json: &mut Json, stream: &Stream, categorize: bool) {
-    json.raw(r#"{"stream":"#).labels(if categorize { &stream.stream_labels } else { &stream.labels });
+    json.raw(r#"{"stream":"#).pairs(if categorize { &stream.stream_labels } else { &stream.labels }.iter());
     json.raw(r#","values":"#).list(&stream.entries, |json, entry| {
         json.raw(&format!("[\"{}\",", entry.ts_ns)).text(&String::from_utf8_lossy(&entry.line));
         if categorize {
             json.raw(",{");
             let categories = [("structuredMetadata", &entry.structured_metadata), ("parsed", &entry.parsed)];
             for (at, (name, labels)) in categories.into_iter().filter(|(_, labels)| !labels.is_empty()).enumerate() {
-                json.raw(if at > 0 { "," } else { "" }).text(name).raw(":").labels(labels);
+                json.raw(if at > 0 { "," } else { "" }).text(name).raw(":").pairs(labels.iter());
             }
             json.raw("}");
         }
@@ -138,13 +138,13 @@ fn write_value(json: &mut Json, value: &Value) {
         }
         Value::Vector(samples) => {
             json.raw(r#"{"resultType":"vector","result":"#).list(samples, |json, sample| {
-                json.raw(r#"{"metric":"#).labels(&sample.labels).raw(r#","value":"#);
+                json.raw(r#"{"metric":"#).pairs(sample.labels.iter()).raw(r#","value":"#);
                 json.point(sample.ts_ns / 1_000_000, sample.value).raw("}");
             });
         }
         Value::Matrix(series) => {
             json.raw(r#"{"resultType":"matrix","result":"#).list(series, |json, series| {
-                json.raw(r#"{"metric":"#).labels(&series.labels).raw(r#","values":"#);
+                json.raw(r#"{"metric":"#).pairs(series.labels.iter()).raw(r#","values":"#);
                 json.list(&series.points, |json, (ts_ns, value)| {
                     json.point(ts_ns / 1_000_000, *value);
                 });
