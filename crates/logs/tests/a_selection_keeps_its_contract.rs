@@ -1,6 +1,8 @@
 //! Random appends, seals and restarts against a plain list: what a selection hands out, in which
 //! order, and what a reader that stops early may rely on.
 
+#![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! What is refused, with which words, and what goes by itself.
 
+#![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
+
 mod common;
 
 use common::*;

@@ -1,5 +1,7 @@
 //! Lines of every kind come back from the head, from parts and after a restart, once each.
 
+#![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
+
 mod common;
 
 use common::*;

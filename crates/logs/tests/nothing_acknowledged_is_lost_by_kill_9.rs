@@ -4,6 +4,8 @@
 //!
 //! Kill -9 cannot show a missing fsync; that needs the simulated disk.
 
+#![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
+
 mod common;
 
 use common::*;
