@@ -1,5 +1,7 @@
 //! Prometheus' own parser cases, printer cases included, against a floor that may only rise.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 fn corpus(name: &str) -> Option<Vec<serde_json::Value>> {
