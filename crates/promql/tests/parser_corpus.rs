@@ -62,6 +62,23 @@ fn prometheus_printer_cases_print_the_same() {
 }
 
 #[test]
+fn prometheus_prettier_cases_are_laid_out_the_same() {
+    let Some(cases) = corpus("prettier_test.cases.json") else { return };
+    let mut passed = 0;
+    for case in &cases {
+        let (input, wanted) = (case["in"].as_str().unwrap(), case["out"].as_str().unwrap());
+        // Upstream's cases are made for lines of ten characters.
+        match vigie_promql::parse(input) {
+            Ok(expr) if expr.pretty(10) == wanted => passed += 1,
+            Ok(expr) => println!("{input:?}: got\n{}\nwanted\n{wanted}", expr.pretty(10)),
+            Err(error) => println!("{input:?}: {error}"),
+        }
+    }
+    println!("prettier_test: {passed} of {} cases pass", cases.len());
+    assert!(passed >= floor("prettier_test"));
+}
+
+#[test]
 fn a_long_chain_costs_linear_time_and_deep_nesting_is_refused() {
     let chain = vec!["1"; 60_000].join("+");
     let expr = vigie_promql::parse(&chain).unwrap();
