@@ -1,5 +1,7 @@
 //! Prometheus' own parser cases, printer cases included, against a floor that may only rise.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 fn corpus(name: &str) -> Option<Vec<serde_json::Value>> {
@@ -57,6 +59,23 @@ fn prometheus_printer_cases_print_the_same() {
     }
     println!("printer_test: {passed} of {} cases pass", cases.len());
     assert!(passed >= floor("printer_test"));
+}
+
+#[test]
+fn prometheus_prettier_cases_are_laid_out_the_same() {
+    let Some(cases) = corpus("prettier_test.cases.json") else { return };
+    let mut passed = 0;
+    for case in &cases {
+        let (input, wanted) = (case["in"].as_str().unwrap(), case["out"].as_str().unwrap());
+        // Upstream's cases are made for lines of ten characters.
+        match vigie_promql::parse(input) {
+            Ok(expr) if expr.pretty(10) == wanted => passed += 1,
+            Ok(expr) => println!("{input:?}: got\n{}\nwanted\n{wanted}", expr.pretty(10)),
+            Err(error) => println!("{input:?}: {error}"),
+        }
+    }
+    println!("prettier_test: {passed} of {} cases pass", cases.len());
+    assert!(passed >= floor("prettier_test"));
 }
 
 #[test]

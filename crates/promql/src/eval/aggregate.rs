@@ -32,10 +32,10 @@ impl Eval<'_> {
             let position = span.line_column(self.expr.text());
             return Err(execution(format!("{position}: limit_ratio() is not supported")));
         }
-        let vector = self.vector(&aggregate.expr, steps)?;
-        let groups = grouped(&vector, &aggregate.grouping);
         match aggregate.op {
             AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => {
+                let vector = self.vector(&aggregate.expr, steps)?;
+                let groups = grouped(&vector, &aggregate.grouping);
                 self.picked(aggregate.op, &parameter, vector, groups, steps)
             }
             AggregateOp::Quantile => {
@@ -43,39 +43,55 @@ impl Eval<'_> {
                 for q in parameter.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
                     self.notes.invalid_quantile(*q, span);
                 }
-                self.quantiles(&parameter, &vector, groups, steps)
+                let vector = self.vector(&aggregate.expr, steps)?;
+                let groups = grouped(&vector, &aggregate.grouping);
+                self.group_quantiles(&parameter, &vector, groups, steps)
             }
-            op => self.folded(op, &vector, groups, steps),
+            _ => self.folded(aggregate, steps),
         }
     }
 
-    fn folded(
-        &mut self,
-        op: AggregateOp,
-        vector: &Vector,
-        groups: Vec<Group>,
-        steps: Steps,
-    ) -> Result<Vector> {
-        let mut found = Vec::with_capacity(groups.len());
-        let mut cells = vec![Cell::default(); steps.count];
-        for group in groups {
-            self.tick()?;
-            cells.fill(Cell::default());
-            for member in &group.members {
-                let values = &vector.series[*member].values;
-                for (cell, value) in cells.iter_mut().zip(values) {
-                    if !is_absent(*value) {
-                        cell.add(op, *value);
-                    }
+    /// The operators that need to see each series only once: they keep one cell per group and step,
+    /// however many series there are.
+    fn folded(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Vector> {
+        let (op, grouping) = (aggregate.op, &aggregate.grouping);
+        let lone = !grouping.without && grouping.labels.is_empty();
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let mut groups: Vec<(Labels, bool)> = Vec::new();
+        let mut cells: Vec<Mean> = Vec::new();
+        self.stream(&aggregate.expr, steps, &mut |eval, metric, drop_name, values| {
+            let labels =
+                if lone { Labels::default() } else { group_labels(&metric.labels(), grouping) };
+            let place = match (lone && !groups.is_empty(), places.get(&labels)) {
+                (true, _) => 0,
+                (false, Some(place)) => *place,
+                (false, None) => {
+                    places.insert(labels.clone(), groups.len());
+                    groups.push((labels, false));
+                    cells.resize(groups.len() * steps.count, Mean::default());
+                    eval.room_for(cells.len() as u64)?;
+                    groups.len() - 1
+                }
+            };
+            groups[place].1 |= drop_name;
+            let cells = &mut cells[place * steps.count..][..steps.count];
+            for (cell, value) in cells.iter_mut().zip(values) {
+                if !is_absent(*value) {
+                    add(cell, op, *value);
                 }
             }
-            let values = cells.iter().map(|cell| cell.result(op)).collect();
-            push_group(&mut found, vector, group, values);
-        }
-        Ok(Vector { series: found, one_name: false })
+            Ok(())
+        })?;
+        let rows = groups.into_iter().zip(cells.chunks_exact(steps.count.max(1)));
+        let series = rows.map(|((labels, drop_name), cells)| Series {
+            metric: Metric::Built(labels),
+            drop_name,
+            values: cells.iter().map(|cell| result(cell, op)).collect(),
+        });
+        Ok(Vector { series: series.collect(), one_name: false })
     }
 
-    fn quantiles(
+    fn group_quantiles(
         &mut self,
         parameter: &[f64],
         vector: &Vector,
@@ -89,7 +105,8 @@ impl Eval<'_> {
             let mut values = absent(steps.count);
             for (step, value) in values.iter_mut().enumerate() {
                 at_step.clear();
-                let members = group.members.iter().map(|member| vector.series[*member].values[step]);
+                let members =
+                    group.members.iter().map(|member| vector.series[*member].values[step]);
                 at_step.extend(members.filter(|value| !is_absent(*value)));
                 if !at_step.is_empty() {
                     *value = quantile(parameter[step], &mut at_step);
@@ -174,7 +191,8 @@ impl Eval<'_> {
             let labels = group_labels(&series.metric.labels(), &aggregate.grouping);
             for (step, value) in series.values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
                 let mut builder = labels.to_builder();
-                if !(aggregate.grouping.without && aggregate.grouping.labels.contains(&label.value)) {
+                if !(aggregate.grouping.without && aggregate.grouping.labels.contains(&label.value))
+                {
                     builder.set(label.value.as_str(), format_value(*value));
                 }
                 let labels = builder.build();
@@ -236,55 +254,48 @@ fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
     }
 }
 
-/// What one group has seen at one step.
-#[derive(Clone, Copy, Default)]
-struct Cell {
-    count: f64,
-    value: f64,
-    extra: f64,
-    mean: Mean,
+/// Adds a value to what a group has seen at one step.
+#[inline]
+fn add(cell: &mut Mean, op: AggregateOp, value: f64) {
+    if op == AggregateOp::Avg {
+        return cell.add(value);
+    }
+    cell.count += 1.0;
+    let first = cell.count == 1.0;
+    match op {
+        AggregateOp::Sum if first => cell.value = value,
+        AggregateOp::Sum => (cell.value, cell.error) = kahan(value, cell.value, cell.error),
+        AggregateOp::Max if first || cell.value < value || cell.value.is_nan() => {
+            cell.value = value;
+        }
+        AggregateOp::Min if first || cell.value > value || cell.value.is_nan() => {
+            cell.value = value;
+        }
+        // The error of the value is the running mean here.
+        AggregateOp::Stddev | AggregateOp::Stdvar if first => {
+            cell.error = value;
+            cell.value = if value.is_finite() { 0.0 } else { f64::NAN };
+        }
+        AggregateOp::Stddev | AggregateOp::Stdvar => {
+            let delta = value - cell.error;
+            cell.error += delta / cell.count;
+            cell.value += delta * (value - cell.error);
+        }
+        _ => {}
+    }
 }
 
-impl Cell {
-    #[inline]
-    fn add(&mut self, op: AggregateOp, value: f64) {
-        self.count += 1.0;
-        let first = self.count == 1.0;
-        match op {
-            AggregateOp::Sum if first => self.value = value,
-            AggregateOp::Sum => (self.value, self.extra) = kahan(value, self.value, self.extra),
-            AggregateOp::Avg => self.mean.add(value),
-            AggregateOp::Max if first || self.value < value || self.value.is_nan() => {
-                self.value = value;
-            }
-            AggregateOp::Min if first || self.value > value || self.value.is_nan() => {
-                self.value = value;
-            }
-            AggregateOp::Stddev | AggregateOp::Stdvar if first => {
-                self.extra = value;
-                self.value = if value.is_finite() { 0.0 } else { f64::NAN };
-            }
-            AggregateOp::Stddev | AggregateOp::Stdvar => {
-                let delta = value - self.extra;
-                self.extra += delta / self.count;
-                self.value += delta * (value - self.extra);
-            }
-            _ => {}
-        }
+fn result(cell: &Mean, op: AggregateOp) -> f64 {
+    if cell.count == 0.0 {
+        return ABSENT;
     }
-
-    fn result(&self, op: AggregateOp) -> f64 {
-        if self.count == 0.0 {
-            return ABSENT;
-        }
-        match op {
-            AggregateOp::Sum => self.value + self.extra,
-            AggregateOp::Avg => self.mean.result(),
-            AggregateOp::Count => self.count,
-            AggregateOp::Group => 1.0,
-            AggregateOp::Stdvar => self.value / self.count,
-            AggregateOp::Stddev => (self.value / self.count).sqrt(),
-            _ => self.value,
-        }
+    match op {
+        AggregateOp::Sum => cell.value + cell.error,
+        AggregateOp::Avg => cell.result(),
+        AggregateOp::Count => cell.count,
+        AggregateOp::Group => 1.0,
+        AggregateOp::Stdvar => cell.value / cell.count,
+        AggregateOp::Stddev => (cell.value / cell.count).sqrt(),
+        _ => cell.value,
     }
 }

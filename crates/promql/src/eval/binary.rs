@@ -62,7 +62,9 @@ impl Eval<'_> {
                 }
                 self.matched(step, left, right, steps).map(Out::Vector)
             }
-            _ => Err(execution("binary expression must contain only scalar and instant vector types")),
+            _ => Err(execution(
+                "binary expression must contain only scalar and instant vector types",
+            )),
         }
     }
 
@@ -188,7 +190,8 @@ impl Join<'_> {
             if self.step.matching.cardinality != Cardinality::OneToOne
                 && self.taken[place].1 == signature
             {
-                let text = "multiple matches for labels: grouping labels must ensure unique matches";
+                let text =
+                    "multiple matches for labels: grouping labels must ensure unique matches";
                 return Err(execution(text));
             }
             if !is_absent(self.found[place].values[at]) {

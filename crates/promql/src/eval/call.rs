@@ -3,7 +3,7 @@
 use super::kernels::{Kernel, Window, kernel};
 use super::math::{go_max, go_min};
 use super::select::{Reading, equal_name};
-use super::value::{Out, Series, Steps, Vector, absent};
+use super::value::{Metric, Out, Series, Steps, Vector, Visit, absent};
 use super::{Eval, Result, dates, execution, math};
 use crate::syntax::{Call, Node, NodeKind, ValueType};
 use vigie_model::{Labels, is_absent};
@@ -12,8 +12,8 @@ impl Eval<'_> {
     /// Evaluates a call.
     pub(super) fn call(&mut self, call: &Call, node: &Node, steps: Steps) -> Result<Out> {
         let (name, args) = (call.function.name, &call.args[..]);
-        if let Some(at) = args.iter().position(|arg| arg.value_type() == ValueType::Matrix) {
-            return self.over_time(name, args, at, steps).map(Out::Vector);
+        if args.iter().any(|arg| arg.value_type() == ValueType::Matrix) {
+            return self.over_time(call, steps).map(Out::Vector);
         }
         if call.function.returns == ValueType::Scalar {
             return self.scalar_call(name, args, steps).map(Out::Scalar);
@@ -72,6 +72,7 @@ impl Eval<'_> {
                 self.sorted(name, args, steps)
             }
             "histogram_quantile" => self.histogram_quantile(args, steps),
+            "histogram_quantiles" => self.histogram_quantiles(args, steps),
             "histogram_fraction" => self.histogram_fraction(args, steps),
             "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
             | "histogram_stdvar" => {
@@ -140,57 +141,96 @@ impl Eval<'_> {
         Ok(Vector::lone(super::labels::of_absent(arg), values))
     }
 
-    /// A function over windows; `at` is its range argument.
-    fn over_time(&mut self, name: &str, args: &[Node], at: usize, steps: Steps) -> Result<Vector> {
+    /// A function over windows.
+    fn over_time(&mut self, call: &Call, steps: Steps) -> Result<Vector> {
+        let arg = range_argument(call);
+        let mut series: Vec<Series> = Vec::new();
+        self.stream_over_time(call, steps, &mut |eval, metric, drop_name, values| {
+            eval.room_for(((series.len() + 1) * steps.count) as u64)?;
+            series.push(Series { metric, drop_name, values: values.to_vec() });
+            Ok(())
+        })?;
+        let vector = Vector { series, one_name: known_name(arg).is_some() };
+        if call.function.name == "absent_over_time" {
+            let missing = |step| if vector.any_at(step) { vigie_model::ABSENT } else { 1.0 };
+            let values: Vec<f64> = (0..steps.count).map(missing).collect();
+            return Ok(Vector::lone(super::labels::of_absent(arg), values));
+        }
+        let apart = self.options.delayed_name_removal || vector.one_name;
+        if apart || keeps_name(call) { Ok(vector) } else { vector.merged() }
+    }
+
+    /// Whether the series of a call may be handed on one by one, because none can meet another.
+    pub(super) fn can_stream(&self, call: &Call) -> bool {
+        let Some(arg) = call.args.iter().find(|arg| arg.value_type() == ValueType::Matrix) else {
+            return false;
+        };
+        let apart = self.options.delayed_name_removal || known_name(arg).is_some();
+        call.function.name != "absent_over_time" && (apart || keeps_name(call))
+    }
+
+    /// Evaluates a function over windows, series by series.
+    pub(super) fn stream_over_time(
+        &mut self,
+        call: &Call,
+        steps: Steps,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let (name, arg) = (call.function.name, range_argument(call));
         let Some(kernel) = kernel(name) else {
             return Err(execution(format!("function \"{name}\" is not supported")));
         };
-        let arg = &args[at];
         let mut scalars = Vec::new();
-        for (_, scalar) in args.iter().enumerate().filter(|(other, _)| *other != at) {
+        for scalar in call.args.iter().filter(|arg| arg.value_type() == ValueType::Scalar) {
             scalars.push(self.scalar(scalar, steps)?);
         }
         check_factors(name, &scalars)?;
-        let one_name = match &arg.unparenthesised().kind {
-            NodeKind::Matrix { selector, .. } => equal_name(&selector.matchers),
-            _ => None,
-        };
-        let series = self.windowed(kernel, arg, &scalars, steps)?;
-        if name == "quantile_over_time" && !series.is_empty() {
+        let (delayed, keeps_name) = (self.options.delayed_name_removal, keeps_name(call));
+        let counter = matches!(name, "rate" | "increase");
+        let known = known_name(arg);
+        let mut any = false;
+        self.windowed(
+            (kernel, counter),
+            arg,
+            &scalars,
+            steps,
+            &mut |eval, mut metric, drop_name, values| {
+                if counter && !(any && known.is_some()) {
+                    eval.note_no_counter(known, &metric, arg);
+                }
+                any = true;
+                let drop_name = drop_name || !keeps_name;
+                if drop_name && !delayed {
+                    metric.drop_name();
+                }
+                visit(eval, metric, drop_name, values)
+            },
+        )?;
+        if name == "quantile_over_time" && any {
             for q in scalars[0].iter().filter(|q| !(0.0..=1.0).contains(*q)) {
-                self.notes.invalid_quantile(*q, args[0].span);
+                self.notes.invalid_quantile(*q, call.args[0].span);
             }
         }
-        if matches!(name, "rate" | "increase") {
-            self.note_no_counters(&series, one_name, arg);
-        }
-        let one_name = one_name.is_some();
-        let vector = Vector { series, one_name };
-        match name {
-            "absent_over_time" => {
-                let found = |step| if vector.any_at(step) { vigie_model::ABSENT } else { 1.0 };
-                let values: Vec<f64> = (0..steps.count).map(found).collect();
-                Ok(Vector::lone(super::labels::of_absent(arg), values))
-            }
-            "first_over_time" | "last_over_time" => Ok(vector),
-            _ => self.nameless(vector),
-        }
+        Ok(())
     }
 
     fn windowed(
         &mut self,
-        kernel: Kernel,
+        (kernel, counter): (Kernel, bool),
         arg: &Node,
         scalars: &[Vec<f64>],
         steps: Steps,
-    ) -> Result<Vec<Series>> {
+        visit: Visit<'_>,
+    ) -> Result<()> {
         let windows = self.windows(arg, steps)?;
-        let mut found: Vec<Series> = Vec::new();
-        let mut produced = 0;
-        let delayed = self.options.delayed_name_removal;
+        let ends_ms = &windows.ends_ms[..];
+        // With `@` all windows are the same one, and so are the results.
+        let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
+        let mut values = absent(steps.count);
         self.each_column(arg, &windows, steps, |eval, column| {
-            let mut values = absent(steps.count);
+            values.fill(vigie_model::ABSENT);
             let mut any = false;
+            let ascending = counter && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
             for (step, (low, high)) in column.bounds.iter().enumerate() {
                 if low == high {
                     continue;
@@ -199,47 +239,55 @@ impl Eval<'_> {
                 let result = kernel(&Window {
                     timestamps_ms: &column.timestamps_ms[*low..*high],
                     values: &column.values[*low..*high],
-                    start_ms: windows.ends_ms[step] - windows.length_ms,
-                    end_ms: windows.ends_ms[step],
+                    start_ms: ends_ms[step].saturating_sub(windows.length_ms),
+                    end_ms: ends_ms[step],
                     now_ms: steps.at(step),
+                    ascending,
                     args: [argument(0), argument(1)],
                 });
                 if let Some(result) = result {
                     values[step] = result;
                     any = true;
                 }
-            }
-            if any {
-                produced += steps.count as u64;
-                eval.room_for(produced)?;
-                let (mut metric, drop_name) = (column.metric.clone(), column.drop_name);
-                if drop_name && !delayed {
-                    metric.drop_name();
+                if fixed {
+                    values.fill(result.unwrap_or(vigie_model::ABSENT));
+                    break;
                 }
-                found.push(Series { metric, drop_name, values });
             }
-            Ok(())
-        })?;
-        Ok(found)
+            if !any {
+                return Ok(());
+            }
+            visit(eval, column.metric.clone(), column.drop_name, &values)
+        })
     }
 
-    fn note_no_counters(&mut self, series: &[Series], one_name: Option<&str>, arg: &Node) {
-        let mut note = |name: &str| {
-            let suffixes = ["_total", "_sum", "_count", "_bucket"];
-            if !name.is_empty() && !suffixes.iter().any(|suffix| name.ends_with(suffix)) {
-                self.notes.maybe_no_counter(name, arg.span);
-            }
-        };
-        match one_name {
-            Some(name) if !series.is_empty() => note(name),
-            Some(_) => {}
-            None => {
-                for one in series {
-                    note(one.metric.labels().metric_name().unwrap_or(""));
-                }
-            }
+    fn note_no_counter(&mut self, known: Option<&str>, metric: &Metric, arg: &Node) {
+        let labels = if known.is_none() { metric.labels() } else { Labels::default() };
+        let name = known.or(labels.metric_name()).unwrap_or("");
+        let suffixes = ["_total", "_sum", "_count", "_bucket"];
+        if !name.is_empty() && !suffixes.iter().any(|suffix| name.ends_with(suffix)) {
+            self.notes.maybe_no_counter(name, arg.span);
         }
     }
+}
+
+/// The range argument of a function over windows.
+fn range_argument(call: &Call) -> &Node {
+    let range = call.args.iter().find(|arg| arg.value_type() == ValueType::Matrix);
+    range.unwrap_or(&call.args[0])
+}
+
+/// The one metric name that a range selector can yield, if there is only one.
+fn known_name(arg: &Node) -> Option<&str> {
+    match &arg.unparenthesised().kind {
+        NodeKind::Matrix { selector, .. } => equal_name(&selector.matchers),
+        _ => None,
+    }
+}
+
+/// The functions whose result is a sample of the series itself.
+fn keeps_name(call: &Call) -> bool {
+    matches!(call.function.name, "first_over_time" | "last_over_time")
 }
 
 /// The value of the only series that has one at `step`.

@@ -33,11 +33,21 @@ impl Eval<'_> {
     /// `histogram_quantile(q, buckets)`.
     pub(super) fn histogram_quantile(&mut self, args: &[Node], steps: Steps) -> Result<Vector> {
         let quantiles = self.scalar(&args[0], steps)?;
-        let vector = self.vector(&args[1], steps)?;
+        self.quantiles(&quantiles, &args[0], &args[1], steps)
+    }
+
+    fn quantiles(
+        &mut self,
+        quantiles: &[f64],
+        quantile_arg: &Node,
+        buckets_arg: &Node,
+        steps: Steps,
+    ) -> Result<Vector> {
+        let vector = self.vector(buckets_arg, steps)?;
         for q in quantiles.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
-            self.notes.invalid_quantile(*q, args[0].span);
+            self.notes.invalid_quantile(*q, quantile_arg.span);
         }
-        let span = args[1].span;
+        let span = buckets_arg.span;
         let delayed = self.options.delayed_name_removal;
         self.histograms(&vector, steps, span, |eval, histogram, step, buckets| {
             let (value, repair) = bucket_quantile(quantiles[step], buckets);
@@ -48,6 +58,29 @@ impl Eval<'_> {
             }
             value
         })
+    }
+
+    /// `histogram_quantiles(buckets, label, q…)`: one series per quantile, told apart by a label.
+    pub(super) fn histogram_quantiles(&mut self, args: &[Node], steps: Steps) -> Result<Vector> {
+        let label = super::labels::text(&args[1]).value.as_str();
+        let mut all = Vector::default();
+        for arg in &args[2..] {
+            let quantiles = self.scalar(arg, steps)?;
+            let found = self.quantiles(&quantiles, arg, &args[0], steps)?;
+            let Some(q) = quantiles.first() else { continue };
+            if quantiles.iter().any(|other| other.to_bits() != q.to_bits()) {
+                let position = arg.span.line_column(self.expr.text());
+                let text = "histogram_quantiles() needs quantiles that do not change over time";
+                return Err(super::execution(format!("{position}: {text}")));
+            }
+            for mut series in found.series {
+                let mut builder = series.metric.labels().to_builder();
+                builder.set(label, open_metrics_float(*q));
+                series.metric = Metric::Built(builder.build());
+                all.series.push(series);
+            }
+        }
+        all.merged()
     }
 
     /// `histogram_fraction(lower, upper, buckets)`.
@@ -93,7 +126,8 @@ impl Eval<'_> {
         let delayed = self.options.delayed_name_removal;
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut histograms: Vec<Histogram> = Vec::new();
-        for (at, series) in vector.series.iter().enumerate() {
+        let exists = |series: &Series| !series.values.iter().all(|value| is_absent(*value));
+        for (at, series) in vector.series.iter().enumerate().filter(|(_, s)| exists(s)) {
             let labels = series.metric.labels();
             let text = labels.value_or_empty(BUCKET);
             let Some(upper) = parse_value(text) else {
@@ -111,6 +145,13 @@ impl Eval<'_> {
         }
         histograms
     }
+}
+
+/// A quantile as a label value: always with a point or an exponent.
+fn open_metrics_float(value: f64) -> String {
+    let text = crate::syntax::go_general(value, None);
+    let whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    if whole { format!("{text}.0") } else { text }
 }
 
 /// Sorts the buckets and joins those with the same bound; false when there is no `+Inf` bucket.
@@ -175,7 +216,8 @@ fn bucket_quantile(q: f64, buckets: &mut Vec<Bucket>) -> (f64, Option<Repair>) {
     }
     let mut rank = q * observations;
     // Like a binary search over the buckets before the last; a NaN rank ends in the last one.
-    let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let at = buckets[..last]
+        .partition_point(|bucket| bucket.count < rank || (bucket.count - rank).is_nan());
     let value = if at == last {
         buckets[last - 1].upper
     } else if at == 0 && buckets[0].upper <= 0.0 {

@@ -13,6 +13,8 @@ pub(super) struct Window<'a> {
     pub(super) end_ms: i64,
     /// The step that is evaluated, before `@` and `offset`.
     pub(super) now_ms: i64,
+    /// Whether no value of the series is below the one before it, so that there are no resets.
+    pub(super) ascending: bool,
     /// The scalar arguments.
     pub(super) args: [f64; 2],
 }
@@ -86,7 +88,7 @@ fn extrapolated(w: &Window<'_>, is_counter: bool, is_rate: bool) -> Option<f64> 
     let gaps = w.values.len().checked_sub(1).filter(|gaps| *gaps > 0)?;
     let (first, last) = (w.values[0], w.values[gaps]);
     let mut result = last - first;
-    if is_counter {
+    if is_counter && !w.ascending {
         // After a reset the counter starts from zero: what it had reached is added again.
         for pair in w.values.windows(2) {
             if pair[1] < pair[0] {
@@ -173,7 +175,8 @@ mod tests {
 
     fn run(name: &str, timestamps_ms: &[i64], values: &[f64], start_ms: i64, end_ms: i64) -> f64 {
         let args = [0.5, 0.5];
-        let window = Window { timestamps_ms, values, start_ms, end_ms, now_ms: end_ms, args };
+        let (now_ms, ascending) = (end_ms, false);
+        let window = Window { timestamps_ms, values, start_ms, end_ms, now_ms, ascending, args };
         kernel(name).unwrap()(&window).unwrap_or(-1.0)
     }
 

@@ -35,7 +35,8 @@ impl Eval<'_> {
         let target = label_name(text(&args[1]), "destination", "label_join")?;
         let vector = self.vector(&args[0], steps)?;
         relabel(vector, target, |labels| {
-            let values: Vec<&str> = sources.iter().map(|name| labels.value_or_empty(name)).collect();
+            let values: Vec<&str> =
+                sources.iter().map(|name| labels.value_or_empty(name)).collect();
             Some(values.join(separator))
         })
     }
@@ -57,7 +58,9 @@ impl Eval<'_> {
             });
             vector.series = keyed.into_iter().map(|(_, series)| series).collect();
         } else {
-            vector.series.sort_by(|left, right| by_value(left.values[0], right.values[0], descending));
+            vector
+                .series
+                .sort_by(|left, right| by_value(left.values[0], right.values[0], descending));
         }
         Ok(vector)
     }

@@ -45,7 +45,9 @@ impl Eval<'_> {
             LengthKind::Arithmetic(op, left, right) => {
                 let (left, right) = (self.seconds(left)?, self.seconds(right)?);
                 match op {
-                    BinaryOp::Div if right == 0.0 => return Err(bad(expr.span, "division by zero")),
+                    BinaryOp::Div if right == 0.0 => {
+                        return Err(bad(expr.span, "division by zero"));
+                    }
                     BinaryOp::Mod if right == 0.0 => return Err(bad(expr.span, "modulo by zero")),
                     op => super::binary::number(*op, left, right),
                 }

@@ -76,10 +76,11 @@ pub(super) fn sum(values: impl IntoIterator<Item = f64>) -> f64 {
 /// A mean that is a plain sum until that would overflow, and incremental from there.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Mean {
-    count: f64,
-    sum: f64,
-    error: f64,
-    mean: f64,
+    pub(super) count: f64,
+    /// The sum; once incremental, the mean.
+    pub(super) value: f64,
+    /// What the value lacks.
+    pub(super) error: f64,
     incremental: bool,
 }
 
@@ -87,28 +88,28 @@ impl Mean {
     pub(super) fn add(&mut self, value: f64) {
         self.count += 1.0;
         if self.count == 1.0 {
-            self.sum = value;
+            self.value = value;
             return;
         }
         if !self.incremental {
-            let (sum, error) = kahan(value, self.sum, self.error);
+            let (sum, error) = kahan(value, self.value, self.error);
             if !sum.is_infinite() {
-                (self.sum, self.error) = (sum, error);
+                (self.value, self.error) = (sum, error);
                 return;
             }
             self.incremental = true;
-            self.mean = self.sum / (self.count - 1.0);
+            self.value /= self.count - 1.0;
             self.error /= self.count - 1.0;
         }
         let q = (self.count - 1.0) / self.count;
-        (self.mean, self.error) = kahan(value / self.count, q * self.mean, q * self.error);
+        (self.value, self.error) = kahan(value / self.count, q * self.value, q * self.error);
     }
 
     pub(super) fn result(&self) -> f64 {
         if self.incremental {
-            self.mean + self.error
+            self.value + self.error
         } else {
-            self.sum / self.count + self.error / self.count
+            self.value / self.count + self.error / self.count
         }
     }
 }

@@ -30,7 +30,11 @@ use vigie_model::{Labels, Matcher, ReadError, Selection, TimeRange};
 /// Where the samples come from.
 pub trait Source: Send + Sync {
     /// The series that fulfil all `matchers`, with their samples inside `range`.
-    fn select(&self, matchers: &[Matcher], range: TimeRange) -> std::result::Result<Selection, ReadError>;
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> std::result::Result<Selection, ReadError>;
 }
 
 /// What an evaluation may cost and how it behaves.
@@ -154,12 +158,7 @@ impl EvalError {
 pub(crate) type Result<T> = std::result::Result<T, EvalError>;
 
 /// Evaluates at one instant.
-pub fn instant(
-    source: &dyn Source,
-    expr: &Expr,
-    ts_ms: i64,
-    options: &Options,
-) -> Result<Answer> {
+pub fn instant(source: &dyn Source, expr: &Expr, ts_ms: i64, options: &Options) -> Result<Answer> {
     let steps = Steps { start_ms: ts_ms, step_ms: 1, count: 1 };
     let query = Query { start_ms: ts_ms, end_ms: ts_ms, step_ms: 0 };
     let mut eval = Eval::new(source, expr, query, options);

@@ -37,12 +37,14 @@ impl Notes {
     pub(super) fn bad_bucket(&mut self, metric: &str, label: &str, span: Span) {
         let label = go_quote(label.as_bytes());
         let of = for_metric(metric);
-        let text = format!("bucket label \"le\" is missing or has a malformed value of {label}{of}");
+        let text =
+            format!("bucket label \"le\" is missing or has a malformed value of {label}{of}");
         self.warn(text, span);
     }
 
     pub(super) fn sort_in_range(&mut self, span: Span) {
-        let text = "sort is ineffective for range queries since results are always ordered by labels";
+        let text =
+            "sort is ineffective for range queries since results are always ordered by labels";
         self.warn(text.to_owned(), span);
     }
 

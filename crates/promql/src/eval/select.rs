@@ -4,12 +4,12 @@
 //! are found once per group by one walk over its timestamps; a column in which nothing is missing
 //! uses them as they are, any other column is packed first and gets bounds of its own.
 
-use super::value::{Metric, Series, Steps, Vector, absent};
+use super::value::{Metric, Series, Steps, Vector, Visit};
 use super::{Eval, Result};
 use crate::syntax::{At, Node, NodeKind, Subquery, VectorSelector};
 use std::sync::Arc;
 use vigie_model::{
-    MatchOp, METRIC_NAME, Matcher, MetricGroup, TimeRange, is_absent, is_stale,
+    ABSENT, METRIC_NAME, MatchOp, Matcher, MetricGroup, TimeRange, is_absent, is_stale,
 };
 
 /// What a vector selector yields.
@@ -65,34 +65,68 @@ impl Eval<'_> {
         reading: Reading,
     ) -> Result<Vector> {
         let one_name = equal_name(&selector.matchers).is_some();
+        let mut series = Vec::new();
+        self.stream_selector(selector, steps, reading, &mut |eval, metric, drop_name, values| {
+            eval.room_for(((series.len() + 1) * steps.count) as u64)?;
+            series.push(Series { metric, drop_name, values: values.to_vec() });
+            Ok(())
+        })?;
+        Ok(Vector { series, one_name })
+    }
+
+    /// Hands the series of a vector to `visit` one by one; what need not be held is not.
+    pub(super) fn stream(&mut self, node: &Node, steps: Steps, visit: Visit<'_>) -> Result<()> {
+        let node = node.unparenthesised();
+        match &node.kind {
+            NodeKind::Vector(selector) => {
+                self.tick()?;
+                self.stream_selector(selector, steps, Reading::Value, visit)
+            }
+            NodeKind::Call(call) if self.can_stream(call) => {
+                self.tick()?;
+                self.stream_over_time(call, steps, visit)
+            }
+            _ => {
+                let vector = self.vector(node, steps)?;
+                let exists = |series: &Series| !series.values.iter().all(|v| is_absent(*v));
+                for series in vector.series.into_iter().filter(exists) {
+                    visit(self, series.metric, series.drop_name, &series.values)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn stream_selector(
+        &mut self,
+        selector: &VectorSelector,
+        steps: Steps,
+        reading: Reading,
+        visit: Visit<'_>,
+    ) -> Result<()> {
         let offset_ms = self.offset_ms(&selector.offset)?;
         let ends = self.ends(selector.at, offset_ms, steps);
-        let (Some(first), Some(last)) = (ends.first(), ends.last()) else {
-            return Ok(Vector { series: Vec::new(), one_name });
-        };
+        let (Some(first), Some(last)) = (ends.first(), ends.last()) else { return Ok(()) };
         let lookback_ms = self.options.lookback_ms;
-        let range = TimeRange { start_ms: first.saturating_sub(lookback_ms).saturating_add(1), end_ms: *last };
+        let start_ms = first.saturating_sub(lookback_ms).saturating_add(1);
+        let range = TimeRange { start_ms, end_ms: *last };
         let selection = self.source.select(&selector.matchers, range)?;
-        let mut found = Vec::new();
-        let (mut column, mut bounds, mut produced) = (Vec::new(), Vec::new(), 0u64);
+        let (mut column, mut bounds, mut values) = (Vec::new(), Vec::new(), Vec::new());
         for group in &selection.groups {
             let timestamps_ms = group.timestamps_ms();
             find_bounds(timestamps_ms, &ends, lookback_ms, &mut bounds);
             for (at, id) in group.series().iter().enumerate() {
                 self.tick()?;
                 group.read(at, &mut column)?;
-                let values = latest(timestamps_ms, &column, &bounds, reading);
-                if values.iter().all(|value| is_absent(*value)) {
-                    continue;
+                self.room_for(column.len() as u64)?;
+                if latest(timestamps_ms, &column, &bounds, reading, &mut values) {
+                    let lookup = Arc::clone(&selection.lookup);
+                    let metric = Metric::Stored { id: *id, lookup, nameless: false };
+                    visit(self, metric, false, &values)?;
                 }
-                produced += values.len() as u64;
-                self.room_for(produced)?;
-                let lookup = Arc::clone(&selection.lookup);
-                let metric = Metric::Stored { id: *id, lookup, nameless: false };
-                found.push(Series { metric, drop_name: false, values });
             }
         }
-        Ok(Vector { series: found, one_name })
+        Ok(())
     }
 
     /// Where the windows of a range selector or subquery lie.
@@ -143,9 +177,16 @@ impl Eval<'_> {
             for (at, id) in group.series().iter().enumerate() {
                 self.tick()?;
                 group.read(at, &mut buffers.column)?;
+                self.room_for(buffers.column.len() as u64)?;
                 let lookup = Arc::clone(&selection.lookup);
                 let metric = Metric::Stored { id: *id, lookup, nameless: false };
-                buffers.visit(self, group.timestamps_ms(), windows, (&metric, false), &mut visit)?;
+                buffers.visit(
+                    self,
+                    group.timestamps_ms(),
+                    windows,
+                    (&metric, false),
+                    &mut visit,
+                )?;
             }
         }
         Ok(())
@@ -286,24 +327,29 @@ fn find_bounds(
     }
 }
 
-/// The newest sample of each window, unless it is a stale marker.
+/// Fills `values` with the newest sample of each window, unless it is a stale marker; says whether
+/// there is any.
 fn latest(
     timestamps_ms: &[i64],
     column: &[f64],
     bounds: &[(usize, usize)],
     reading: Reading,
-) -> Vec<f64> {
-    let mut values = absent(bounds.len());
+    values: &mut Vec<f64>,
+) -> bool {
+    values.clear();
+    values.resize(bounds.len(), ABSENT);
+    let mut any = false;
     for (out, (low, high)) in values.iter_mut().zip(bounds) {
         let newest = (*low..*high).rev().find(|at| !is_absent(column[*at]));
         if let Some(at) = newest.filter(|at| !is_stale(column[*at])) {
+            any = true;
             *out = match reading {
                 Reading::Value => column[at],
                 Reading::Timestamp => timestamps_ms[at] as f64 / 1000.0,
             };
         }
     }
-    values
+    any
 }
 
 #[cfg(test)]
@@ -319,9 +365,10 @@ mod tests {
 
     #[test]
     fn a_stale_marker_hides_what_is_older_than_it() {
-        let column = [1.0, vigie_model::STALE_NAN, vigie_model::ABSENT, 4.0];
+        let column = [1.0, vigie_model::STALE_NAN, ABSENT, 4.0];
         let bounds = [(0, 1), (0, 2), (0, 3), (0, 4)];
-        let values = latest(&[1000, 2000, 3000, 4000], &column, &bounds, Reading::Value);
+        let mut values = Vec::new();
+        assert!(latest(&[1000, 2000, 3000, 4000], &column, &bounds, Reading::Value, &mut values));
         assert_eq!((values[0], values[3]), (1.0, 4.0));
         assert!(is_absent(values[1]) && is_absent(values[2]));
     }

@@ -1,6 +1,6 @@
 //! What nodes hand to each other: steps, vectors of series, and identities that are resolved late.
 
-use super::{EvalError, Result, execution};
+use super::{Eval, EvalError, Result, execution};
 use std::collections::HashMap;
 use std::sync::Arc;
 use vigie_model::{ABSENT, LabelLookup, Labels, METRIC_NAME, SeriesId, is_absent};
@@ -150,6 +150,9 @@ impl Metric {
         }
     }
 }
+
+/// What a series is handed to: its identity, whether its name goes at the end, its values.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&mut Eval<'_>, Metric, bool, &[f64]) -> Result<()>;
 
 /// A row of steps without any value.
 pub(super) fn absent(count: usize) -> Vec<f64> {

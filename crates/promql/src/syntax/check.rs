@@ -138,8 +138,8 @@ impl Check<'_> {
         for step in &chain.steps {
             self.node(&step.rhs)?;
             self.step(step, left_type, left_span)?;
-            let scalar = left_type == ValueType::Scalar
-                && step.rhs.value_type() == ValueType::Scalar;
+            let scalar =
+                left_type == ValueType::Scalar && step.rhs.value_type() == ValueType::Scalar;
             left_type = if scalar { ValueType::Scalar } else { ValueType::Vector };
             left_span = left_span.to(step.rhs.span);
         }
@@ -167,8 +167,7 @@ impl Check<'_> {
         }
         for (side, side_span) in [(left, left_span), (right, step.rhs.span)] {
             if !matches!(side, ValueType::Scalar | ValueType::Vector) {
-                let message =
-                    "binary expression must contain only scalar and instant vector types";
+                let message = "binary expression must contain only scalar and instant vector types";
                 return self.fail(side_span, message);
             }
         }
@@ -177,13 +176,12 @@ impl Check<'_> {
             return self.fail(span, "vector matching only allowed between instant vectors");
         }
         if vectors && op.is_set() && matching.cardinality != Cardinality::OneToOne {
-            return self.fail(span, format!("no grouping allowed for \"{}\" operation", op.as_str()));
+            return self
+                .fail(span, format!("no grouping allowed for \"{}\" operation", op.as_str()));
         }
         if op.is_set() && !vectors {
-            let message = format!(
-                "set operator \"{}\" not allowed in binary scalar expression",
-                op.as_str()
-            );
+            let message =
+                format!("set operator \"{}\" not allowed in binary scalar expression", op.as_str());
             return self.fail(span, message);
         }
         Ok(())

@@ -10,6 +10,7 @@ mod duration;
 mod functions;
 mod lexer;
 mod parser;
+mod pretty;
 mod printer;
 mod selector;
 mod text;

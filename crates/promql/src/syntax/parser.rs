@@ -126,8 +126,7 @@ impl<'a> Parser<'a> {
         read: impl FnOnce(&mut Self) -> Result<T, ParseError>,
     ) -> Result<T, ParseError> {
         if self.depth == QUERY_DEPTH_MAX {
-            let message =
-                format!("expression is nested more than {QUERY_DEPTH_MAX} levels deep");
+            let message = format!("expression is nested more than {QUERY_DEPTH_MAX} levels deep");
             return Err(self.error(self.token.span, message));
         }
         self.depth += 1;
@@ -264,11 +263,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn aggregate(
-        &mut self,
-        op: super::AggregateOp,
-        name: Token,
-    ) -> Result<Node, ParseError> {
+    fn aggregate(&mut self, op: super::AggregateOp, name: Token) -> Result<Node, ParseError> {
         let mut grouping = self.aggregate_modifier()?;
         let mut args = self.arguments()?;
         if grouping.is_none() {
@@ -309,8 +304,7 @@ impl<'a> Parser<'a> {
         let args = self.arguments()?;
         let text = self.read(name);
         let Some(function) = function(text) else {
-            let message =
-                format!("unknown function with name {}", go_quote(text.as_bytes()));
+            let message = format!("unknown function with name {}", go_quote(text.as_bytes()));
             return Err(self.error(name.span, message));
         };
         let span = Span { start: name.span.start, end: self.end };

@@ -1,7 +1,9 @@
 //! The parts of a selector: names, matchers, label lists, and the instant after `@`.
 
 use super::ParseError;
-use super::ast::{At, BinaryOp, Cardinality, Length, Matching, Node, NodeKind, Span, VectorSelector};
+use super::ast::{
+    At, BinaryOp, Cardinality, Length, Matching, Node, NodeKind, Span, VectorSelector,
+};
 use super::lexer::{Keyword, Kind, Token};
 use super::parser::Parser;
 use super::text::{go_general, go_quote, unquote};
@@ -158,10 +160,7 @@ impl Parser<'_> {
     fn refuse_fill(&self) -> Result<(), ParseError> {
         match self.token.kind {
             Kind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight) => Err(self
-                .error(
-                    self.token.span,
-                    "binop fill modifiers are experimental and not enabled",
-                )),
+                .error(self.token.span, "binop fill modifiers are experimental and not enabled")),
             _ => Ok(()),
         }
     }

@@ -162,11 +162,9 @@ mod tests {
 
     #[test]
     fn literals_lose_their_quotes_and_escapes() {
-        for (literal, value) in [
-            (r#""a\"b""#, "a\"b"),
-            ("`a\\d`", "a\\d"),
-            (r"'\u00e9\x41\101\n'", "é\u{41}\u{41}\n"),
-        ] {
+        for (literal, value) in
+            [(r#""a\"b""#, "a\"b"), ("`a\\d`", "a\\d"), (r"'\u00e9\x41\101\n'", "é\u{41}\u{41}\n")]
+        {
             assert_eq!(unquote(literal).value, value);
         }
         assert_eq!(go_quote(unquote(r#""a\xc5z""#).bytes()), r#""a\xc5z""#);

@@ -4,7 +4,8 @@
 
 use regex::Regex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use vigie_model::{
     ABSENT, Column, LabelLookup, Labels, MatchOp, Matcher, MetricGroup, ReadError, STALE_NAN,
     Selection, SeriesId, TimeRange,
@@ -23,6 +24,10 @@ pub enum Item {
 #[derive(Default)]
 pub struct Memory {
     series: Vec<(Labels, BTreeMap<i64, f64>)>,
+    /// Series that hold native histograms, which cannot be stored here.
+    native: Vec<Labels>,
+    /// Whether a selection should have yielded one of them.
+    pub native_missed: AtomicBool,
 }
 
 impl Memory {
@@ -37,10 +42,18 @@ impl Memory {
         self.series[at].1.insert(ts_ms, value);
     }
 
+    /// Remembers that a native histogram belongs here.
+    pub fn set_native(&mut self, labels: Labels) {
+        self.native.push(labels);
+    }
+
     /// Loads lines of `metric{…} 1 2 3`, one value per `step_ms` from 0.
     pub fn load(&mut self, step_ms: i64, lines: &str) {
         for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (labels, items) = description(line);
+            if items.contains(&Item::Histogram) {
+                self.set_native(labels.clone());
+            }
             for (at, item) in items.iter().enumerate() {
                 if let Item::Value(value) = item {
                     self.set(&labels, step_ms * at as i64, *value);
@@ -80,11 +93,15 @@ impl MetricGroup for Matrix {
 
 impl Source for Memory {
     fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection, ReadError> {
+        let selected = |labels: &Labels| matchers.iter().all(|m| m.matches_labels(labels));
+        if self.native.iter().any(selected) {
+            self.native_missed.store(true, Ordering::Relaxed);
+        }
         let lookup = Lookup(self.series.iter().map(|(labels, _)| labels.clone()).collect());
         let mut groups: Vec<Box<dyn MetricGroup>> = Vec::new();
         let mut shared: Vec<(SeriesId, BTreeMap<i64, f64>)> = Vec::new();
         for (at, (labels, samples)) in self.series.iter().enumerate() {
-            if !matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
+            if !selected(labels) {
                 continue;
             }
             let id = SeriesId(at as u32);
@@ -157,13 +174,15 @@ pub fn number(text: &str) -> Option<f64> {
     digits.parse::<f64>().ok().map(|value| sign * value)
 }
 
+static SERIES: LazyLock<Regex> = LazyLock::new(|| {
+    let number = r"(?:inf|nan|[0-9.]+(?:e[+-]?[0-9]+)?)";
+    Regex::new(&format!(r"(?i)^([+-]?{number})([+-]{number})?x([0-9]+)$")).unwrap()
+});
+static HISTOGRAM: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\{\{[^}]*\}\}(?:[+-]\{\{[^}]*\}\})?(x[0-9]+)?").unwrap());
+
 fn items(text: &str) -> Vec<Item> {
-    let series = Regex::new(
-        r"(?i)^([+-]?(?:inf|nan|[0-9.]+(?:e[+-]?[0-9]+)?))([+-](?:inf|nan|[0-9.]+(?:e[+-]?[0-9]+)?))?x([0-9]+)$",
-    )
-    .unwrap();
-    let histogram = Regex::new(r"\{\{[^}]*\}\}(?:[+-]\{\{[^}]*\}\})?(x[0-9]+)?").unwrap();
-    let text = histogram.replace_all(text, " histogram$1 ");
+    let text = HISTOGRAM.replace_all(text, " histogram$1 ");
     let mut items = Vec::new();
     for word in text.split_whitespace() {
         let (head, times) = match word.split_once('x') {
@@ -174,7 +193,7 @@ fn items(text: &str) -> Vec<Item> {
             "_" => items.extend(vec![Item::Missing; times.max(1)]),
             "histogram" => items.extend(vec![Item::Histogram; times + 1]),
             "stale" => items.push(Item::Value(STALE_NAN)),
-            word => match series.captures(word) {
+            word => match SERIES.captures(word) {
                 Some(found) => {
                     let mut value = number(&found[1]).unwrap();
                     let step = found.get(2).map_or(0.0, |step| number(step.as_str()).unwrap());
