@@ -87,12 +87,24 @@ fn add(
     map.insert(name.to_owned(), Arc::new(function));
 }
 
+fn each_char(text: &str, change: impl Fn(char) -> char) -> String {
+    text.chars().map(change).collect()
+}
+
+/// Go changes the case of characters one by one: `ß` stays.
+fn single(original: char, mut changed: impl Iterator<Item = char>) -> char {
+    match (changed.next(), changed.next()) {
+        (Some(one), None) => one,
+        _ => original,
+    }
+}
+
 fn texts(map: &mut FuncMap) {
     for name in ["ToLower", "lower"] {
-        add(map, name, |args| string(text(args, 0).to_lowercase()));
+        add(map, name, |args| string(each_char(&text(args, 0), |c| single(c, c.to_lowercase()))));
     }
     for name in ["ToUpper", "upper"] {
-        add(map, name, |args| string(text(args, 0).to_uppercase()));
+        add(map, name, |args| string(each_char(&text(args, 0), |c| single(c, c.to_uppercase()))));
     }
     add(map, "title", |args| {
         let mut at_start = true;
@@ -227,7 +239,10 @@ fn numbers(map: &mut FuncMap) {
     let real = |map: &mut FuncMap, name: &str, fold: fn(f64, f64) -> f64| {
         add(map, name, move |args| {
             let first = float(args, 0);
-            Ok(Value::Float((1..args.len()).fold(first, |left, at| fold(left, float(args, at)))))
+            let folded = (1..args.len()).fold(first, |left, at| fold(left, float(args, at)));
+            // sprig calculates in decimal: 0.1 + 0.2 is 0.3.
+            let decimal = format!("{folded:.14e}").parse().unwrap_or(folded);
+            Ok(Value::Float(decimal))
         });
     };
     real(map, "addf", |a, b| a + b);

@@ -126,7 +126,6 @@ pub struct LineLabels {
     entries: Vec<Entry>,
     extracted: Vec<Arc<str>>,
     error: Option<(String, String)>,
-    details_dropped: bool,
 }
 
 impl LineLabels {
@@ -135,7 +134,6 @@ impl LineLabels {
         self.entries.clear();
         self.extracted.clear();
         self.error = None;
-        self.details_dropped = false;
         self.stream = stream.clone();
         let entry = |label: &vigie_model::Label, category| Entry {
             name: label.name.clone(),
@@ -159,12 +157,16 @@ impl LineLabels {
         self.entries.iter().position(|entry| entry.name.as_ref() == name)
     }
 
-    /// The value under `name`; the error labels read the line's error.
+    /// The value under `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
+        self.position(name).map(|at| self.entries[at].value.as_ref())
+    }
+
+    /// The value that a text comparison sees: it alone reads the line's error, and no details.
+    pub fn text(&self, name: &str) -> &str {
         match (name, &self.error) {
-            (ERROR_LABEL, Some((error, _))) => Some(error),
-            (ERROR_DETAILS_LABEL, Some((_, details))) => Some(details),
-            _ => self.position(name).map(|at| self.entries[at].value.as_ref()),
+            (ERROR_LABEL, Some((error, _))) => error,
+            _ => self.get(name).unwrap_or(""),
         }
     }
 
@@ -223,7 +225,6 @@ impl LineLabels {
     /// Notes an error; a later one replaces it.
     pub fn set_error(&mut self, error: &str, details: impl Into<String>) {
         self.error = Some((error.to_owned(), details.into()));
-        self.details_dropped = false;
     }
 
     /// Forgets the error, or only its details.

@@ -140,7 +140,6 @@ pub fn check_key(key: &str) -> Result<(), String> {
 pub fn extract(
     line: &[u8],
     strict: bool,
-    keep_empty: bool,
     keys: &[(Arc<str>, String)],
     labels: &mut LineLabels,
 ) -> Result<(), String> {
@@ -156,24 +155,17 @@ pub fn extract(
             Err(_) => continue,
         };
         let key = String::from_utf8_lossy(key);
-        for (label, wanted) in keys.iter().filter(|(_, wanted)| *wanted == key) {
-            let _ = wanted;
-            if value.is_empty() && !keep_empty {
-                continue;
-            }
+        for (label, _) in keys.iter().filter(|(_, wanted)| *wanted == key) {
             found.push(label.clone());
             if let Some(name) = labels.extracted_name(label) {
                 labels.set(name, clean(&value).into());
             }
         }
     }
-    if error.is_err() {
-        return error;
-    }
     for (label, _) in keys {
         if !found.contains(label) && labels.get(label).is_none() {
             labels.set(label.clone(), "".into());
         }
     }
-    Ok(())
+    error
 }
