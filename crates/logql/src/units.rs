@@ -201,17 +201,6 @@ fn hexadecimal(text: &str) -> Option<f64> {
     Some(mantissa as f64 * 2f64.powi(exponent.checked_sub(4 * fraction.len() as i32)?))
 }
 
-/// A whole number in any of Go's bases (`0x10`, `0o17`, `0b1`).
-pub fn parse_go_integer(text: &str) -> Option<i64> {
-    let (base, digits) = match text.get(..2)? {
-        "0x" | "0X" => (16, &text[2..]),
-        "0o" | "0O" => (8, &text[2..]),
-        "0b" | "0B" => (2, &text[2..]),
-        _ => return None,
-    };
-    i64::from_str_radix(digits, base).ok()
-}
-
 fn underscores_separate_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
     (0..bytes.len()).filter(|at| bytes[*at] == b'_').all(|at| {

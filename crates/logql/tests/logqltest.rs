@@ -5,12 +5,18 @@ mod common;
 use common::{Memory, at_least_the_floor, corpus};
 use regex::Regex;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use vigie_logql::units::parse_go_duration_ns;
 use vigie_logql::{LabelSet, Options, Value, instant, parse, range};
 use vigie_model::Labels;
 
 /// The corpus' `t=0`.
 const EPOCH_NS: i64 = 1_700_000_000_000_000_000;
+
+static PAIR: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"("[^"]*"|[^\s,{}="]+)\s*=\s*"((?:[^"\\]|\\.)*)""#).unwrap());
+static REPEAT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^(-?[\d.]+(?:e[+-]?\d+)?|NaN|_)([+-][\d.]+)?x(\d+)$").unwrap());
 
 fn duration_ns(text: &str) -> i64 {
     parse_go_duration_ns(text).unwrap_or_else(|e| panic!("{e}"))
@@ -35,8 +41,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 fn stream_labels(text: &str) -> Labels {
-    let pair = Regex::new(r#"("[^"]*"|[^\s,{}="]+)\s*=\s*"((?:[^"\\]|\\.)*)""#).unwrap();
-    Labels::from_pairs(pair.captures_iter(text).map(|c| {
+    Labels::from_pairs(PAIR.captures_iter(text).map(|c| {
         let name = c[1].trim_matches('"').to_owned();
         let value = c[2].replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\");
         (name, value)
@@ -44,8 +49,7 @@ fn stream_labels(text: &str) -> Labels {
 }
 
 fn label_set(text: &str) -> LabelSet {
-    let pair = Regex::new(r#"("[^"]*"|[^\s,{}="]+)\s*=\s*"((?:[^"\\]|\\.)*)""#).unwrap();
-    LabelSet::from_pairs(pair.captures_iter(text).map(|c| {
+    LabelSet::from_pairs(PAIR.captures_iter(text).map(|c| {
         let name = c[1].trim_matches('"').to_owned();
         let value = c[2].replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\");
         (name, value)
@@ -119,9 +123,8 @@ fn number(text: &str) -> f64 {
 }
 
 fn points(text: &str) -> Vec<Option<f64>> {
-    let repeat = Regex::new(r"^(-?[\d.]+(?:e[+-]?\d+)?|NaN|_)([+-][\d.]+)?x(\d+)$").unwrap();
     text.split_whitespace()
-        .flat_map(|word| match repeat.captures(word) {
+        .flat_map(|word| match REPEAT.captures(word) {
             Some(c) => {
                 let count: usize = c[3].parse().unwrap();
                 let step = c.get(2).map_or(0.0, |s| s.as_str().parse().unwrap());
@@ -240,14 +243,15 @@ fn lokis_scripts_give_the_expected_series() {
     for path in files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<&str> = text.lines().map(without_comment).collect();
+        let raw: Vec<&str> = text.lines().collect();
+        let lines: Vec<&str> = raw.iter().map(|line| without_comment(line)).collect();
         let mut memory = Memory::default();
         let mut at = 0;
         while at < lines.len() {
             let line = lines[at];
             at += 1;
             let start = at;
-            while at < lines.len() && lines[at].starts_with([' ', '\t']) {
+            while at < raw.len() && raw[at].starts_with([' ', '\t']) {
                 at += 1;
             }
             let block: Vec<&str> =

@@ -7,7 +7,7 @@ use crate::ast::{
     Stage,
 };
 use crate::pipeline::{goregex, pattern};
-use crate::units::{parse_go_float, parse_go_integer};
+use crate::units::parse_go_float;
 use vigie_model::{MatchOp, Matcher};
 
 const TEXT_OR_IP: &str = "STRING or ip";
@@ -273,17 +273,7 @@ impl Parser {
         match self.kind() {
             Kind::Duration => Ok(LabelFilter::Duration { name, op, ns: self.take().ns }),
             Kind::Bytes => Ok(LabelFilter::Bytes { name, op, size_bytes: self.take().size_bytes }),
-            Kind::Number => {
-                // Only here Loki reads whole numbers of other bases.
-                let value = match parse_go_integer(&self.token().text) {
-                    Some(value) => {
-                        self.take();
-                        value as f64
-                    }
-                    None => self.number()?,
-                };
-                Ok(LabelFilter::Number { name, op, value })
-            }
+            Kind::Number => Ok(LabelFilter::Number { name, op, value: self.number()? }),
             Kind::Word("-") | Kind::Word("+") => {
                 let sign = if self.take().kind == Kind::Word("-") { -1.0 } else { 1.0 };
                 if self.kind() != Kind::Number {

@@ -192,14 +192,18 @@ impl LineLabels {
     /// The name under which a parser stores `name`: with the suffix if it is taken by the stream or
     /// by the structured metadata. `None` if a parser stored it already: the first one counts.
     pub fn extracted_name(&mut self, name: &str) -> Option<Arc<str>> {
-        let taken = self.stream_has(name) || self.category(name) == Some(Category::Metadata);
-        let name: Arc<str> =
-            if taken { format!("{name}{DUPLICATE_SUFFIX}").into() } else { name.into() };
+        let name = self.free_name(name);
         if self.extracted.contains(&name) {
             return None;
         }
         self.extracted.push(name.clone());
         Some(name)
+    }
+
+    /// `name`, with the suffix if the stream or the structured metadata has it.
+    pub fn free_name(&self, name: &str) -> Arc<str> {
+        let taken = self.stream_has(name) || self.category(name) == Some(Category::Metadata);
+        if taken { format!("{name}{DUPLICATE_SUFFIX}").into() } else { name.into() }
     }
 
     /// The names that parsers stored.

@@ -155,11 +155,18 @@ pub fn extract(
             Err(_) => continue,
         };
         let key = String::from_utf8_lossy(key);
-        for (label, _) in keys.iter().filter(|(_, wanted)| *wanted == key) {
-            found.push(label.clone());
-            if let Some(name) = labels.extracted_name(label) {
-                labels.set(name, clean(&value).into());
-            }
+        // Loki compares the key with the label too, where the stream has that label.
+        let hit = |(label, wanted): &&(Arc<str>, String)| {
+            *wanted == key || (label.as_ref() == key && labels.stream_has(label))
+        };
+        let hits: Vec<Arc<str>> = keys.iter().filter(hit).map(|(label, _)| label.clone()).collect();
+        for label in hits {
+            let text = String::from_utf8_lossy(&value);
+            let text = if text.contains('\u{fffd}') { "" } else { &text };
+            // Unlike the other parsers, the last value of a key counts here.
+            let name = labels.free_name(&label);
+            labels.set(name, text.into());
+            found.push(label);
         }
     }
     for (label, _) in keys {

@@ -5,6 +5,7 @@
 //! A line that a stage cannot handle is kept, with `__error__` among its labels; only metric queries
 //! turn that into a failure.
 
+mod dates;
 mod functions;
 pub mod goregex;
 mod ip;
@@ -447,6 +448,8 @@ impl Condition {
                 right.holds(labels) && left
             }
             Condition::Or(left, right) => left.holds(labels) || right.holds(labels),
+            // Unlike the numeric comparisons, it keeps a line with an error even without the label.
+            Condition::Ip { .. } if labels.has_error() => true,
             Condition::Ip { name, negative, pattern } => labels
                 .get(name)
                 .is_some_and(|value| pattern.found_in(value.as_bytes()) != *negative),

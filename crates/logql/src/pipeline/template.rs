@@ -48,6 +48,9 @@ impl LineTemplate {
     /// Compiles `text`; `name` (`line`, `label`) appears in errors.
     pub fn new(name: &'static str, text: &str) -> Result<LineTemplate, String> {
         let current = Arc::new(Mutex::new(Current::default()));
+        if has_open_block(text) {
+            return Err(format!("template: {name}:1: unexpected EOF"));
+        }
         let functions = functions::all(&current);
         let known: Vec<String> = functions.keys().cloned().collect();
         let template = Template::new(name)
@@ -121,6 +124,20 @@ fn fields(text: &str) -> Vec<Arc<str>> {
         }
     }
     fields
+}
+
+/// Whether a block is not closed by `{{ end }}`, which gotmpl lets through.
+fn has_open_block(text: &str) -> bool {
+    let mut open = 0i64;
+    for action in text.split("{{").skip(1) {
+        let Some((body, _)) = action.split_once("}}") else { return false };
+        match body.trim_start_matches('-').split_whitespace().next() {
+            Some("if" | "range" | "with" | "block" | "define") => open += 1,
+            Some("end" | "end-") => open -= 1,
+            _ => {}
+        }
+    }
+    open > 0
 }
 
 /// Functions of Go's `text/template` itself.
