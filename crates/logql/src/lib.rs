@@ -6,7 +6,8 @@
 //! The crate does no IO and knows no store: what a block can answer without rebuilding a line is
 //! asked first (`contains` for the leading `|=` filters), everything else is done line by line.
 //!
-//! Not built, and refused with a message that says so: `variants`, `approx_topk`, template dates.
+//! Not built, and refused by name: `variants`, and in templates `now` and zones other than UTC.
+//! `approx_topk` gives the exact answer.
 
 #![forbid(unsafe_code)]
 

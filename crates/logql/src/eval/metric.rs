@@ -91,6 +91,9 @@ pub fn range(
     if count > QUERY_POINTS_MAX {
         return Err(EvalError::Points);
     }
+    if ranks_approximately(metric) {
+        return Err(EvalError::Kind("approx_topk is only supported on instant queries"));
+    }
     let steps = Steps { start_ns, step_ns, count: count as usize };
     let mut evaluator = Evaluator { source, steps, budget: Budget::new(options) };
     let series = match evaluator.expression(metric)? {
@@ -118,14 +121,24 @@ pub fn range(
 
 fn metric_of(expr: &Expr) -> Result<&MetricExpr, EvalError> {
     match expr {
-        Expr::Metric(metric) => {
-            super::not_built(metric)?;
-            Ok(metric)
-        }
+        Expr::Metric(metric) => Ok(metric),
         Expr::Log(_) => Err(EvalError::Kind(
             "log queries are not supported as an instant query type, please change your query to a \
              range query type",
         )),
+    }
+}
+
+fn ranks_approximately(expr: &MetricExpr) -> bool {
+    match expr {
+        MetricExpr::Vector(vector) => {
+            vector.op == "approx_topk" || ranks_approximately(&vector.inner)
+        }
+        MetricExpr::Binary(binary) => {
+            ranks_approximately(&binary.left) || ranks_approximately(&binary.right)
+        }
+        MetricExpr::LabelReplace(replace) => ranks_approximately(&replace.inner),
+        _ => false,
     }
 }
 
@@ -200,13 +213,18 @@ impl Evaluator<'_> {
             return Ok(self.absent(range, &samples));
         }
         let keeps_errors = range.log.stages.iter().any(filters_error)
-            || range.unwrap.iter().any(|u| u.filters.iter().any(names_error));
+            || range.unwrap.iter().any(|u| u.filters.iter().any(names_error))
+            || outer.or(range.grouping.as_ref()).is_some_and(|grouping| {
+                !grouping.without && grouping.labels.iter().any(|label| label == ERROR_LABEL)
+            });
         let mut out = Vec::with_capacity(samples.len());
         for (labels, mut points) in samples {
             points.sort_by_key(|(ts_ns, _)| *ts_ns);
             let column = self.windows(range, &points);
             let failed = labels.get(ERROR_LABEL).filter(|error| !error.is_empty());
-            if let Some(error) = failed.filter(|_| !keeps_errors)
+            // Only a parser's error may be asked for; the others always fail the query.
+            let asked = |error: &str| keeps_errors && error.ends_with("ParserErr");
+            if let Some(error) = failed.filter(|error| !asked(error))
                 && column.iter().any(Option::is_some)
             {
                 return Err(EvalError::Pipeline {

@@ -7,7 +7,7 @@ pub(crate) mod metric;
 pub(crate) mod value;
 mod window;
 
-use crate::ast::{Expr, MetricExpr, RangeAggregation};
+use crate::ast::{Expr, RangeAggregation};
 use crate::parse::ParseError;
 use crate::pipeline::{Pipeline, Sample};
 use std::sync::Arc;
@@ -80,14 +80,6 @@ pub enum EvalError {
     /// Two series that cannot be told apart, or any other impossible pairing.
     #[error("{0}")]
     Matching(String),
-    /// Something of LogQL that is not built.
-    #[error("{what} is not enabled (at byte {at} of the query)")]
-    NotBuilt {
-        /// What.
-        what: &'static str,
-        /// Where in the query.
-        at: usize,
-    },
     /// More lines asked for than allowed. Loki's text.
     #[error(
         "max entries limit per query exceeded, limit > max_entries_limit_per_query ({asked} > {most})"
@@ -121,13 +113,7 @@ pub enum EvalError {
 impl EvalError {
     /// Whether the query is to blame (HTTP 400) and not the server.
     pub fn is_bad_request(&self) -> bool {
-        !matches!(
-            self,
-            EvalError::Read(_)
-                | EvalError::Timeout
-                | EvalError::Canceled
-                | EvalError::NotBuilt { .. }
-        )
+        !matches!(self, EvalError::Read(_) | EvalError::Timeout | EvalError::Canceled)
     }
 }
 
@@ -144,21 +130,8 @@ pub fn check(expr: &Expr) -> Result<(), EvalError> {
                     });
                 }
             });
-            checked?;
-            not_built(metric)
+            checked.map_err(EvalError::Stage)
         }
-    }
-}
-
-fn not_built(expr: &MetricExpr) -> Result<(), EvalError> {
-    match expr {
-        MetricExpr::Vector(vector) if vector.op == "approx_topk" => {
-            Err(EvalError::NotBuilt { what: "approx_topk", at: vector.at })
-        }
-        MetricExpr::Vector(vector) => not_built(&vector.inner),
-        MetricExpr::Binary(binary) => not_built(&binary.left).and(not_built(&binary.right)),
-        MetricExpr::LabelReplace(replace) => not_built(&replace.inner),
-        _ => Ok(()),
     }
 }
 

@@ -105,7 +105,7 @@ fn counter_rate(window: &Window<'_>) -> Option<f64> {
     let points = window.points;
     let ([first, ..], [.., last]) = (points, points) else { return None };
     if points.len() < 2 || first.0 == last.0 {
-        return None;
+        return Some(0.0);
     }
     let mut increase = last.1 - first.1;
     for pair in points.windows(2) {

@@ -369,8 +369,18 @@ fn scan_number(text: &str) -> Result<usize, &'static str> {
         at
     };
     if bytes[0] == b'0' && is(1, b"xXbBoO") {
-        let end = digits(2, is(1, b"xX"));
-        return if end == 2 { Err("hexadecimal literal has no digits") } else { Ok(end) };
+        let is_hex = is(1, b"xX");
+        let mut end = digits(2, is_hex);
+        if end == 2 {
+            return Err("hexadecimal literal has no digits");
+        }
+        if is_hex && is(end, b".") {
+            end = digits(end + 1, true);
+        }
+        if is_hex && is(end, b"pP") {
+            end = digits(end + 1 + usize::from(is(end + 1, b"+-")), false);
+        }
+        return Ok(end);
     }
     let mut end = digits(0, false);
     if is(end, b".") {

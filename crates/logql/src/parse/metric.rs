@@ -84,7 +84,15 @@ impl Parser {
 
     fn operand(&mut self) -> Parsed<Expr> {
         match self.kind() {
-            Kind::Word("{") => Ok(Expr::Log(self.log_expr()?)),
+            Kind::Word("{") => {
+                let log = self.log_expr()?;
+                if self.is("|") {
+                    // Only `| unwrap` is left behind a pipeline, and it needs a range.
+                    self.take();
+                    return Err(self.unexpected(""));
+                }
+                Ok(Expr::Log(log))
+            }
             Kind::Word("(") => {
                 self.take();
                 let inner = self.expression(0)?;
@@ -255,7 +263,8 @@ impl Parser {
             return Err(self.unexpected(expecting));
         }
         let log = self.log_expr()?;
-        self.log_range_tail(log)
+        let unwrap = self.unwrap()?;
+        self.log_range_tail(log, unwrap)
     }
 
     /// After `(`: a whole range, or a log expression whose range stands behind the `)`.
@@ -281,17 +290,20 @@ impl Parser {
         } else {
             return Err(self.unexpected("{ or ("));
         };
+        let mut unwrap = self.unwrap()?;
         if self.accept(")") {
-            log.stages.extend(self.pipeline()?);
-            return self.log_range_tail(log);
+            if unwrap.is_none() {
+                log.stages.extend(self.pipeline()?);
+                unwrap = self.unwrap()?;
+            }
+            return self.log_range_tail(log, unwrap);
         }
-        let range = self.log_range_tail(log)?;
+        let range = self.log_range_tail(log, unwrap)?;
         self.expect(")", "")?;
         Ok(range)
     }
 
-    fn log_range_tail(&mut self, mut log: LogExpr) -> Parsed<LogRange> {
-        let mut unwrap = self.unwrap("RANGE or |")?;
+    fn log_range_tail(&mut self, mut log: LogExpr, mut unwrap: Option<Unwrap>) -> Parsed<LogRange> {
         if self.kind() != Kind::Range {
             return Err(self.unexpected(if unwrap.is_some() { "RANGE or |" } else { "" }));
         }
@@ -304,12 +316,12 @@ impl Parser {
         if unwrap.is_none() {
             let stages: Vec<Stage> = self.pipeline()?;
             log.stages.extend(stages);
-            unwrap = self.unwrap(")")?;
+            unwrap = self.unwrap()?;
         }
         Ok(LogRange { log, unwrap, range_ns, offset_ns })
     }
 
-    fn unwrap(&mut self, _behind: &str) -> Parsed<Option<Unwrap>> {
+    fn unwrap(&mut self) -> Parsed<Option<Unwrap>> {
         if !(self.is("|") && self.next_kind() == Kind::Word("unwrap")) {
             return Ok(None);
         }

@@ -1,8 +1,9 @@
 //! Loki's template functions: its own, and those of sprig that it keeps.
 //!
-//! Not built: the date functions (`date`, `toDate`, `toDateInZone`, `unixToTime`, `now`); a template
-//! that names one is refused when the query is built, with the name.
+//! Not built: `now` (a query has no clock) and zones other than UTC; a template that names one is
+//! refused, with the name.
 
+use super::dates::Time;
 use super::template::Current;
 use crate::units::{parse_bytes, parse_go_duration_ns, parse_go_float};
 use gotmpl::{FuncMap, TemplateError, Value};
@@ -70,13 +71,39 @@ pub(super) fn all(current: &Arc<Mutex<Current>>) -> FuncMap {
     let cell = current.clone();
     add(&mut map, "__timestamp__", move |_| {
         let ts_ns = cell.lock().map_err(|_| error("poisoned"))?.ts_ns;
-        // A time travels through templates as its nanoseconds; only the epoch functions read it.
-        Ok(Value::Int(ts_ns))
+        string(Time::from_ns(ts_ns).to_text())
     });
-    add(&mut map, "unixEpoch", |args| string((int(args, 0) / 1_000_000_000).to_string()));
-    add(&mut map, "unixEpochMillis", |args| string((int(args, 0) / 1_000_000).to_string()));
-    add(&mut map, "unixEpochNanos", |args| string(int(args, 0).to_string()));
+    times(&mut map);
     map
+}
+
+fn time(args: &[Value], at: usize) -> Result<Time, TemplateError> {
+    let text = text(args, at);
+    Time::from_text(&text).ok_or_else(|| {
+        error(format!("wrong type for value; expected time.Time; got string {text:?}"))
+    })
+}
+
+fn times(map: &mut FuncMap) {
+    for (name, scale) in
+        [("unixEpoch", 1_000_000_000), ("unixEpochMillis", 1_000_000), ("unixEpochNanos", 1)]
+    {
+        add(map, name, move |args| string((time(args, 0)?.ns() / scale).to_string()));
+    }
+    add(map, "date", |args| string(time(args, 1)?.format(&text(args, 0))));
+    add(map, "toDate", |args| {
+        string(Time::parse_or_zero(&text(args, 0), &text(args, 1)).to_text())
+    });
+    add(map, "toDateInZone", |args| {
+        let zone = text(args, 1);
+        if !["UTC", "", "GMT"].contains(&zone.as_str()) {
+            return Err(error(format!("toDateInZone: zone {zone:?} is not built, only UTC")));
+        }
+        string(Time::parse_or_zero(&text(args, 0), &text(args, 2)).to_text())
+    });
+    add(map, "unixToTime", |args| {
+        string(Time::from_epoch(&text(args, 0)).map_err(error)?.to_text())
+    });
 }
 
 fn add(
@@ -87,12 +114,24 @@ fn add(
     map.insert(name.to_owned(), Arc::new(function));
 }
 
+fn each_char(text: &str, change: impl Fn(char) -> char) -> String {
+    text.chars().map(change).collect()
+}
+
+/// Go changes the case of characters one by one: `ß` stays.
+fn single(original: char, mut changed: impl Iterator<Item = char>) -> char {
+    match (changed.next(), changed.next()) {
+        (Some(one), None) => one,
+        _ => original,
+    }
+}
+
 fn texts(map: &mut FuncMap) {
     for name in ["ToLower", "lower"] {
-        add(map, name, |args| string(text(args, 0).to_lowercase()));
+        add(map, name, |args| string(each_char(&text(args, 0), |c| single(c, c.to_lowercase()))));
     }
     for name in ["ToUpper", "upper"] {
-        add(map, name, |args| string(text(args, 0).to_uppercase()));
+        add(map, name, |args| string(each_char(&text(args, 0), |c| single(c, c.to_uppercase()))));
     }
     add(map, "title", |args| {
         let mut at_start = true;
@@ -227,7 +266,10 @@ fn numbers(map: &mut FuncMap) {
     let real = |map: &mut FuncMap, name: &str, fold: fn(f64, f64) -> f64| {
         add(map, name, move |args| {
             let first = float(args, 0);
-            Ok(Value::Float((1..args.len()).fold(first, |left, at| fold(left, float(args, at)))))
+            let folded = (1..args.len()).fold(first, |left, at| fold(left, float(args, at)));
+            // sprig calculates in decimal: 0.1 + 0.2 is 0.3.
+            let decimal = format!("{folded:.14e}").parse().unwrap_or(folded);
+            Ok(Value::Float(decimal))
         });
     };
     real(map, "addf", |a, b| a + b);

@@ -126,7 +126,6 @@ pub struct LineLabels {
     entries: Vec<Entry>,
     extracted: Vec<Arc<str>>,
     error: Option<(String, String)>,
-    details_dropped: bool,
 }
 
 impl LineLabels {
@@ -135,7 +134,6 @@ impl LineLabels {
         self.entries.clear();
         self.extracted.clear();
         self.error = None;
-        self.details_dropped = false;
         self.stream = stream.clone();
         let entry = |label: &vigie_model::Label, category| Entry {
             name: label.name.clone(),
@@ -159,12 +157,16 @@ impl LineLabels {
         self.entries.iter().position(|entry| entry.name.as_ref() == name)
     }
 
-    /// The value under `name`; the error labels read the line's error.
+    /// The value under `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
+        self.position(name).map(|at| self.entries[at].value.as_ref())
+    }
+
+    /// The value that a text comparison sees: it alone reads the line's error, and no details.
+    pub fn text(&self, name: &str) -> &str {
         match (name, &self.error) {
-            (ERROR_LABEL, Some((error, _))) => Some(error),
-            (ERROR_DETAILS_LABEL, Some((_, details))) => Some(details),
-            _ => self.position(name).map(|at| self.entries[at].value.as_ref()),
+            (ERROR_LABEL, Some((error, _))) => error,
+            _ => self.get(name).unwrap_or(""),
         }
     }
 
@@ -190,14 +192,18 @@ impl LineLabels {
     /// The name under which a parser stores `name`: with the suffix if it is taken by the stream or
     /// by the structured metadata. `None` if a parser stored it already: the first one counts.
     pub fn extracted_name(&mut self, name: &str) -> Option<Arc<str>> {
-        let taken = self.stream_has(name) || self.category(name) == Some(Category::Metadata);
-        let name: Arc<str> =
-            if taken { format!("{name}{DUPLICATE_SUFFIX}").into() } else { name.into() };
+        let name = self.free_name(name);
         if self.extracted.contains(&name) {
             return None;
         }
         self.extracted.push(name.clone());
         Some(name)
+    }
+
+    /// `name`, with the suffix if the stream or the structured metadata has it.
+    pub fn free_name(&self, name: &str) -> Arc<str> {
+        let taken = self.stream_has(name) || self.category(name) == Some(Category::Metadata);
+        if taken { format!("{name}{DUPLICATE_SUFFIX}").into() } else { name.into() }
     }
 
     /// The names that parsers stored.
@@ -223,7 +229,6 @@ impl LineLabels {
     /// Notes an error; a later one replaces it.
     pub fn set_error(&mut self, error: &str, details: impl Into<String>) {
         self.error = Some((error.to_owned(), details.into()));
-        self.details_dropped = false;
     }
 
     /// Forgets the error, or only its details.

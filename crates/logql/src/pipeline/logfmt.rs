@@ -140,7 +140,6 @@ pub fn check_key(key: &str) -> Result<(), String> {
 pub fn extract(
     line: &[u8],
     strict: bool,
-    keep_empty: bool,
     keys: &[(Arc<str>, String)],
     labels: &mut LineLabels,
 ) -> Result<(), String> {
@@ -156,24 +155,24 @@ pub fn extract(
             Err(_) => continue,
         };
         let key = String::from_utf8_lossy(key);
-        for (label, wanted) in keys.iter().filter(|(_, wanted)| *wanted == key) {
-            let _ = wanted;
-            if value.is_empty() && !keep_empty {
-                continue;
-            }
-            found.push(label.clone());
-            if let Some(name) = labels.extracted_name(label) {
-                labels.set(name, clean(&value).into());
-            }
+        // Loki compares the key with the label too, where the stream has that label.
+        let hit = |(label, wanted): &&(Arc<str>, String)| {
+            *wanted == key || (label.as_ref() == key && labels.stream_has(label))
+        };
+        let hits: Vec<Arc<str>> = keys.iter().filter(hit).map(|(label, _)| label.clone()).collect();
+        for label in hits {
+            let text = String::from_utf8_lossy(&value);
+            let text = if text.contains('\u{fffd}') { "" } else { &text };
+            // Unlike the other parsers, the last value of a key counts here.
+            let name = labels.free_name(&label);
+            labels.set(name, text.into());
+            found.push(label);
         }
-    }
-    if error.is_err() {
-        return error;
     }
     for (label, _) in keys {
         if !found.contains(label) && labels.get(label).is_none() {
             labels.set(label.clone(), "".into());
         }
     }
-    Ok(())
+    error
 }

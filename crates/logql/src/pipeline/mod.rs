@@ -5,6 +5,7 @@
 //! A line that a stage cannot handle is kept, with `__error__` among its labels; only metric queries
 //! turn that into a failure.
 
+mod dates;
 mod functions;
 pub mod goregex;
 mod ip;
@@ -57,7 +58,7 @@ enum Compiled {
     Json,
     JsonPaths(Vec<(Arc<str>, Vec<Step>)>),
     Logfmt { strict: bool, keep_empty: bool },
-    LogfmtKeys { strict: bool, keep_empty: bool, keys: Vec<(Arc<str>, String)> },
+    LogfmtKeys { strict: bool, keys: Vec<(Arc<str>, String)> },
     Regexp { regex: Regex, names: Vec<(usize, String)> },
     Pattern(Pattern),
     Unpack,
@@ -232,8 +233,8 @@ impl Pipeline {
                     labels.set_error("LogfmtParserErr", why);
                 }
             }
-            Compiled::LogfmtKeys { strict, keep_empty, keys } => {
-                if let Err(why) = logfmt::extract(line, *strict, *keep_empty, keys, labels) {
+            Compiled::LogfmtKeys { strict, keys } => {
+                if let Err(why) = logfmt::extract(line, *strict, keys, labels) {
                     labels.set_error("LogfmtParserErr", why);
                 }
             }
@@ -286,10 +287,10 @@ fn step(stage: &Stage, needed: &mut Vec<String>) -> Result<Compiled, String> {
         Stage::Logfmt { strict, keep_empty, extractions } if extractions.is_empty() => {
             Compiled::Logfmt { strict: *strict, keep_empty: *keep_empty }
         }
-        Stage::Logfmt { strict, keep_empty, extractions } => {
+        Stage::Logfmt { strict, extractions, .. } => {
             extractions.iter().try_for_each(|e| logfmt::check_key(&e.path))?;
             let keys = extractions.iter().map(|e| (e.label.as_str().into(), e.path.clone()));
-            Compiled::LogfmtKeys { strict: *strict, keep_empty: *keep_empty, keys: keys.collect() }
+            Compiled::LogfmtKeys { strict: *strict, keys: keys.collect() }
         }
         Stage::Regexp(text) => {
             let regex = goregex::compile(text)?;
@@ -408,8 +409,7 @@ fn drop_labels(choices: &[LabelChoice], labels: &mut LineLabels) {
         let name = match choice {
             LabelChoice::Name(name) => name,
             LabelChoice::Match(matcher) => {
-                let value = labels.get(&matcher.name).unwrap_or("");
-                if !matcher.matches(value) {
+                if !matcher.matches(labels.text(&matcher.name)) {
                     continue;
                 }
                 &matcher.name
@@ -448,6 +448,7 @@ impl Condition {
                 right.holds(labels) && left
             }
             Condition::Or(left, right) => left.holds(labels) || right.holds(labels),
+            // Unlike the numeric comparisons, it keeps a line with an error even without the label.
             Condition::Ip { .. } if labels.has_error() => true,
             Condition::Ip { name, negative, pattern } => labels
                 .get(name)
@@ -459,11 +460,7 @@ impl Condition {
 
 fn leaf_holds(filter: &LabelFilter, labels: &mut LineLabels) -> bool {
     if let LabelFilter::Text(matcher) = filter {
-        return matcher.matches(labels.get(&matcher.name).unwrap_or(""));
-    }
-    // A line with an error can only be dropped by a text comparison.
-    if labels.has_error() {
-        return true;
+        return matcher.matches(labels.text(&matcher.name));
     }
     let (LabelFilter::Number { name, .. }
     | LabelFilter::Duration { name, .. }
@@ -485,7 +482,9 @@ fn leaf_holds(filter: &LabelFilter, labels: &mut LineLabels) -> bool {
         _ => unreachable!("`Condition::new` takes the others"),
     };
     outcome.unwrap_or_else(|why| {
-        labels.set_error("LabelFilterErr", why);
+        if !labels.has_error() {
+            labels.set_error("LabelFilterErr", why);
+        }
         true
     })
 }

@@ -6,6 +6,7 @@
 
 use super::functions;
 use super::labels::{ERROR_DETAILS_LABEL, ERROR_LABEL, LineLabels};
+use gotmpl::parse::{Expr, ListNode, Node, PipeNode};
 use gotmpl::{Template, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -47,11 +48,23 @@ impl LineTemplate {
     /// Compiles `text`; `name` (`line`, `label`) appears in errors.
     pub fn new(name: &'static str, text: &str) -> Result<LineTemplate, String> {
         let current = Arc::new(Mutex::new(Current::default()));
+        if has_open_block(text) {
+            return Err(format!("template: {name}:1: unexpected EOF"));
+        }
+        let functions = functions::all(&current);
+        let known: Vec<String> = functions.keys().cloned().collect();
         let template = Template::new(name)
             .max_range_iters(RANGE_ROUNDS_MAX)
-            .funcs(functions::all(&current))
+            .funcs(functions)
             .parse(text)
             .map_err(|error| parse_error(name, &error.to_string()))?;
+        for tree in std::iter::once(name).chain(template.templates()) {
+            if let Some(list) = template.lookup(tree) {
+                check_functions(list, &known).map_err(|function| {
+                    format!("template: {name}:1: function \"{function}\" not defined")
+                })?;
+            }
+        }
         Ok(LineTemplate { template, fields: fields(text), current, name })
     }
 
@@ -113,14 +126,62 @@ fn fields(text: &str) -> Vec<Arc<str>> {
     fields
 }
 
+/// Whether a block is not closed by `{{ end }}`, which gotmpl lets through.
+fn has_open_block(text: &str) -> bool {
+    let mut open = 0i64;
+    for action in text.split("{{").skip(1) {
+        let Some((body, _)) = action.split_once("}}") else { return false };
+        match body.trim_start_matches('-').split_whitespace().next() {
+            Some("if" | "range" | "with" | "block" | "define") => open += 1,
+            Some("end" | "end-") => open -= 1,
+            _ => {}
+        }
+    }
+    open > 0
+}
+
+/// Functions of Go's `text/template` itself.
+const BUILTINS: [&str; 19] = [
+    "and", "or", "not", "len", "index", "slice", "print", "printf", "println", "html", "js",
+    "urlquery", "call", "eq", "ne", "lt", "le", "gt", "ge",
+];
+
+/// Looks for a function that does not exist, as Go does while it parses.
+fn check_functions(list: &ListNode, known: &[String]) -> Result<(), String> {
+    list.nodes.iter().try_for_each(|node| match node {
+        Node::List(list) => check_functions(list, known),
+        Node::Action(action) => check_pipe(&action.pipe, known),
+        Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
+            check_pipe(&branch.pipe, known)?;
+            check_functions(&branch.body, known)?;
+            branch.else_body.iter().try_for_each(|list| check_functions(list, known))
+        }
+        Node::Template(call) => call.pipe.iter().try_for_each(|pipe| check_pipe(pipe, known)),
+        Node::Define(define) => check_functions(&define.body, known),
+        Node::Text(_) | Node::Break(_) | Node::Continue(_) => Ok(()),
+    })
+}
+
+fn check_pipe(pipe: &PipeNode, known: &[String]) -> Result<(), String> {
+    pipe.commands.iter().flat_map(|command| &command.args).try_for_each(|arg| match arg {
+        Expr::Identifier(_, name) => {
+            if known.iter().any(|have| name == have.as_str()) || BUILTINS.contains(&name.as_str()) {
+                Ok(())
+            } else {
+                Err(name.to_string())
+            }
+        }
+        Expr::Pipe(_, pipe) => check_pipe(pipe, known),
+        Expr::Chain(_, inner, _) => match inner.as_ref() {
+            Expr::Pipe(_, pipe) => check_pipe(pipe, known),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    })
+}
+
 /// Go's text of a parse error, from gotmpl's.
 fn parse_error(name: &str, text: &str) -> String {
     let what = text.rsplit(": ").next().unwrap_or(text);
-    if let Some(function) = what.strip_prefix("undefined function ").map(|f| f.trim_matches('"')) {
-        return format!("template: {name}:1: function \"{function}\" not defined");
-    }
-    if text.contains("undefined function") {
-        return format!("template: {name}:1: function \"{what}\" not defined");
-    }
     format!("template: {name}:1: {what}")
 }
