@@ -13,6 +13,7 @@
 pub mod collector;
 pub mod scrape;
 pub mod sink;
+pub mod tail;
 
 pub use collector::{Collected, Collector};
 pub use scrape::{Collect, CollectHandle, Health, Options, TargetStatus};
