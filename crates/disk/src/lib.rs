@@ -19,6 +19,7 @@ pub mod frame;
 mod lock;
 mod real;
 pub mod record;
+pub mod sim;
 mod wal;
 
 pub use error::DiskError;

@@ -232,7 +232,7 @@ mod tests {
             (vec![NORMAL_NAN; 120], 9),
             (counter, 12),
             (seconds, 50),
-            (gap, 30),
+            (gap, 45),
             (ended, 500),
             (vec![0.1 + 0.2, f64::MAX, f64::MIN_POSITIVE, 5e-324, f64::INFINITY, -0.0], 60),
             (vec![ABSENT, ABSENT, 3.0], 4),
