@@ -107,6 +107,9 @@ impl Positions {
         self.files.drain(..surplus);
         let files = self.files.iter().map(saved).collect();
         let bytes = serde_json::to_vec_pretty(&Saved { version: VERSION, files })?;
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
         let tmp = path.with_extension("tmp");
         let mut file = File::create(&tmp)?;
         file.write_all(&bytes)?;
