@@ -13,7 +13,8 @@ fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("../..");
     let root = root.canonicalize().expect("the workspace's root is two folders up");
     let out = PathBuf::from(variable("OUT_DIR"));
-    let ui = if env::var_os("CARGO_FEATURE_UI").is_some() { build_ui(&root, &out) } else { Vec::new() };
+    let ui =
+        if env::var_os("CARGO_FEATURE_UI").is_some() { build_ui(&root, &out) } else { Vec::new() };
     fs::write(out.join("ui.rs"), ui_table(&ui)).expect("OUT_DIR is writable");
     fs::write(out.join("content.rs"), content_table(&root)).expect("OUT_DIR is writable");
 }
@@ -40,13 +41,18 @@ fn build_ui(root: &Path, out: &Path) -> Vec<UiFile> {
     let _ = fs::remove_dir_all(work.join("src"));
     copy(&web.join("src"), &work.join("src"));
     for name in ["build.mjs", "package.json", "tsconfig.json"] {
-        fs::copy(web.join(name), work.join(name)).unwrap_or_else(|error| panic!("web/{name}: {error}"));
+        fs::copy(web.join(name), work.join(name))
+            .unwrap_or_else(|error| panic!("web/{name}: {error}"));
     }
     let lock = fs::read(web.join("package-lock.json")).expect("web/package-lock.json is committed");
     let installed = work.join("node_modules/.installed-for");
     if fs::read(&installed).ok().as_deref() != Some(&lock) {
         fs::write(work.join("package-lock.json"), &lock).expect("OUT_DIR is writable");
-        run(&work, "npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+        run(
+            &work,
+            "npm",
+            &["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        );
         fs::write(&installed, &lock).expect("OUT_DIR is writable");
     }
     let dist_text = dist.display().to_string();
@@ -55,7 +61,8 @@ fn build_ui(root: &Path, out: &Path) -> Vec<UiFile> {
 }
 
 fn read_manifest(dist: &Path) -> Vec<UiFile> {
-    let text = fs::read_to_string(dist.join("manifest.json")).expect("build.mjs writes manifest.json");
+    let text =
+        fs::read_to_string(dist.join("manifest.json")).expect("build.mjs writes manifest.json");
     let manifest: serde_json::Value = serde_json::from_str(&text).expect("manifest.json is JSON");
     let files = manifest["files"].as_array().expect("manifest.json lists files");
     files
@@ -110,7 +117,9 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("OUT_DIR is writable");
-    for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())).flatten() {
+    for entry in
+        fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())).flatten()
+    {
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         if source.is_dir() {
             copy(&source, &target);

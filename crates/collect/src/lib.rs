@@ -11,7 +11,9 @@
 #![forbid(unsafe_code)]
 
 pub mod collector;
+pub mod host;
 pub mod scrape;
+pub mod selfmetrics;
 pub mod sink;
 pub mod tail;
 

@@ -7,13 +7,13 @@ mod logs;
 mod metrics;
 
 use crate::{
-    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushReport, QueryError, QueryOptions,
-    When,
+    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
+    QueryError, QueryOptions, When,
 };
 use std::path::Path;
 use std::sync::Arc;
-use vigie_disk::{Disk, DirLock, DiskError, RealDisk};
-use vigie_model::{Direction, LogEntry, LogRange, Labels, Matcher, Row, SeriesId, TimeRange};
+use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
+use vigie_model::{Direction, Labels, LogRange, Matcher, Row, SeriesId, TimeRange};
 
 /// What the owner of the directory decides.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +39,14 @@ impl Embedded {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         disk.create_dir_all(directory).map_err(unavailable)?;
         let lock = DirLock::acquire(directory).map_err(unavailable)?;
-        let metrics = vigie_metrics::Options { retention_ms: options.metrics_retention_ms, ..Default::default() };
+        let metrics = vigie_metrics::Options {
+            retention_ms: options.metrics_retention_ms,
+            ..Default::default()
+        };
         let metrics = vigie_metrics::Store::open(disk.clone(), &directory.join("metrics"), metrics);
-        let logs = vigie_logs::Options { retention_ms: options.logs_retention_ms, ..Default::default() };
-        let logs = vigie_logs::Store::open(disk.clone(), &directory.join("logs"), logs);
+        let logs =
+            vigie_logs::Options { retention_ms: options.logs_retention_ms, ..Default::default() };
+        let logs = vigie_logs::Store::open(disk.clone(), directory.join("logs"), logs);
         Ok(Embedded {
             disk,
             directory: directory.to_owned(),
@@ -69,7 +73,11 @@ impl Engine for Embedded {
         self.metrics.intern(labels).map_err(metrics::error)
     }
 
-    fn append(&self, rows: &[Row<'_>], durability: Durability) -> Result<AppendReport, EngineError> {
+    fn append(
+        &self,
+        rows: &[Row<'_>],
+        durability: Durability,
+    ) -> Result<AppendReport, EngineError> {
         let durability = match durability {
             Durability::Synced => vigie_metrics::Durability::Synced,
             Durability::Written => vigie_metrics::Durability::Written,
@@ -91,7 +99,11 @@ impl Engine for Embedded {
         metrics::query(&self.metrics, expr, when, options)
     }
 
-    fn metric_label_names(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<String>, EngineError> {
+    fn metric_label_names(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<String>, EngineError> {
         let names = |matchers: &[Matcher]| self.metrics.label_names(matchers, range, usize::MAX);
         Ok(union(selectors, names)?)
     }
@@ -102,17 +114,26 @@ impl Engine for Embedded {
         selectors: &[Vec<Matcher>],
         range: TimeRange,
     ) -> Result<Vec<String>, EngineError> {
-        let values = |matchers: &[Matcher]| self.metrics.label_values(name, matchers, range, usize::MAX);
+        let values =
+            |matchers: &[Matcher]| self.metrics.label_values(name, matchers, range, usize::MAX);
         Ok(union(selectors, values)?)
     }
 
-    fn metric_series(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<Labels>, EngineError> {
+    fn metric_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<Labels>, EngineError> {
         let series = |matchers: &[Matcher]| self.metrics.series(matchers, range, usize::MAX);
         Ok(union(selectors, series)?)
     }
 
-    fn push(&self, streams: &[(Labels, Vec<LogEntry>)], durability: Durability) -> Result<PushReport, EngineError> {
-        logs::push(&self.logs, streams, durability)
+    fn push(
+        &self,
+        batches: &[PushBatch<'_>],
+        durability: Durability,
+    ) -> Result<PushReport, EngineError> {
+        logs::push(&self.logs, batches, durability)
     }
 
     fn query_logs(
@@ -135,15 +156,28 @@ impl Engine for Embedded {
         logs::query_numbers(&self.logs, expr, when, options)
     }
 
-    fn log_label_names(&self, selector: &[Matcher], range: LogRange) -> Result<Vec<String>, EngineError> {
+    fn log_label_names(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError> {
         Ok(self.logs.label_names(selector, range)?)
     }
 
-    fn log_label_values(&self, name: &str, selector: &[Matcher], range: LogRange) -> Result<Vec<String>, EngineError> {
+    fn log_label_values(
+        &self,
+        name: &str,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError> {
         Ok(self.logs.label_values(name, selector, range)?)
     }
 
-    fn log_series(&self, selectors: &[Vec<Matcher>], range: LogRange) -> Result<Vec<Labels>, EngineError> {
+    fn log_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: LogRange,
+    ) -> Result<Vec<Labels>, EngineError> {
         Ok(union(selectors, |matchers| self.logs.series(matchers, range))?)
     }
 
@@ -168,7 +202,10 @@ impl Engine for Embedded {
 }
 
 /// What matches any of the selectors, sorted, without duplicates; all when there is no selector.
-fn union<T: Ord, E>(selectors: &[Vec<Matcher>], list: impl Fn(&[Matcher]) -> Result<Vec<T>, E>) -> Result<Vec<T>, E> {
+fn union<T: Ord, E>(
+    selectors: &[Vec<Matcher>],
+    list: impl Fn(&[Matcher]) -> Result<Vec<T>, E>,
+) -> Result<Vec<T>, E> {
     let mut all = match selectors {
         [] => list(&[])?,
         [one] => list(one)?,

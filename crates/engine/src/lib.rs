@@ -18,7 +18,7 @@ pub use error::{EngineError, QueryError, QueryErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
-use vigie_model::{Direction, LogEntry, LogRange, Labels, Matcher, Row, SeriesId, TimeRange};
+use vigie_model::{Direction, Labels, LogEntry, LogRange, Matcher, Row, SeriesId, TimeRange};
 
 /// How durable an acknowledged write is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,17 @@ pub struct PushReport {
     pub appended: u64,
     /// Already there.
     pub duplicates: u64,
-    /// Refused, in Loki's words; the rest of the push is stored.
-    pub refused: Vec<String>,
+    /// Why some were refused, in Loki's words; the rest of the push is stored.
+    pub refusal: Option<String>,
+}
+
+/// Lines of one stream on their way in.
+#[derive(Clone, Copy, Debug)]
+pub struct PushBatch<'a> {
+    /// The stream.
+    pub labels: &'a Labels,
+    /// Its lines.
+    pub entries: &'a [LogEntry],
 }
 
 /// The limits of one question.
@@ -101,7 +110,8 @@ pub trait Engine: Send + Sync + 'static {
     /// The id of a series, made when it is new.
     fn intern(&self, labels: &Labels) -> Result<SeriesId, EngineError>;
     /// Appends rows; the ids come from [`Engine::intern`].
-    fn append(&self, rows: &[Row<'_>], durability: Durability) -> Result<AppendReport, EngineError>;
+    fn append(&self, rows: &[Row<'_>], durability: Durability)
+    -> Result<AppendReport, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,
@@ -110,7 +120,11 @@ pub trait Engine: Send + Sync + 'static {
         options: &QueryOptions,
     ) -> Result<vigie_promql::Answer, QueryError>;
     /// The label names of the series that match any of the selectors (all series when there is none).
-    fn metric_label_names(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<String>, EngineError>;
+    fn metric_label_names(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<String>, EngineError>;
     /// The values of one label, likewise.
     fn metric_label_values(
         &self,
@@ -119,10 +133,18 @@ pub trait Engine: Send + Sync + 'static {
         range: TimeRange,
     ) -> Result<Vec<String>, EngineError>;
     /// The label sets of the series that match any of the selectors.
-    fn metric_series(&self, selectors: &[Vec<Matcher>], range: TimeRange) -> Result<Vec<Labels>, EngineError>;
+    fn metric_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<Labels>, EngineError>;
 
     /// Stores lines.
-    fn push(&self, streams: &[(Labels, Vec<LogEntry>)], durability: Durability) -> Result<PushReport, EngineError>;
+    fn push(
+        &self,
+        batches: &[PushBatch<'_>],
+        durability: Durability,
+    ) -> Result<PushReport, EngineError>;
     /// Answers a LogQL question that yields lines.
     fn query_logs(
         &self,
@@ -140,11 +162,24 @@ pub trait Engine: Send + Sync + 'static {
         options: &QueryOptions,
     ) -> Result<vigie_logql::Value, QueryError>;
     /// The label names of streams.
-    fn log_label_names(&self, selector: &[Matcher], range: LogRange) -> Result<Vec<String>, EngineError>;
+    fn log_label_names(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError>;
     /// The values of one stream label.
-    fn log_label_values(&self, name: &str, selector: &[Matcher], range: LogRange) -> Result<Vec<String>, EngineError>;
+    fn log_label_values(
+        &self,
+        name: &str,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError>;
     /// The label sets of the streams that match any of the selectors.
-    fn log_series(&self, selectors: &[Vec<Matcher>], range: LogRange) -> Result<Vec<Labels>, EngineError>;
+    fn log_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: LogRange,
+    ) -> Result<Vec<Labels>, EngineError>;
 
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;

@@ -24,15 +24,19 @@ pub fn router() -> Router<State> {
 }
 
 /// `/api/v2/alerts`, with `filter` (matchers, repeatable), `receiver`, and Alertmanager's four switches.
-async fn alerts(extract::State(state): extract::State<State>, params: Params) -> Result<Response, V2Error> {
+async fn alerts(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, V2Error> {
     let mut matchers = Vec::new();
     for filter in params.all("filter") {
         matchers.extend(vigie_config::parse_matchers(filter).map_err(V2Error::bad)?);
     }
     let receiver = match params.get("receiver") {
         Some(pattern) => Some(
-            vigie_model::Matcher::new("receiver", vigie_model::MatchOp::Regex, pattern)
-                .map_err(|error| V2Error::bad(format!("failed to parse receiver param: {error}")))?,
+            vigie_model::Matcher::new("receiver", vigie_model::MatchOp::Regex, pattern).map_err(
+                |error| V2Error::bad(format!("failed to parse receiver param: {error}")),
+            )?,
         ),
         None => None,
     };
@@ -42,7 +46,9 @@ async fn alerts(extract::State(state): extract::State<State>, params: Params) ->
     }
     active.retain(|alert| {
         matchers.iter().all(|matcher| matcher.matches_labels(&alert.labels))
-            && receiver.as_ref().is_none_or(|wanted| alert.receivers.iter().any(|name| wanted.matches(name)))
+            && receiver
+                .as_ref()
+                .is_none_or(|wanted| alert.receivers.iter().any(|name| wanted.matches(name)))
     });
     let mut json = Json::default();
     json.list(&active, write);
@@ -69,7 +75,10 @@ async fn status(extract::State(state): extract::State<State>) -> Response {
     json.raw(r#"{"cluster":{"status":"disabled","peers":[]},"config":{"original":""},"uptime":"#);
     json.text(&rfc3339(state.started_at_ms));
     json.raw(r#","versionInfo":{"branch":"main","buildDate":"","buildUser":"vigie","goVersion":"","revision":"#);
-    json.text(concat!("vigie-", env!("CARGO_PKG_VERSION"))).raw(r#","version":"#).text(crate::ALERTMANAGER_VERSION).raw("}}");
+    json.text(concat!("vigie-", env!("CARGO_PKG_VERSION")))
+        .raw(r#","version":"#)
+        .text(crate::ALERTMANAGER_VERSION)
+        .raw("}}");
     answer(json)
 }
 
@@ -84,7 +93,10 @@ async fn receivers(extract::State(state): extract::State<State>) -> Response {
 }
 
 async fn no_silences() -> V2Error {
-    V2Error(StatusCode::NOT_IMPLEMENTED, "silences are not built yet in this version of Vigie".to_owned())
+    V2Error(
+        StatusCode::NOT_IMPLEMENTED,
+        "silences are not built yet in this version of Vigie".to_owned(),
+    )
 }
 
 async fn no_alerts_from_outside() -> V2Error {
@@ -94,7 +106,9 @@ async fn no_alerts_from_outside() -> V2Error {
 
 async fn not_found(uri: axum::http::Uri) -> Response {
     let mut json = Json::default();
-    json.raw(r#"{"code":404,"message":"#).text(&format!("path {} was not found", uri.path())).raw("}");
+    json.raw(r#"{"code":404,"message":"#)
+        .text(&format!("path {} was not found", uri.path()))
+        .raw("}");
     (StatusCode::NOT_FOUND, [(CONTENT_TYPE, "application/json")], json.into_bytes()).into_response()
 }
 

@@ -17,10 +17,13 @@ const PLAIN_BYTES_MAX: usize = 1400;
 /// Compresses what gains from it.
 pub async fn compress(request: Request, next: Next) -> Response {
     let accepted = request.headers().get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    let accepted = accepted.is_some_and(|names| names.split(',').any(|one| one.trim().split(';').next() == Some("gzip")));
+    let accepted = accepted.is_some_and(|names| {
+        names.split(',').any(|one| one.trim().split(';').next() == Some("gzip"))
+    });
     let response = next.run(request).await;
     let text = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let gains = text.is_some_and(|kind| kind.starts_with("application/json") || kind.starts_with("text/plain"));
+    let gains = text
+        .is_some_and(|kind| kind.starts_with("application/json") || kind.starts_with("text/plain"));
     if !accepted || !gains || response.headers().contains_key(CONTENT_ENCODING) {
         return response;
     }

@@ -27,12 +27,20 @@ impl ApiError {
 
     /// 500 `internal`.
     pub fn internal(message: impl Into<String>) -> ApiError {
-        ApiError { status: StatusCode::INTERNAL_SERVER_ERROR, kind: "internal", message: message.into() }
+        ApiError {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            kind: "internal",
+            message: message.into(),
+        }
     }
 
     /// 503 `unavailable`.
     pub fn unavailable(message: impl Into<String>) -> ApiError {
-        ApiError { status: StatusCode::SERVICE_UNAVAILABLE, kind: "unavailable", message: message.into() }
+        ApiError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            kind: "unavailable",
+            message: message.into(),
+        }
     }
 
     /// The words.
@@ -73,7 +81,11 @@ impl From<EngineError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut json = Json::default();
-        json.raw(r#"{"status":"error","errorType":"#).text(self.kind).raw(r#","error":"#).text(&self.message).raw("}");
+        json.raw(r#"{"status":"error","errorType":"#)
+            .text(self.kind)
+            .raw(r#","error":"#)
+            .text(&self.message)
+            .raw("}");
         (self.status, [(CONTENT_TYPE, "application/json")], json.into_bytes()).into_response()
     }
 }
@@ -93,9 +105,12 @@ impl IntoResponse for LokiError {
         // Loki answers 400 for every question that is wrong or too large, whatever the reason.
         let status = match self.0.status {
             StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
-            StatusCode::SERVICE_UNAVAILABLE if self.0.kind == "timeout" => StatusCode::GATEWAY_TIMEOUT,
+            StatusCode::SERVICE_UNAVAILABLE if self.0.kind == "timeout" => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             status => status,
         };
-        (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{}\n", self.0.message)).into_response()
+        (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{}\n", self.0.message))
+            .into_response()
     }
 }

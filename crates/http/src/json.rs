@@ -68,7 +68,8 @@ impl Json {
 
     /// Milliseconds as seconds with at most three decimals.
     pub fn seconds(&mut self, ts_ms: i64) -> &mut Self {
-        let (sign, abs) = if ts_ms < 0 { ("-", ts_ms.unsigned_abs()) } else { ("", ts_ms.unsigned_abs()) };
+        let (sign, abs) =
+            if ts_ms < 0 { ("-", ts_ms.unsigned_abs()) } else { ("", ts_ms.unsigned_abs()) };
         let (whole, fraction) = (abs / 1000, abs % 1000);
         match fraction {
             0 => self.raw(&format!("{sign}{whole}")),
@@ -84,7 +85,11 @@ impl Json {
     }
 
     /// A list, each item written by `item`.
-    pub fn list<T>(&mut self, items: impl IntoIterator<Item = T>, mut item: impl FnMut(&mut Json, T)) -> &mut Self {
+    pub fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut item: impl FnMut(&mut Json, T),
+    ) -> &mut Self {
         self.0.push(b'[');
         for (at, one) in items.into_iter().enumerate() {
             if at > 0 {
@@ -137,7 +142,10 @@ mod tests {
             assert_eq!(float_text(value), text);
         }
         let mut json = Json::default();
-        json.point(1_435_781_430_781, 1.0).point(-1_500, 2.0).point(5_000, 3.0).text("a\"b\\c\n\u{1}é");
+        json.point(1_435_781_430_781, 1.0)
+            .point(-1_500, 2.0)
+            .point(5_000, 3.0)
+            .text("a\"b\\c\n\u{1}é");
         assert_eq!(
             String::from_utf8(json.into_bytes()).unwrap(),
             r#"[1435781430.781,"1"][-1.500,"2"][5,"3"]"a\"b\\c\n\u0001é""#

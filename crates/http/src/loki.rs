@@ -49,7 +49,11 @@ pub(crate) fn parse_time_ns(text: &str) -> Option<i64> {
         return Some((seconds * 1000.0).round() as i64 * 1_000_000);
     }
     if let Ok(number) = text.parse::<i64>() {
-        return if text.trim_start_matches('-').len() <= 10 { number.checked_mul(1_000_000_000) } else { Some(number) };
+        return if text.trim_start_matches('-').len() <= 10 {
+            number.checked_mul(1_000_000_000)
+        } else {
+            Some(number)
+        };
     }
     let at = text.parse::<jiff::Timestamp>().ok()?;
     i64::try_from(at.as_nanosecond()).ok()
@@ -58,7 +62,9 @@ pub(crate) fn parse_time_ns(text: &str) -> Option<i64> {
 /// `start` and `end` (or `since`), one hour by default.
 pub(crate) fn range_ns(params: &Params) -> Result<(i64, i64), crate::error::ApiError> {
     let bad = |name: &str, text: &str| {
-        crate::error::ApiError::bad_data(format!("could not parse '{name}' parameter: cannot parse {text:?} to a valid timestamp"))
+        crate::error::ApiError::bad_data(format!(
+            "could not parse '{name}' parameter: cannot parse {text:?} to a valid timestamp"
+        ))
     };
     let time = |name: &str| match params.get(name) {
         Some(text) => parse_time_ns(text).map(Some).ok_or_else(|| bad(name, text)),
@@ -67,12 +73,16 @@ pub(crate) fn range_ns(params: &Params) -> Result<(i64, i64), crate::error::ApiE
     let now_ns = crate::state::now_ms().saturating_mul(1_000_000);
     let end_ns = time("end")?.unwrap_or(now_ns);
     let since_ns = match params.get("since") {
-        Some(text) => crate::params::parse_step_ms(text).ok_or_else(|| bad("since", text))?.saturating_mul(1_000_000),
+        Some(text) => crate::params::parse_step_ms(text)
+            .ok_or_else(|| bad("since", text))?
+            .saturating_mul(1_000_000),
         None => 3_600_000_000_000,
     };
     let start_ns = time("start")?.unwrap_or_else(|| end_ns.min(now_ns).saturating_sub(since_ns));
     if start_ns > end_ns {
-        return Err(crate::error::ApiError::bad_data("end timestamp must not be before or equal to start time"));
+        return Err(crate::error::ApiError::bad_data(
+            "end timestamp must not be before or equal to start time",
+        ));
     }
     Ok((start_ns, end_ns))
 }

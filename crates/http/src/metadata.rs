@@ -33,14 +33,18 @@ impl Metadata {
             return;
         }
         if known.len() < NAMES_MAX || known.contains_key(name) {
-            known.insert(name.to_owned(), Entry { kind: kind.to_owned(), help: help.to_owned(), unit: unit.to_owned() });
+            known.insert(
+                name.to_owned(),
+                Entry { kind: kind.to_owned(), help: help.to_owned(), unit: unit.to_owned() },
+            );
         }
     }
 
     /// At most `limit` entries, in order of their names.
     pub fn list(&self, wanted: Option<&str>, limit: usize) -> Vec<(String, Entry)> {
         let known = self.lock();
-        let all = known.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str()));
+        let all =
+            known.iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str()));
         all.take(limit).map(|(name, entry)| (name.clone(), entry.clone())).collect()
     }
 

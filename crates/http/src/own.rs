@@ -33,7 +33,10 @@ async fn status(extract::State(state): extract::State<State>) -> Response {
     let mut json = Json::default();
     json.raw(r#"{"version":"#).text(env!("CARGO_PKG_VERSION"));
     let ready = state.ready.load(std::sync::atomic::Ordering::Relaxed);
-    json.raw(&format!(r#","started_at_ms":{},"ready":{ready},"demo":{}"#, state.started_at_ms, state.demo));
+    json.raw(&format!(
+        r#","started_at_ms":{},"ready":{ready},"demo":{}"#,
+        state.started_at_ms, state.demo
+    ));
     json.raw(&format!(
         r#","storage":{{"metrics_bytes":{},"logs_bytes":{},"series":{},"streams":{},"samples_appended":{},"lines_appended":{},"free_bytes":{}"#,
         stats.metrics_bytes, stats.logs_bytes, stats.series, stats.streams, stats.samples_appended, stats.lines_appended, (state.free_bytes)()
@@ -44,7 +47,9 @@ async fn status(extract::State(state): extract::State<State>) -> Response {
     json.list(&targets, |json, target| {
         json.raw(r#"{"job":"#).text(target.labels.value_or_empty("job"));
         json.raw(r#","instance":"#).text(target.labels.value_or_empty("instance"));
-        json.raw(&format!(r#","up":{},"last_error":"#, target.health == "up")).text(&target.last_error).raw("}");
+        json.raw(&format!(r#","up":{},"last_error":"#, target.health == "up"))
+            .text(&target.last_error)
+            .raw("}");
     });
     json.raw("}");
     answer(json)
@@ -62,8 +67,11 @@ async fn list_runbooks(params: Params) -> Response {
 
 /// `/api/vigie/v1/runbooks/{slug}?lang=`.
 async fn runbook(Path(slug): Path<String>, params: Params) -> Result<Response, ApiError> {
-    let runbook = runbooks::find(&slug, language(&params))
-        .ok_or_else(|| ApiError::not_found(format!("there is no runbook {slug:?}: /api/vigie/v1/runbooks lists them")))?;
+    let runbook = runbooks::find(&slug, language(&params)).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "there is no runbook {slug:?}: /api/vigie/v1/runbooks lists them"
+        ))
+    })?;
     let mut json = Json::default();
     write_head(&mut json, &runbook);
     json.raw(r#","html":"#).text(&runbook.html()).raw("}");
@@ -81,11 +89,15 @@ fn language(params: &Params) -> &'static str {
 }
 
 /// `/api/vigie/v1/notifications?limit=`: the newest rows of the outbox.
-async fn notifications(extract::State(state): extract::State<State>, params: Params) -> Result<Response, ApiError> {
+async fn notifications(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
     let limit = params.count("limit")?.unwrap_or(100).min(NOTIFICATIONS_MAX);
     let alerts = state.alerts.clone();
     let rows = tokio::task::spawn_blocking(move || alerts.notifications(limit)).await;
-    let rows = rows.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::internal)?;
+    let rows =
+        rows.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::internal)?;
     let mut json = Json::default();
     let time = |json: &mut Json, name: &str, at_ms: Option<i64>| {
         json.raw(",").text(name).raw(":");
@@ -117,22 +129,35 @@ async fn notifications(extract::State(state): extract::State<State>, params: Par
 /// Grafana's `/api/search`.
 pub async fn search(extract::State(state): extract::State<State>, params: Params) -> Response {
     let wanted = params.get("query").unwrap_or("").to_lowercase();
-    let found = state.dashboards.iter().enumerate().filter(|(_, one)| one.title.to_lowercase().contains(&wanted));
+    let found = state
+        .dashboards
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| one.title.to_lowercase().contains(&wanted));
     let mut json = Json::default();
     json.list(found, |json, (at, one)| {
-        json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1)).text(&one.uid).raw(r#","title":"#).text(&one.title);
+        json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1))
+            .text(&one.uid)
+            .raw(r#","title":"#)
+            .text(&one.title);
         json.raw(r#","uri":"#).text(&format!("db/{}", slug(&one.title)));
         json.raw(r#","url":"#).text(&format!("/d/{}/{}", one.uid, slug(&one.title)));
-        json.raw(r#","slug":"","type":"dash-db","isStarred":false,"tags":"#).texts(one.tags.iter().map(String::as_str)).raw("}");
+        json.raw(r#","slug":"","type":"dash-db","isStarred":false,"tags":"#)
+            .texts(one.tags.iter().map(String::as_str))
+            .raw("}");
     });
     answer(json)
 }
 
 /// Grafana's `/api/dashboards/uid/{uid}`.
-pub async fn dashboard(extract::State(state): extract::State<State>, Path(uid): Path<String>) -> Response {
+pub async fn dashboard(
+    extract::State(state): extract::State<State>,
+    Path(uid): Path<String>,
+) -> Response {
     let Some(one) = state.dashboards.iter().find(|one| one.uid == uid) else {
         let body = r#"{"message":"Dashboard not found","status":"not-found"}"#;
-        return (axum::http::StatusCode::NOT_FOUND, [(CONTENT_TYPE, "application/json")], body).into_response();
+        return (axum::http::StatusCode::NOT_FOUND, [(CONTENT_TYPE, "application/json")], body)
+            .into_response();
     };
     let Ok(model) = serde_json::to_string(one) else {
         return ApiError::internal("the dashboard cannot be written as JSON").into_response();
@@ -140,7 +165,11 @@ pub async fn dashboard(extract::State(state): extract::State<State>, Path(uid): 
     let slug = slug(&one.title);
     let mut json = Json::default();
     json.raw(r#"{"meta":{"type":"db","canSave":false,"canEdit":false,"slug":"#).text(&slug);
-    json.raw(r#","url":"#).text(&format!("/d/{uid}/{slug}")).raw(r#"},"dashboard":"#).raw(&model).raw("}");
+    json.raw(r#","url":"#)
+        .text(&format!("/d/{uid}/{slug}"))
+        .raw(r#"},"dashboard":"#)
+        .raw(&model)
+        .raw("}");
     answer(json)
 }
 

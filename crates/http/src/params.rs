@@ -26,7 +26,11 @@ impl Params {
 
     /// The first value under `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// Every value under `name`.
@@ -37,25 +41,31 @@ impl Params {
     /// A time in milliseconds: seconds with a fraction, or RFC 3339.
     pub fn time_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        parse_time_ms(text)
-            .map(Some)
-            .ok_or_else(|| ApiError::bad_data(format!("invalid parameter {name:?}: cannot parse {text:?} to a valid timestamp")))
+        parse_time_ms(text).map(Some).ok_or_else(|| {
+            ApiError::bad_data(format!(
+                "invalid parameter {name:?}: cannot parse {text:?} to a valid timestamp"
+            ))
+        })
     }
 
     /// A duration in milliseconds: seconds with a fraction, or Prometheus' form.
     pub fn duration_ms(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        parse_step_ms(text)
-            .map(Some)
-            .ok_or_else(|| ApiError::bad_data(format!("invalid parameter {name:?}: cannot parse {text:?} to a valid duration")))
+        parse_step_ms(text).map(Some).ok_or_else(|| {
+            ApiError::bad_data(format!(
+                "invalid parameter {name:?}: cannot parse {text:?} to a valid duration"
+            ))
+        })
     }
 
     /// A count.
     pub fn count(&self, name: &str) -> Result<Option<usize>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        text.parse()
-            .map(Some)
-            .map_err(|_| ApiError::bad_data(format!("invalid parameter {name:?}: {text:?} is not a number of zero or more")))
+        text.parse().map(Some).map_err(|_| {
+            ApiError::bad_data(format!(
+                "invalid parameter {name:?}: {text:?} is not a number of zero or more"
+            ))
+        })
     }
 }
 
@@ -104,9 +114,13 @@ impl<S: Send + Sync> FromRequest<S> for Params {
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"));
         if form {
-            let body = Bytes::from_request(request, state).await.map_err(|error| ApiError::bad_data(error.to_string()))?;
+            let body = Bytes::from_request(request, state)
+                .await
+                .map_err(|error| ApiError::bad_data(error.to_string()))?;
             if body.len() > FORM_BYTES_MAX {
-                return Err(ApiError::bad_data(format!("the form has more than {FORM_BYTES_MAX} bytes")));
+                return Err(ApiError::bad_data(format!(
+                    "the form has more than {FORM_BYTES_MAX} bytes"
+                )));
             }
             // What stands in the body comes first, as in Go's ParseForm.
             let mut all = Params::parse(&String::from_utf8_lossy(&body));
@@ -123,14 +137,22 @@ mod tests {
 
     #[test]
     fn parameters_and_times_are_read_as_the_originals_read_them() {
-        let params = Params::parse("query=up%7Bjob%3D%22a+b%22%7D&match[]=a&match%5B%5D=b&x=%zz&empty=");
+        let params =
+            Params::parse("query=up%7Bjob%3D%22a+b%22%7D&match[]=a&match%5B%5D=b&x=%zz&empty=");
         assert_eq!(params.get("query"), Some(r#"up{job="a b"}"#));
         assert_eq!(params.all("match[]").collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!((params.get("x"), params.get("empty")), (Some("%zz"), None));
-        for (text, ms) in [("1.5", Some(1500)), ("1970-01-01T00:00:01Z", Some(1000)), ("2015-07-01T20:10:30.781+02:00", Some(1435774230781)), ("x", None)] {
+        for (text, ms) in [
+            ("1.5", Some(1500)),
+            ("1970-01-01T00:00:01Z", Some(1000)),
+            ("2015-07-01T20:10:30.781+02:00", Some(1435774230781)),
+            ("x", None),
+        ] {
             assert_eq!(parse_time_ms(text), ms, "{text}");
         }
-        for (text, ms) in [("15", Some(15_000)), ("1m", Some(60_000)), ("0.5", Some(500)), ("x", None)] {
+        for (text, ms) in
+            [("15", Some(15_000)), ("1m", Some(60_000)), ("0.5", Some(500)), ("x", None)]
+        {
             assert_eq!(parse_step_ms(text), ms, "{text}");
         }
     }

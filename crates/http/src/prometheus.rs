@@ -38,7 +38,11 @@ pub fn router() -> Router<State> {
 }
 
 /// A successful answer: `{"status":"success","data":…}` with `data` written by the caller.
-pub(crate) fn success(data: impl FnOnce(&mut Json), warnings: &[String], infos: &[String]) -> Response {
+pub(crate) fn success(
+    data: impl FnOnce(&mut Json),
+    warnings: &[String],
+    infos: &[String],
+) -> Response {
     let mut json = Json::default();
     json.raw(r#"{"status":"success","data":"#);
     data(&mut json);
@@ -53,16 +57,20 @@ pub(crate) fn success(data: impl FnOnce(&mut Json), warnings: &[String], infos: 
 
 /// What Prometheus' router answers to a path it does not know.
 pub(crate) async fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, [(CONTENT_TYPE, "text/plain; charset=utf-8")], "404 page not found\n").into_response()
+    (StatusCode::NOT_FOUND, [(CONTENT_TYPE, "text/plain; charset=utf-8")], "404 page not found\n")
+        .into_response()
 }
 
 /// Selectors of `match[]`.
-pub(crate) fn selectors(params: &crate::params::Params) -> Result<Vec<Vec<vigie_model::Matcher>>, ApiError> {
+pub(crate) fn selectors(
+    params: &crate::params::Params,
+) -> Result<Vec<Vec<vigie_model::Matcher>>, ApiError> {
     params
         .all("match[]")
         .map(|text| {
-            vigie_promql::parse_selector(text)
-                .map_err(|error| ApiError::bad_data(format!("invalid parameter \"match[]\": {error}")))
+            vigie_promql::parse_selector(text).map_err(|error| {
+                ApiError::bad_data(format!("invalid parameter \"match[]\": {error}"))
+            })
         })
         .collect()
 }

@@ -59,7 +59,10 @@ pub fn grafana(state: State) -> Router {
         .nest("/api/vigie/v1", own::router())
         .route("/api/search", get(own::search))
         .route("/api/dashboards/uid/{uid}", get(own::dashboard))
-        .route("/api/health", get(|| async { ([(CONTENT_TYPE, "application/json")], r#"{"database":"ok"}"#) }));
+        .route(
+            "/api/health",
+            get(|| async { ([(CONTENT_TYPE, "application/json")], r#"{"database":"ok"}"#) }),
+        );
     finish(router, state)
 }
 
@@ -83,10 +86,15 @@ pub type Page = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + S
 
 /// Ports 9100 and 9187, where the exporters were.
 pub fn exporter(page: Page, name: &'static str) -> Router {
-    let index = format!("<html><head><title>{name}</title></head><body><h1>{name}</h1><a href=\"/metrics\">Metrics</a></body></html>");
+    let index = format!(
+        "<html><head><title>{name}</title></head><body><h1>{name}</h1><a href=\"/metrics\">Metrics</a></body></html>"
+    );
     let metrics = move || async move { ([(CONTENT_TYPE, EXPOSITION)], page().await) };
     Router::new()
-        .route("/", get(move || async move { ([(CONTENT_TYPE, "text/html; charset=utf-8")], index) }))
+        .route(
+            "/",
+            get(move || async move { ([(CONTENT_TYPE, "text/html; charset=utf-8")], index) }),
+        )
         .route("/metrics", get(metrics))
         .fallback(prometheus::not_found)
 }
@@ -118,9 +126,15 @@ fn finish(router: Router<State>, state: State) -> Router {
 
 /// Refuses writes that a page of another site sends through a visitor's browser, and adds the
 /// headers that keep an answer from being taken for something else.
-async fn guard(method: Method, headers: HeaderMap, request: extract::Request, next: Next) -> Response {
+async fn guard(
+    method: Method,
+    headers: HeaderMap,
+    request: extract::Request,
+    next: Next,
+) -> Response {
     if method != Method::GET && method != Method::HEAD && from_another_site(&headers) {
-        return (StatusCode::FORBIDDEN, "this request comes from a page of another site\n").into_response();
+        return (StatusCode::FORBIDDEN, "this request comes from a page of another site\n")
+            .into_response();
     }
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

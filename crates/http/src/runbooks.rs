@@ -22,7 +22,9 @@ impl Runbook {
     /// The body as HTML without any markup of its own: raw HTML is shown as text, and links lead to
     /// web addresses, to parts of the page or into Vigie.
     pub fn html(&self) -> String {
-        let events = Parser::new_ext(self.body, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH).map(safe);
+        let events =
+            Parser::new_ext(self.body, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH)
+                .map(safe);
         let mut out = String::new();
         html::push_html(&mut out, events);
         out
@@ -31,8 +33,11 @@ impl Runbook {
 
 /// All runbooks of a language, in order of their slugs.
 pub fn list(language: &str) -> Vec<Runbook> {
-    let (prefix, language) = if language == "fr" { ("runbooks/fr/", "fr") } else { ("runbooks/en/", "en") };
-    content::under(prefix).filter_map(|(name, text)| read(name.strip_suffix(".md")?, text, language)).collect()
+    let (prefix, language) =
+        if language == "fr" { ("runbooks/fr/", "fr") } else { ("runbooks/en/", "en") };
+    content::under(prefix)
+        .filter_map(|(name, text)| read(name.strip_suffix(".md")?, text, language))
+        .collect()
 }
 
 /// One runbook.
@@ -46,7 +51,14 @@ fn read(slug: &str, text: &'static str, language: &'static str) -> Option<Runboo
         let line = front.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map_or("", str::trim).trim_matches('"').to_owned()
     };
-    Some(Runbook { slug: slug.to_owned(), title: value("title"), alert: value("alert"), severity: value("severity"), language, body })
+    Some(Runbook {
+        slug: slug.to_owned(),
+        title: value("title"),
+        alert: value("alert"),
+        severity: value("severity"),
+        language,
+        body,
+    })
 }
 
 fn safe(event: Event<'_>) -> Event<'_> {
@@ -63,7 +75,8 @@ fn safe(event: Event<'_>) -> Event<'_> {
 }
 
 fn safe_address(address: CowStr<'_>) -> CowStr<'_> {
-    let inside = address.starts_with('#') || (address.starts_with('/') && !address.starts_with("//"));
+    let inside =
+        address.starts_with('#') || (address.starts_with('/') && !address.starts_with("//"));
     let web = ["http://", "https://", "mailto:"].iter().any(|scheme| address.starts_with(scheme));
     if inside || web { address } else { CowStr::Borrowed("#") }
 }
@@ -75,8 +88,18 @@ mod tests {
     #[test]
     fn every_alert_has_a_runbook_in_both_languages() {
         for language in ["fr", "en"] {
-            let alerts: Vec<String> = list(language).into_iter().map(|runbook| runbook.alert).collect();
-            for alert in ["API Down", "Database Down", "Disk Full", "High Error Rate", "Memory Exhaustion", "Slow API", "High CPU", "Database Connections High"] {
+            let alerts: Vec<String> =
+                list(language).into_iter().map(|runbook| runbook.alert).collect();
+            for alert in [
+                "API Down",
+                "Database Down",
+                "Disk Full",
+                "High Error Rate",
+                "Memory Exhaustion",
+                "Slow API",
+                "High CPU",
+                "Database Connections High",
+            ] {
                 assert!(alerts.iter().any(|known| known == alert), "{language}: {alert}");
             }
         }
@@ -90,10 +113,13 @@ mod tests {
             alert: String::new(),
             severity: String::new(),
             language: "en",
-            body: "<script>x</script> [a](javascript:x) [b](/runbooks/x) [c](//evil)",
+            body: "<script>x</script>\n\n[a](javascript:x) <b onclick=x> [b](/runbooks/x) [c](//evil)",
         };
         let html = runbook.html();
-        assert!(!html.contains("<script") && !html.contains("javascript:") && !html.contains("//evil"), "{html}");
+        assert!(
+            !html.contains("<script") && !html.contains("<b ") && !html.contains("javascript:") && !html.contains("//evil"),
+            "{html}"
+        );
         assert!(html.contains("href=\"/runbooks/x\""), "{html}");
     }
 }

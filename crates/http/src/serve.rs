@@ -28,7 +28,7 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
         let place = places.clone().acquire_owned().await;
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -59,7 +59,7 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -67,4 +67,9 @@ async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver
     if let Err(error) = ended {
         tracing::debug!("a connection ended: {error}");
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the program's side is gone, which is an end too.
+    drop(stop.wait_for(|stop| *stop).await);
 }

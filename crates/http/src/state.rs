@@ -88,7 +88,11 @@ impl State {
         };
         let turn = turn.await.map_err(|_| timed_out())?.map_err(|_| timed_out())?;
         let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
-        let options = QueryOptions { deadline: Some(deadline), cancel: Some(cancel.0.clone()), lookback_ms: None };
+        let options = QueryOptions {
+            deadline: Some(deadline),
+            cancel: Some(cancel.0.clone()),
+            lookback_ms: None,
+        };
         let done = tokio::task::spawn_blocking(move || {
             let answer = question(options);
             drop(turn);

@@ -1,9 +1,12 @@
 //! LogQL over the log store.
 
-use crate::{Durability, EngineError, LogWhen, PushReport, QueryError, QueryErrorKind, QueryOptions};
+use crate::{
+    Durability, EngineError, LogWhen, PushBatch, PushReport, QueryError, QueryErrorKind,
+    QueryOptions,
+};
 use vigie_logql::{EvalError, Expr, LogSource, Options, Streams, Value};
-use vigie_logs::{LogsError, Store};
-use vigie_model::{Direction, LogBlocks, LogEntry, LogRange, Labels, Matcher, Needle, ReadError};
+use vigie_logs::{Batch, LogsError, Store};
+use vigie_model::{Direction, LogBlocks, LogRange, Matcher, Needle, ReadError};
 
 /// The store, as the language sees it.
 struct StoreSource<'a>(&'a Store);
@@ -23,15 +26,19 @@ impl LogSource for StoreSource<'_> {
 /// Stores lines.
 pub(super) fn push(
     store: &Store,
-    streams: &[(Labels, Vec<LogEntry>)],
+    batches: &[PushBatch<'_>],
     durability: Durability,
 ) -> Result<PushReport, EngineError> {
     let durability = match durability {
         Durability::Synced => vigie_logs::Durability::Synced,
         Durability::Written => vigie_logs::Durability::Written,
     };
-    let done = store.append(streams, durability).map_err(error)?;
-    Ok(PushReport { appended: done.appended, duplicates: done.duplicates, refused: done.refused })
+    let batches: Vec<Batch<'_>> = batches
+        .iter()
+        .map(|batch| Batch { labels: batch.labels, entries: batch.entries })
+        .collect();
+    let done = store.append(&batches, durability).map_err(error)?;
+    Ok(PushReport { appended: done.stored, duplicates: done.duplicates, refusal: done.refusal })
 }
 
 /// Answers a question for lines.
@@ -43,7 +50,8 @@ pub(super) fn query(
     limit: usize,
     options: &QueryOptions,
 ) -> Result<Streams, QueryError> {
-    vigie_logql::query_logs(&StoreSource(store), expr, range, direction, limit, &language(options)).map_err(refused)
+    vigie_logql::query_logs(&StoreSource(store), expr, range, direction, limit, &language(options))
+        .map_err(refused)
 }
 
 /// Answers a question for numbers.

@@ -15,8 +15,17 @@ impl Source for StoreSource<'_> {
 }
 
 /// Answers a question.
-pub(super) fn query(store: &Store, expr: &Expr, when: When, options: &QueryOptions) -> Result<Answer, QueryError> {
-    let mut language = Options { deadline: options.deadline, cancel: options.cancel.clone(), ..Options::default() };
+pub(super) fn query(
+    store: &Store,
+    expr: &Expr,
+    when: When,
+    options: &QueryOptions,
+) -> Result<Answer, QueryError> {
+    let mut language = Options {
+        deadline: options.deadline,
+        cancel: options.cancel.clone(),
+        ..Options::default()
+    };
     if let Some(lookback_ms) = options.lookback_ms {
         language.lookback_ms = lookback_ms;
     }

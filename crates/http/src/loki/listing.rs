@@ -10,7 +10,10 @@ use axum::response::Response;
 use vigie_model::{LogRange, Matcher};
 
 /// `/loki/api/v1/labels`.
-pub async fn labels(extract::State(state): extract::State<State>, params: Params) -> Result<Response, LokiError> {
+pub async fn labels(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, LokiError> {
     let (selector, range) = (one_selector(&params)?, log_range(&params)?);
     let engine = state.engine.clone();
     let names = state.run(move || engine.log_label_names(&selector, range)).await?;
@@ -30,8 +33,15 @@ pub async fn label_values(
 }
 
 /// `/loki/api/v1/series`; without `match[]` all streams.
-pub async fn series(extract::State(state): extract::State<State>, params: Params) -> Result<Response, LokiError> {
-    let selectors = params.all("match[]").chain(params.all("match")).map(selector).collect::<Result<Vec<_>, _>>()?;
+pub async fn series(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, LokiError> {
+    let selectors = params
+        .all("match[]")
+        .chain(params.all("match"))
+        .map(selector)
+        .collect::<Result<Vec<_>, _>>()?;
     let range = log_range(&params)?;
     let engine = state.engine.clone();
     let series = state.run(move || engine.log_series(&selectors, range)).await?;

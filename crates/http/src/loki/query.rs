@@ -18,10 +18,15 @@ use vigie_model::{Direction, LogRange};
 const LIMIT_DEFAULT: usize = 100;
 
 /// `/loki/api/v1/query`: one instant, numbers only.
-pub async fn instant(extract::State(state): extract::State<State>, params: Params) -> Result<Response, LokiError> {
+pub async fn instant(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, LokiError> {
     let expr = parse(&params)?;
     let ts_ns = match params.get("time") {
-        Some(text) => parse_time_ns(text).ok_or_else(|| ApiError::bad_data(format!("could not parse 'time' parameter: cannot parse {text:?}")))?,
+        Some(text) => parse_time_ns(text).ok_or_else(|| {
+            ApiError::bad_data(format!("could not parse 'time' parameter: cannot parse {text:?}"))
+        })?,
         None => now_ms().saturating_mul(1_000_000),
     };
     if expr.is_log() {
@@ -58,10 +63,17 @@ pub async fn range(
 }
 
 fn parse(params: &Params) -> Result<Expr, ApiError> {
-    vigie_logql::parse(params.get("query").unwrap_or("")).map_err(|error| ApiError::bad_data(error.to_string()))
+    vigie_logql::parse(params.get("query").unwrap_or(""))
+        .map_err(|error| ApiError::bad_data(error.to_string()))
 }
 
-async fn lines(state: &State, expr: Expr, range: LogRange, headers: &HeaderMap, params: &Params) -> Result<Response, LokiError> {
+async fn lines(
+    state: &State,
+    expr: Expr,
+    range: LogRange,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<Response, LokiError> {
     let limit = match params.get("limit") {
         Some(text) => text
             .parse::<usize>()
@@ -71,7 +83,9 @@ async fn lines(state: &State, expr: Expr, range: LogRange, headers: &HeaderMap, 
         None => LIMIT_DEFAULT,
     };
     if limit > LOG_ENTRIES_PER_QUERY_MAX {
-        let text = format!("max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {LOG_ENTRIES_PER_QUERY_MAX})");
+        let text = format!(
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {LOG_ENTRIES_PER_QUERY_MAX})"
+        );
         return Err(ApiError::bad_data(text).into());
     }
     let direction = match params.get("direction").unwrap_or("backward").to_lowercase().as_str() {
@@ -79,11 +93,16 @@ async fn lines(state: &State, expr: Expr, range: LogRange, headers: &HeaderMap, 
         "backward" => Direction::Backward,
         other => return Err(ApiError::bad_data(format!("invalid direction {other:?}")).into()),
     };
-    let flags = headers.get("x-loki-response-encoding-flags").and_then(|value| value.to_str().ok()).unwrap_or("");
+    let flags = headers
+        .get("x-loki-response-encoding-flags")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
     let categorize = flags.split(',').any(|flag| flag.trim() == "categorize-labels");
     let engine = state.engine.clone();
     let streams = state
-        .run_query(QUERY_TIMEOUT_MS, move |options| engine.query_logs(&expr, range, direction, limit, &options))
+        .run_query(QUERY_TIMEOUT_MS, move |options| {
+            engine.query_logs(&expr, range, direction, limit, &options)
+        })
         .await?;
     Ok(success(
         |json| {
@@ -91,7 +110,8 @@ async fn lines(state: &State, expr: Expr, range: LogRange, headers: &HeaderMap, 
             if categorize {
                 json.raw(r#""encodingFlags":["categorize-labels"],"#);
             }
-            json.raw(r#""result":"#).list(&streams, |json, stream| write_stream(json, stream, categorize));
+            json.raw(r#""result":"#)
+                .list(&streams, |json, stream| write_stream(json, stream, categorize));
             json.raw(r#","stats":{}}"#);
         },
         &[],
@@ -100,13 +120,17 @@ async fn lines(state: &State, expr: Expr, range: LogRange, headers: &HeaderMap, 
 }
 
 fn write_stream(json: &mut Json, stream: &Stream, categorize: bool) {
-    json.raw(r#"{"stream":"#).pairs(if categorize { &stream.stream_labels } else { &stream.labels }.iter());
+    json.raw(r#"{"stream":"#)
+        .pairs(if categorize { &stream.stream_labels } else { &stream.labels }.iter());
     json.raw(r#","values":"#).list(&stream.entries, |json, entry| {
         json.raw(&format!("[\"{}\",", entry.ts_ns)).text(&String::from_utf8_lossy(&entry.line));
         if categorize {
             json.raw(",{");
-            let categories = [("structuredMetadata", &entry.structured_metadata), ("parsed", &entry.parsed)];
-            for (at, (name, labels)) in categories.into_iter().filter(|(_, labels)| !labels.is_empty()).enumerate() {
+            let categories =
+                [("structuredMetadata", &entry.structured_metadata), ("parsed", &entry.parsed)];
+            for (at, (name, labels)) in
+                categories.into_iter().filter(|(_, labels)| !labels.is_empty()).enumerate()
+            {
                 json.raw(if at > 0 { "," } else { "" }).text(name).raw(":").pairs(labels.iter());
             }
             json.raw("}");

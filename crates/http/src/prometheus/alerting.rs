@@ -10,13 +10,18 @@ use axum::extract;
 use axum::response::Response;
 
 /// `/api/v1/rules`, with `type`, `rule_name[]`, `rule_group[]`, `file[]` and `exclude_alerts`.
-pub async fn rules(extract::State(state): extract::State<State>, params: Params) -> Result<Response, ApiError> {
+pub async fn rules(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
     let kind = params.get("type").unwrap_or("").to_lowercase();
     if !["", "alert", "record"].contains(&kind.as_str()) {
         return Err(ApiError::bad_data(format!("not supported value {kind:?}")));
     }
     let with_alerts = !matches!(params.get("exclude_alerts"), Some("true" | "1"));
-    let named = |list: &str, name: &str| params.all(list).next().is_none() || params.all(list).any(|one| one == name);
+    let named = |list: &str, name: &str| {
+        params.all(list).next().is_none() || params.all(list).any(|one| one == name)
+    };
     let mut groups = state.alerts.groups();
     groups.retain(|group| named("rule_group[]", &group.name) && named("file[]", &group.file));
     for group in &mut groups {
@@ -29,7 +34,9 @@ pub async fn rules(extract::State(state): extract::State<State>, params: Params)
     groups.retain(|group| !filtered || !group.rules.is_empty());
     Ok(success(
         |json| {
-            json.raw(r#"{"groups":"#).list(&groups, |json, group| write_group(json, group, with_alerts)).raw("}");
+            json.raw(r#"{"groups":"#)
+                .list(&groups, |json, group| write_group(json, group, with_alerts))
+                .raw("}");
         },
         &[],
         &[],
@@ -54,7 +61,11 @@ fn write_group(json: &mut Json, group: &GroupView, with_alerts: bool) {
     json.raw(r#"{"name":"#).text(&group.name);
     json.raw(r#","file":"#).text(&group.file);
     json.raw(r#","rules":"#).list(&group.rules, |json, rule| write_rule(json, rule, with_alerts));
-    json.raw(&format!(r#","interval":{},"limit":0,"evaluationTime":{},"lastEvaluation":"#, group.interval_ms as f64 / 1000.0, group.evaluation_ms / 1000.0));
+    json.raw(&format!(
+        r#","interval":{},"limit":0,"evaluationTime":{},"lastEvaluation":"#,
+        group.interval_ms as f64 / 1000.0,
+        group.evaluation_ms / 1000.0
+    ));
     json.text(&rfc3339(group.last_evaluation_ms)).raw("}");
 }
 
@@ -79,8 +90,11 @@ fn write_rule(json: &mut Json, rule: &RuleView, with_alerts: bool) {
     if !rule.last_error.is_empty() {
         json.raw(r#","lastError":"#).text(&rule.last_error);
     }
-    json.raw(&format!(r#","evaluationTime":{},"lastEvaluation":"#, rule.evaluation_ms / 1000.0)).text(&rfc3339(rule.last_evaluation_ms));
-    json.raw(r#","type":"#).text(if rule.alert.is_some() { "alerting" } else { "recording" }).raw("}");
+    json.raw(&format!(r#","evaluationTime":{},"lastEvaluation":"#, rule.evaluation_ms / 1000.0))
+        .text(&rfc3339(rule.last_evaluation_ms));
+    json.raw(r#","type":"#)
+        .text(if rule.alert.is_some() { "alerting" } else { "recording" })
+        .raw("}");
 }
 
 fn write_alert(json: &mut Json, alert: &AlertInstance) {
@@ -108,7 +122,14 @@ mod tests {
 
     #[test]
     fn an_alerts_value_has_gos_exponent() {
-        for (value, text) in [(0.0, "0e+00"), (1.0, "1e+00"), (12.5, "1.25e+01"), (1e-7, "1e-07"), (1e100, "1e+100"), (f64::INFINITY, "+Inf")] {
+        for (value, text) in [
+            (0.0, "0e+00"),
+            (1.0, "1e+00"),
+            (12.5, "1.25e+01"),
+            (1e-7, "1e-07"),
+            (1e100, "1e+100"),
+            (f64::INFINITY, "+Inf"),
+        ] {
             assert_eq!(float_exponent(value), text);
         }
     }

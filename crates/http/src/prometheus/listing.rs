@@ -12,7 +12,10 @@ use vigie_model::TimeRange;
 const TRUNCATED: &str = "results truncated due to limit";
 
 /// `/api/v1/labels`.
-pub async fn labels(extract::State(state): extract::State<State>, params: Params) -> Result<Response, ApiError> {
+pub async fn labels(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
     let (selectors, range, limit) = (selectors(&params)?, time_range(&params)?, limit(&params)?);
     let engine = state.engine.clone();
     let names = state.run(move || engine.metric_label_names(&selectors, range)).await?;
@@ -36,7 +39,10 @@ pub async fn label_values(
 }
 
 /// `/api/v1/series`.
-pub async fn series(extract::State(state): extract::State<State>, params: Params) -> Result<Response, ApiError> {
+pub async fn series(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
     let (selectors, range, limit) = (selectors(&params)?, time_range(&params)?, limit(&params)?);
     if selectors.is_empty() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
@@ -56,7 +62,10 @@ pub async fn series(extract::State(state): extract::State<State>, params: Params
 }
 
 /// `/api/v1/metadata`: what targets said of their metrics.
-pub async fn metadata(extract::State(state): extract::State<State>, params: Params) -> Result<Response, ApiError> {
+pub async fn metadata(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
     let limit = params.count("limit")?.unwrap_or(usize::MAX);
     let wanted = params.get("metric");
     let known = state.metadata.list(wanted, limit);
@@ -103,7 +112,9 @@ fn time_range(params: &Params) -> Result<TimeRange, ApiError> {
     let start_ms = params.time_ms("start")?.unwrap_or(i64::MIN / 2);
     let end_ms = params.time_ms("end")?.unwrap_or(i64::MAX / 2);
     if end_ms < start_ms {
-        return Err(ApiError::bad_data("invalid parameter \"end\": end timestamp must not be before start time"));
+        return Err(ApiError::bad_data(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
     }
     Ok(TimeRange { start_ms, end_ms })
 }
@@ -137,7 +148,9 @@ mod tests {
 
     #[test]
     fn escaped_names_are_read() {
-        for (name, wanted) in [("job", "job"), ("U__a_2e_b", "a.b"), ("U__a__b", "a_b"), ("U__bad_zz", "U__bad_zz")] {
+        for (name, wanted) in
+            [("job", "job"), ("U__a_2e_b", "a.b"), ("U__a__b", "a_b"), ("U__bad_zz", "U__bad_zz")]
+        {
             assert_eq!(unescape_name(name), wanted);
         }
     }

@@ -12,22 +12,34 @@ use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
 use vigie_promql::{Answer, Value};
 
 /// `/api/v1/query`: one instant.
-pub async fn instant(extract::State(state): extract::State<State>, params: Params) -> Result<Response, ApiError> {
+pub async fn instant(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
     let ts_ms = params.time_ms("time")?.unwrap_or_else(now_ms);
     ask(&state, &params, When::Instant(ts_ms)).await
 }
 
 /// `/api/v1/query_range`: many instants.
-pub async fn range(extract::State(state): extract::State<State>, params: Params) -> Result<Response, ApiError> {
-    let missing = |name: &str| ApiError::bad_data(format!("invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"));
+pub async fn range(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let missing = |name: &str| {
+        ApiError::bad_data(format!(
+            "invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"
+        ))
+    };
     let start_ms = params.time_ms("start")?.ok_or_else(|| missing("start"))?;
     let end_ms = params.time_ms("end")?.ok_or_else(|| missing("end"))?;
     if end_ms < start_ms {
-        return Err(ApiError::bad_data("invalid parameter \"end\": end timestamp must not be before start time"));
+        return Err(ApiError::bad_data(
+            "invalid parameter \"end\": end timestamp must not be before start time",
+        ));
     }
-    let step_ms = params
-        .duration_ms("step")?
-        .ok_or_else(|| ApiError::bad_data("invalid parameter \"step\": cannot parse \"\" to a valid duration"))?;
+    let step_ms = params.duration_ms("step")?.ok_or_else(|| {
+        ApiError::bad_data("invalid parameter \"step\": cannot parse \"\" to a valid duration")
+    })?;
     if step_ms <= 0 {
         return Err(ApiError::bad_data(
             "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
@@ -44,16 +56,26 @@ pub async fn range(extract::State(state): extract::State<State>, params: Params)
 /// `/api/v1/query_exemplars`: none are stored yet, and the answer says so in a warning.
 pub async fn exemplars(params: Params) -> Result<Response, ApiError> {
     let text = params.get("query").unwrap_or("");
-    vigie_promql::parse(text).map_err(|error| ApiError::bad_data(format!("invalid parameter \"query\": {error}")))?;
+    vigie_promql::parse(text)
+        .map_err(|error| ApiError::bad_data(format!("invalid parameter \"query\": {error}")))?;
     let warning = "exemplars are not stored by this version".to_owned();
-    Ok(success(|json| { json.raw("[]"); }, &[warning], &[]))
+    Ok(success(
+        |json| {
+            json.raw("[]");
+        },
+        &[warning],
+        &[],
+    ))
 }
 
 async fn ask(state: &State, params: &Params, when: When) -> Result<Response, ApiError> {
     let text = params.get("query").unwrap_or("").to_owned();
     let expr = vigie_promql::parse(&text)
         .map_err(|error| ApiError::bad_data(format!("invalid parameter \"query\": {error}")))?;
-    let timeout_ms = params.duration_ms("timeout")?.map_or(QUERY_TIMEOUT_MS, |ms| ms.max(1) as u64).min(QUERY_TIMEOUT_MS);
+    let timeout_ms = params
+        .duration_ms("timeout")?
+        .map_or(QUERY_TIMEOUT_MS, |ms| ms.max(1) as u64)
+        .min(QUERY_TIMEOUT_MS);
     let limit = params.count("limit")?.unwrap_or(0);
     let lookback_ms = params.duration_ms("lookback_delta")?;
     let engine = state.engine.clone();
@@ -91,7 +113,11 @@ fn write_value(json: &mut Json, value: &Value) {
             json.raw(r#"{"resultType":"scalar","result":"#).point(*ts_ms, *value);
         }
         Value::String { ts_ms, value } => {
-            json.raw(r#"{"resultType":"string","result":["#).seconds(*ts_ms).raw(",").text(value).raw("]");
+            json.raw(r#"{"resultType":"string","result":["#)
+                .seconds(*ts_ms)
+                .raw(",")
+                .text(value)
+                .raw("]");
         }
         Value::Vector(samples) => {
             json.raw(r#"{"resultType":"vector","result":"#).list(samples, |json, sample| {

@@ -62,7 +62,9 @@ pub async fn alertmanagers() -> Response {
 
 /// `/api/v1/write`.
 pub async fn no_remote_write() -> ApiError {
-    ApiError::not_found("the remote write receiver is not built yet: let Vigie scrape the target instead")
+    ApiError::not_found(
+        "the remote write receiver is not built yet: let Vigie scrape the target instead",
+    )
 }
 
 /// `/api/v1/read`.

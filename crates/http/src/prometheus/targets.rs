@@ -15,7 +15,12 @@ pub async fn targets(extract::State(state): extract::State<State>, params: Param
     let pool = params.get("scrapePool");
     let targets: Vec<Target> = match wanted.as_str() {
         "dropped" => Vec::new(),
-        _ => state.targets.list().into_iter().filter(|target| pool.is_none_or(|pool| pool == target.scrape_pool)).collect(),
+        _ => state
+            .targets
+            .list()
+            .into_iter()
+            .filter(|target| pool.is_none_or(|pool| pool == target.scrape_pool))
+            .collect(),
     };
     success(
         |json| {
@@ -35,7 +40,8 @@ fn write(json: &mut Json, target: &Target) {
     json.raw(r#","globalUrl":"#).text(&target.scrape_url);
     json.raw(r#","lastError":"#).text(&target.last_error);
     json.raw(r#","lastScrape":"#).text(&rfc3339(target.last_scrape_ms));
-    json.raw(&format!(r#","lastScrapeDuration":{},"health":"#, target.last_duration_ms / 1000.0)).text(target.health);
+    json.raw(&format!(r#","lastScrapeDuration":{},"health":"#, target.last_duration_ms / 1000.0))
+        .text(target.health);
     json.raw(r#","scrapeInterval":"#).text(&format_duration_ms(target.interval_ms));
     json.raw(r#","scrapeTimeout":"#).text(&format_duration_ms(target.timeout_ms)).raw("}");
 }
