@@ -15,6 +15,7 @@ pub mod host;
 pub mod scrape;
 pub mod selfmetrics;
 pub mod sink;
+pub mod tail;
 
 pub use collector::{Collected, Collector};
 pub use scrape::{Collect, CollectHandle, Health, Options, TargetStatus};
