@@ -56,6 +56,10 @@ interface Props {
 
 const TOOLTIP_ROWS = 16;
 
+/** Bytes are counted in powers of two, and so are the steps of their axis. */
+const BINARY_UNIT = /^(bytes|kbytes|mbytes|gbytes|bits|binBps|binbps)$/;
+const BINARY_STEPS = Array.from({ length: 62 }, (_, i) => 2 ** (i - 10));
+
 export function Graph(props: Props) {
   const [box, size] = useSize<HTMLDivElement>();
   const plot = useRef<uPlot | null>(null);
@@ -68,6 +72,8 @@ export function Graph(props: Props) {
     props.unit, props.log, props.min, props.max, props.softMin, props.softMax, props.thresholds, props.sync, theme.value, lang.value,
   ]);
   const ready = size.width > 0 && size.height > 0;
+  const latest = useRef<Latest>({ times, series, span });
+  latest.current = { times, series, span };
 
   useEffect(() => {
     if (!ready || !box.current) return undefined;
@@ -81,17 +87,11 @@ export function Graph(props: Props) {
     // The plot is made anew when its shape changes; new data and sizes are set below.
   }, [shape, ready]);
 
-  const latest = useRef({ times, series });
-  latest.current = { times, series };
-
   useEffect(() => {
     const made = plot.current;
     if (!made) return;
-    made.batch(() => {
-      made.setData(drawn.data, false);
-      made.setScale('x', { min: span.from / 1000, max: span.to / 1000 });
-      made.redraw(true, true);
-    });
+    // Resets the scales too: the x scale to the span asked for, whatever the data cover.
+    made.setData(drawn.data);
   }, [drawn, span.from, span.to, shape, ready]);
 
   useEffect(() => {
@@ -119,6 +119,9 @@ export function describe(series: GraphSeries[]): string {
     })
     .join('; ');
 }
+
+/** What the plot's callbacks read, as of the last drawing. */
+interface Latest { times: number[]; series: GraphSeries[]; span: Span }
 
 interface Drawn {
   data: uPlot.AlignedData;
@@ -159,9 +162,9 @@ function plotOptions(
   bands: uPlot.Band[],
   size: { width: number; height: number },
   zoomed: (from: number, to: number) => void,
-  latest: () => { times: number[]; series: GraphSeries[] },
+  latest: () => Latest,
 ): uPlot.Options {
-  const { series, unit, log, span } = props;
+  const { series, unit, log } = props;
   const ink = cssColor('--muted');
   const grid = { stroke: cssColor('--grid'), width: 1 };
   const font = `11px ${cssColor('--font')}`;
@@ -180,6 +183,7 @@ function plotOptions(
       return Math.ceil(widest / devicePixelRatio) + 12;
     },
     space: 34,
+    ...(BINARY_UNIT.test(axisUnit) ? { incrs: BINARY_STEPS } : {}),
     values: (_, splits) => axisValues(splits, axisUnit),
   });
   const hasRight = series.some((s) => s.right && !s.hidden);
@@ -201,7 +205,7 @@ function plotOptions(
     focus: { alpha: 1 },
     bands,
     scales: {
-      x: { time: true, auto: false, min: span.from / 1000, max: span.to / 1000 },
+      x: { time: true, range: () => [latest().span.from / 1000, latest().span.to / 1000] },
       y: log ? { distr: 3, log: 10 } : { range: (_, low, high) => range(low, high) },
       ...(hasRight ? { right: { range: (_: uPlot, low: number | null, high: number | null) => yRange(low, high, { log }) } } : {}),
     },
@@ -331,7 +335,7 @@ function thresholdAreas(u: uPlot, thresholds: Threshold[]): void {
 }
 
 /** The values under the cursor, largest first. Built by DOM calls: names of series are not trusted. */
-function tooltip(latest: () => { times: number[]; series: GraphSeries[] }): uPlot.Plugin {
+function tooltip(latest: () => Latest): uPlot.Plugin {
   const tip = document.createElement('div');
   tip.className = 'tip';
   tip.hidden = true;

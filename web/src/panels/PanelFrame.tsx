@@ -101,9 +101,9 @@ function Body({ panel, data, error, choices, span, onZoom, sync }: Props & { dat
   if (data.errors.length > 0 && isEmpty(data)) return <Failure error={new Error(data.errors[0])} />;
   if (isEmpty(data)) {
     return (
-      <p class="panel-note">
+      <p class="panel-note" title={data.emptyBecause}>
         <strong>{panel.fieldConfig.defaults.noValue ?? t('no_data')}</strong>
-        {data.emptyBecause}
+        <span>{data.emptyBecause}</span>
       </p>
     );
   }
