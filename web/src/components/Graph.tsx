@@ -22,7 +22,8 @@ export interface GraphSeries {
   step?: 'before' | 'after' | undefined;
   smooth?: boolean;
   dash?: number[] | undefined;
-  stack?: boolean;
+  /** Series with the same word here stand on each other. */
+  stack?: string | undefined;
   right?: boolean;
   hidden?: boolean;
   spanGaps?: boolean;
@@ -132,27 +133,27 @@ interface Drawn {
 function stack(times: number[], series: GraphSeries[], percent: boolean): Drawn {
   const data: (number | null)[][] = [];
   const bands: uPlot.Band[] = [];
-  const sum = new Float64Array(times.length);
-  const total = new Float64Array(times.length);
-  if (percent) {
-    for (const s of series) {
-      if (s.stack && !s.hidden) s.values.forEach((v, i) => { total[i] = (total[i] ?? 0) + Math.abs(v ?? 0); });
-    }
+  const groups = new Map<string, { sum: Float64Array; total: Float64Array; below: number }>();
+  for (const s of series) {
+    if (!s.stack || s.hidden) continue;
+    const group = groups.get(s.stack) ?? { sum: new Float64Array(times.length), total: new Float64Array(times.length), below: -1 };
+    s.values.forEach((v, i) => { group.total[i] = (group.total[i] ?? 0) + Math.abs(v ?? 0); });
+    groups.set(s.stack, group);
   }
-  let below = -1;
   series.forEach((s, index) => {
-    if (!s.stack || s.hidden) {
+    const group = s.stack ? groups.get(s.stack) : undefined;
+    if (!group || s.hidden) {
       data.push(s.values);
       return;
     }
     const out = s.values.map((v, i) => {
-      const part = percent ? ((v ?? 0) / (total[i] || 1)) * 100 : (v ?? 0);
-      sum[i] = (sum[i] ?? 0) + part;
-      return v === null ? null : (sum[i] ?? 0);
+      const part = percent ? ((v ?? 0) / (group.total[i] || 1)) * 100 : (v ?? 0);
+      group.sum[i] = (group.sum[i] ?? 0) + part;
+      return v === null ? null : (group.sum[i] ?? 0);
     });
     data.push(out);
-    if (below >= 0) bands.push({ series: [index + 1, below + 1], fill: withAlpha(s.color, (s.fill ?? 30) / 100) });
-    below = index;
+    if (group.below >= 0) bands.push({ series: [index + 1, group.below + 1], fill: withAlpha(s.color, (s.fill ?? 30) / 100) });
+    group.below = index;
   });
   return { data: [times, ...data] as uPlot.AlignedData, bands };
 }
@@ -193,7 +194,7 @@ function plotOptions(
   return {
     width: size.width,
     height: size.height,
-    padding: [8, hasRight ? 0 : 10, 0, 0],
+    padding: [8, hasRight ? 0 : 18, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -377,9 +378,9 @@ function tooltip(latest: () => Latest): uPlot.Plugin {
         const head = document.createElement('div');
         head.className = 'tip-time';
         head.textContent = dateTime(at * 1000);
-        const y = u.posToVal(top, 'y');
-        const near = rows.reduce((best, s) =>
-          Math.abs((s.values[idx] ?? 0) - y) < Math.abs((best.values[idx] ?? 0) - y) ? s : best);
+        // Nearest as drawn: a stacked series stands where its running sum is.
+        const away = (s: GraphSeries): number => Math.abs((u.data[series.indexOf(s) + 1]?.[idx] ?? 0) - u.posToVal(top, s.right ? 'right' : 'y'));
+        const near = rows.reduce((best, s) => (away(s) < away(best) ? s : best));
         const shown = rows.slice(0, TOOLTIP_ROWS);
         tip.replaceChildren(head, ...shown.map((s) => row(s, s.values[idx] ?? 0, rows.length > 1 && s === near)));
         if (rows.length > shown.length) {

@@ -80,6 +80,7 @@ export const en = {
   tile_load: 'load {value}',
   tile_available: '{value} available',
   tile_days: 'full in {n} day | full in {n} days',
+  tile_hours: 'full in {n} hour | full in {n} hours',
   tile_days_many: 'more than a year left',
   tile_median: 'median {value}',
   tile_errors_rate: '{value} errors/s',

@@ -49,8 +49,9 @@ const TILES: TileSpec[] = [
     title: 'tile_disk', unit: 'percent', max: 100, warn: 80, bad: 90, dashboard: /system|node|host/i, why: 'tile_no_host',
     expr: `topk(1, 100 * (1 - node_filesystem_avail_bytes{${DISK}} / node_filesystem_size_bytes{${DISK}}))`,
     note: {
-      expr: `min(node_filesystem_avail_bytes{${DISK}} / (-1 * deriv(node_filesystem_avail_bytes{${DISK}}[6h]) > 0)) / 86400`,
-      text: (v) => (v > 365 ? t('tile_days_many') : t('tile_days', { n: Math.floor(v) })),
+      // A trend needs an hour of history before it says anything.
+      expr: `min(node_filesystem_avail_bytes{${DISK}} / (-1 * deriv(node_filesystem_avail_bytes{${DISK}}[6h]) > 0) and node_filesystem_avail_bytes{${DISK}} offset 1h) / 86400`,
+      text: (v) => (v > 365 ? t('tile_days_many') : v < 2 ? t('tile_hours', { n: Math.floor(v * 24) }) : t('tile_days', { n: Math.floor(v) })),
     },
   },
   {
@@ -239,8 +240,8 @@ function StorageTile() {
       {storage && (
         <span class="tile-split">
           <i class="split-bar"><b style={{ width: `${share}%` }} /></i>
-          <span><i class="key metrics" />{t('metrics')} {bytes(storage.metrics_bytes)}</span>
-          <span><i class="key logs" />{t('logs')} {bytes(storage.logs_bytes)}</span>
+          <span><i class="key key-metrics" />{t('metrics')} {bytes(storage.metrics_bytes)}</span>
+          <span><i class="key key-logs" />{t('logs')} {bytes(storage.logs_bytes)}</span>
         </span>
       )}
     </a>
