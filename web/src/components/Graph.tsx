@@ -22,7 +22,8 @@ export interface GraphSeries {
   step?: 'before' | 'after' | undefined;
   smooth?: boolean;
   dash?: number[] | undefined;
-  stack?: boolean;
+  /** Series with the same word here stand on each other. */
+  stack?: string | undefined;
   right?: boolean;
   hidden?: boolean;
   spanGaps?: boolean;
@@ -56,6 +57,10 @@ interface Props {
 
 const TOOLTIP_ROWS = 16;
 
+/** Bytes are counted in powers of two, and so are the steps of their axis. */
+const BINARY_UNIT = /^(bytes|kbytes|mbytes|gbytes|bits|binBps|binbps)$/;
+const BINARY_STEPS = Array.from({ length: 62 }, (_, i) => 2 ** (i - 10));
+
 export function Graph(props: Props) {
   const [box, size] = useSize<HTMLDivElement>();
   const plot = useRef<uPlot | null>(null);
@@ -68,6 +73,8 @@ export function Graph(props: Props) {
     props.unit, props.log, props.min, props.max, props.softMin, props.softMax, props.thresholds, props.sync, theme.value, lang.value,
   ]);
   const ready = size.width > 0 && size.height > 0;
+  const latest = useRef<Latest>({ times, series, span });
+  latest.current = { times, series, span };
 
   useEffect(() => {
     if (!ready || !box.current) return undefined;
@@ -81,17 +88,11 @@ export function Graph(props: Props) {
     // The plot is made anew when its shape changes; new data and sizes are set below.
   }, [shape, ready]);
 
-  const latest = useRef({ times, series });
-  latest.current = { times, series };
-
   useEffect(() => {
     const made = plot.current;
     if (!made) return;
-    made.batch(() => {
-      made.setData(drawn.data, false);
-      made.setScale('x', { min: span.from / 1000, max: span.to / 1000 });
-      made.redraw(true, true);
-    });
+    // Resets the scales too: the x scale to the span asked for, whatever the data cover.
+    made.setData(drawn.data);
   }, [drawn, span.from, span.to, shape, ready]);
 
   useEffect(() => {
@@ -120,6 +121,9 @@ export function describe(series: GraphSeries[]): string {
     .join('; ');
 }
 
+/** What the plot's callbacks read, as of the last drawing. */
+interface Latest { times: number[]; series: GraphSeries[]; span: Span }
+
 interface Drawn {
   data: uPlot.AlignedData;
   bands: uPlot.Band[];
@@ -129,27 +133,27 @@ interface Drawn {
 function stack(times: number[], series: GraphSeries[], percent: boolean): Drawn {
   const data: (number | null)[][] = [];
   const bands: uPlot.Band[] = [];
-  const sum = new Float64Array(times.length);
-  const total = new Float64Array(times.length);
-  if (percent) {
-    for (const s of series) {
-      if (s.stack && !s.hidden) s.values.forEach((v, i) => { total[i] = (total[i] ?? 0) + Math.abs(v ?? 0); });
-    }
+  const groups = new Map<string, { sum: Float64Array; total: Float64Array; below: number }>();
+  for (const s of series) {
+    if (!s.stack || s.hidden) continue;
+    const group = groups.get(s.stack) ?? { sum: new Float64Array(times.length), total: new Float64Array(times.length), below: -1 };
+    s.values.forEach((v, i) => { group.total[i] = (group.total[i] ?? 0) + Math.abs(v ?? 0); });
+    groups.set(s.stack, group);
   }
-  let below = -1;
   series.forEach((s, index) => {
-    if (!s.stack || s.hidden) {
+    const group = s.stack ? groups.get(s.stack) : undefined;
+    if (!group || s.hidden) {
       data.push(s.values);
       return;
     }
     const out = s.values.map((v, i) => {
-      const part = percent ? ((v ?? 0) / (total[i] || 1)) * 100 : (v ?? 0);
-      sum[i] = (sum[i] ?? 0) + part;
-      return v === null ? null : (sum[i] ?? 0);
+      const part = percent ? ((v ?? 0) / (group.total[i] || 1)) * 100 : (v ?? 0);
+      group.sum[i] = (group.sum[i] ?? 0) + part;
+      return v === null ? null : (group.sum[i] ?? 0);
     });
     data.push(out);
-    if (below >= 0) bands.push({ series: [index + 1, below + 1], fill: withAlpha(s.color, (s.fill ?? 30) / 100) });
-    below = index;
+    if (group.below >= 0) bands.push({ series: [index + 1, group.below + 1], fill: withAlpha(s.color, (s.fill ?? 30) / 100) });
+    group.below = index;
   });
   return { data: [times, ...data] as uPlot.AlignedData, bands };
 }
@@ -159,9 +163,9 @@ function plotOptions(
   bands: uPlot.Band[],
   size: { width: number; height: number },
   zoomed: (from: number, to: number) => void,
-  latest: () => { times: number[]; series: GraphSeries[] },
+  latest: () => Latest,
 ): uPlot.Options {
-  const { series, unit, log, span } = props;
+  const { series, unit, log } = props;
   const ink = cssColor('--muted');
   const grid = { stroke: cssColor('--grid'), width: 1 };
   const font = `11px ${cssColor('--font')}`;
@@ -180,6 +184,7 @@ function plotOptions(
       return Math.ceil(widest / devicePixelRatio) + 12;
     },
     space: 34,
+    ...(BINARY_UNIT.test(axisUnit) ? { incrs: BINARY_STEPS } : {}),
     values: (_, splits) => axisValues(splits, axisUnit),
   });
   const hasRight = series.some((s) => s.right && !s.hidden);
@@ -189,7 +194,7 @@ function plotOptions(
   return {
     width: size.width,
     height: size.height,
-    padding: [8, hasRight ? 0 : 10, 0, 0],
+    padding: [8, hasRight ? 0 : 18, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,
@@ -201,7 +206,7 @@ function plotOptions(
     focus: { alpha: 1 },
     bands,
     scales: {
-      x: { time: true, auto: false, min: span.from / 1000, max: span.to / 1000 },
+      x: { time: true, range: () => [latest().span.from / 1000, latest().span.to / 1000] },
       y: log ? { distr: 3, log: 10 } : { range: (_, low, high) => range(low, high) },
       ...(hasRight ? { right: { range: (_: uPlot, low: number | null, high: number | null) => yRange(low, high, { log }) } } : {}),
     },
@@ -331,7 +336,7 @@ function thresholdAreas(u: uPlot, thresholds: Threshold[]): void {
 }
 
 /** The values under the cursor, largest first. Built by DOM calls: names of series are not trusted. */
-function tooltip(latest: () => { times: number[]; series: GraphSeries[] }): uPlot.Plugin {
+function tooltip(latest: () => Latest): uPlot.Plugin {
   const tip = document.createElement('div');
   tip.className = 'tip';
   tip.hidden = true;
@@ -373,9 +378,9 @@ function tooltip(latest: () => { times: number[]; series: GraphSeries[] }): uPlo
         const head = document.createElement('div');
         head.className = 'tip-time';
         head.textContent = dateTime(at * 1000);
-        const y = u.posToVal(top, 'y');
-        const near = rows.reduce((best, s) =>
-          Math.abs((s.values[idx] ?? 0) - y) < Math.abs((best.values[idx] ?? 0) - y) ? s : best);
+        // Nearest as drawn: a stacked series stands where its running sum is.
+        const away = (s: GraphSeries): number => Math.abs((u.data[series.indexOf(s) + 1]?.[idx] ?? 0) - u.posToVal(top, s.right ? 'right' : 'y'));
+        const near = rows.reduce((best, s) => (away(s) < away(best) ? s : best));
         const shown = rows.slice(0, TOOLTIP_ROWS);
         tip.replaceChildren(head, ...shown.map((s) => row(s, s.values[idx] ?? 0, rows.length > 1 && s === near)));
         if (rows.length > shown.length) {

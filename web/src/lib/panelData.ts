@@ -222,7 +222,7 @@ export function metricNames(expr: string): string[] {
 
 /** Says whether the metric is unknown, or known but silent here. */
 async function whyEmpty(data: PanelData, signal: AbortSignal): Promise<string> {
-  const metrics = data.sent.filter((s) => s.kind === 'prometheus').flatMap((s) => metricNames(s.expr));
+  const metrics = [...new Set(data.sent.filter((s) => s.kind === 'prometheus').flatMap((s) => metricNames(s.expr)))];
   if (data.sent.length === 0) return t('empty_no_query');
   if (metrics.length === 0) return data.sent[0]?.kind === 'loki' ? t('empty_logs') : t('empty_range');
   try {
@@ -254,7 +254,7 @@ export function knownMetrics(_signal?: AbortSignal): Promise<Set<string>> {
 /** A known name at a small edit distance. */
 function nearest(name: string, names: Set<string>): string | undefined {
   let best: string | undefined;
-  let least = Math.max(2, Math.floor(name.length / 5)) + 1;
+  let least = Math.max(1, Math.floor(name.length / 10)) + 1;
   for (const candidate of names) {
     if (Math.abs(candidate.length - name.length) >= least) continue;
     const distance = editDistance(name, candidate, least);

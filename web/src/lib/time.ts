@@ -123,7 +123,7 @@ export function aligned(span: Span, step: number): Span {
 }
 
 export const QUICK_RANGES = ['5m', '15m', '30m', '1h', '3h', '6h', '12h', '24h', '2d', '7d', '14d', '30d'] as const;
-export const REFRESHES = ['', '1s', '5s', '15s', '1m', '5m'] as const;
+export const REFRESHES = ['', '1s', '5s', '15s', '30s', '1m', '5m'] as const;
 
 /** Makes the range narrower or wider around its middle, or moves it, keeping "now" when it can. */
 export function shift(span: Span, by: number): Range {

@@ -102,15 +102,15 @@ function RuleRow({ rule, group, file, runbooks, opened }: { rule: Rule; group: s
           {rule.lastError && <p class="query-error">{rule.lastError}</p>}
           {alerts.length > 0 && (
             <div class="table-box">
-              <table class="data">
+              <table class="data stack-phone">
                 <thead><tr><th>{t('state')}</th><th>{t('labels')}</th><th class="num">{t('value')}</th><th>{t('active_since')}</th></tr></thead>
                 <tbody>
                   {alerts.map((a) => (
                     <tr key={JSON.stringify(a.labels)}>
                       <td><AlertBadge state={a.state} /></td>
                       <td><Labels labels={a.labels} omit={['alertname', '__name__']} />{a.annotations?.description && <div class="note">{a.annotations.description}</div>}</td>
-                      <td class="num">{format(Number(a.value))}</td>
-                      <td>{a.activeAt ? dateTime(Date.parse(a.activeAt)) : '–'}</td>
+                      <td class="num" data-label={t('value')}>{format(Number(a.value))}</td>
+                      <td data-label={t('active_since')}>{a.activeAt ? dateTime(Date.parse(a.activeAt)) : '–'}</td>
                     </tr>
                   ))}
                 </tbody>

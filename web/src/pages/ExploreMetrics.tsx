@@ -114,7 +114,7 @@ export function ExploreMetrics({ range, turn }: { range: Range; turn: number }) 
           ))}
         </div>
       )}
-      {asked && (
+      {asked && !(data && data.errors.length > 0 && data.series.length === 0) && (
         <section class="panel explore-panel" aria-busy={loading}>
           <header class="panel-head">
             <Tabs label={t('view')} value={view} options={[['graph', t('graph')], ['table', t('table')]] as const} onChange={setView} />

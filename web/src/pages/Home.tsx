@@ -5,7 +5,7 @@ import { Icon, type IconName } from '../components/Icon';
 import { Sparkline } from '../components/Sparkline';
 import { grafana, prom, vigie, type DashboardHit, type MatrixSeries, type RunbookHead } from '../lib/api';
 import { useLoad } from '../lib/hooks';
-import { ago, lasting, number, t, type Key } from '../lib/i18n';
+import { ago, dateTime, lasting, number, t, type Key } from '../lib/i18n';
 import { activeAlerts, firing, offline, ruleGroups, status, type ActiveAlert } from '../lib/live';
 import { lang } from '../lib/prefs';
 import { href } from '../lib/router';
@@ -15,6 +15,8 @@ import { runbookLink } from '../lib/links';
 const SPARK_MS = 3600_000;
 const STEP_MS = 30_000;
 const REFRESH_MS = 15_000;
+/** How old the last point of a line may be to stand for now: five minutes. */
+const RECENT_STEPS = 10;
 
 /** Real disks: no memory file systems, no images, no overlays. */
 const DISK = 'fstype!~"tmpfs|devtmpfs|ramfs|overlay|squashfs|iso9660|nsfs|fuse.*|autofs",mountpoint!~"/(boot|run|snap|var/lib/docker).*"';
@@ -47,8 +49,9 @@ const TILES: TileSpec[] = [
     title: 'tile_disk', unit: 'percent', max: 100, warn: 80, bad: 90, dashboard: /system|node|host/i, why: 'tile_no_host',
     expr: `topk(1, 100 * (1 - node_filesystem_avail_bytes{${DISK}} / node_filesystem_size_bytes{${DISK}}))`,
     note: {
-      expr: `min(node_filesystem_avail_bytes{${DISK}} / (-1 * deriv(node_filesystem_avail_bytes{${DISK}}[6h]) > 0)) / 86400`,
-      text: (v) => (v > 365 ? t('tile_days_many') : t('tile_days', { n: Math.floor(v) })),
+      // A trend needs an hour of history before it says anything.
+      expr: `min(node_filesystem_avail_bytes{${DISK}} / (-1 * deriv(node_filesystem_avail_bytes{${DISK}}[6h]) > 0) and node_filesystem_avail_bytes{${DISK}} offset 1h) / 86400`,
+      text: (v) => (v > 365 ? t('tile_days_many') : v < 2 ? t('tile_hours', { n: Math.floor(v * 24) }) : t('tile_days', { n: Math.floor(v) })),
     },
   },
   {
@@ -143,15 +146,17 @@ function AlertItem({ item, runbooks }: { item: ActiveAlert; runbooks: RunbookHea
   return (
     <li class={`alert-item ${alert.state} ${severity}`}>
       <div class="alert-main">
-        <AlertBadge state={alert.state} />
-        <a class="alert-name" href={href(`/alerts?open=${encodeURIComponent(rule.name)}`)}>{alert.annotations?.summary || rule.name}</a>
+        <div class="alert-title">
+          <AlertBadge state={alert.state} />
+          <a class="alert-name" href={href(`/alerts?open=${encodeURIComponent(rule.name)}`)}>{alert.annotations?.summary || rule.name}</a>
+        </div>
+        <div class="alert-meta">
+          <SeverityTag severity={severity} />
+          <span title={dateTime(sinceMs)}>{t('since', { time: lasting((Date.now() - sinceMs) / 1000) })}</span>
+          <Labels labels={alert.labels} omit={['alertname', 'severity', 'priority', '__name__']} />
+        </div>
       </div>
-      <div class="alert-side">
-        <SeverityTag severity={severity} />
-        <span title={new Date(sinceMs).toLocaleString()}>{t('since', { time: lasting((Date.now() - sinceMs) / 1000) })}</span>
-        <Labels labels={alert.labels} omit={['alertname', 'severity', 'priority', '__name__']} />
-        {link && <a class="button small" href={link}><Icon name="runbooks" size={13} />{t('runbook')}</a>}
-      </div>
+      {link && <a class="button small" href={link}><Icon name="runbooks" size={13} />{t('runbook')}</a>}
     </li>
   );
 }
@@ -169,9 +174,11 @@ async function loadTile(spec: TileSpec, signal: AbortSignal): Promise<TileData> 
   const matrix = range.data.resultType === 'matrix' ? range.data.result : [];
   const first = now.data.resultType === 'vector' ? now.data.result[0] : undefined;
   const small = note?.data.resultType === 'vector' ? note.data.result[0]?.value?.[1] : undefined;
+  const points = onGrid(matrix, from, to);
   return {
-    points: onGrid(matrix, from, to),
-    value: first?.value ? finite(first.value[1]) : null,
+    points,
+    // Between two scrapes a short rate may have no value just now: the last one known is said then.
+    value: first?.value ? finite(first.value[1]) : (points.slice(-RECENT_STEPS).findLast((p) => p !== null) ?? null),
     note: small === undefined ? null : finite(small),
     label: first?.metric.mountpoint ?? '',
   };
@@ -233,8 +240,8 @@ function StorageTile() {
       {storage && (
         <span class="tile-split">
           <i class="split-bar"><b style={{ width: `${share}%` }} /></i>
-          <span><i class="key metrics" />{t('metrics')} {bytes(storage.metrics_bytes)}</span>
-          <span><i class="key logs" />{t('logs')} {bytes(storage.logs_bytes)}</span>
+          <span><i class="key key-metrics" />{t('metrics')} {bytes(storage.metrics_bytes)}</span>
+          <span><i class="key key-logs" />{t('logs')} {bytes(storage.logs_bytes)}</span>
         </span>
       )}
     </a>

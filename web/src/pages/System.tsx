@@ -48,12 +48,12 @@ function Storage() {
       <h2 class="section-title">{t('storage')}</h2>
       <div class="storage">
         <div class="storage-bar" role="img" aria-label={`${t('metrics')} ${bytes(storage.metrics_bytes)}, ${t('logs')} ${bytes(storage.logs_bytes)}, ${t('free')} ${bytes(storage.free_bytes)}`}>
-          <i class="metrics" style={{ width: part(storage.metrics_bytes) }} />
-          <i class="logs" style={{ width: part(storage.logs_bytes) }} />
+          <i class="part-metrics" style={{ width: part(storage.metrics_bytes) }} />
+          <i class="part-logs" style={{ width: part(storage.logs_bytes) }} />
         </div>
         <ul>
-          <li><i class="key metrics" /><strong>{t('metrics')}</strong><b>{bytes(storage.metrics_bytes)}</b><span>{t('series_count', { n: storage.series })} · {t('kept', { time: retention(storage.retention_metrics) })}</span></li>
-          <li><i class="key logs" /><strong>{t('logs')}</strong><b>{bytes(storage.logs_bytes)}</b><span>{t('streams_count', { n: storage.streams })} · {t('kept', { time: retention(storage.retention_logs) })}</span></li>
+          <li><i class="key key-metrics" /><strong>{t('metrics')}</strong><b>{bytes(storage.metrics_bytes)}</b><span>{t('series_count', { n: storage.series })} · {t('kept', { time: retention(storage.retention_metrics) })}</span></li>
+          <li><i class="key key-logs" /><strong>{t('logs')}</strong><b>{bytes(storage.logs_bytes)}</b><span>{t('streams_count', { n: storage.streams })} · {t('kept', { time: retention(storage.retention_logs) })}</span></li>
           <li><i class="key" /><strong>{t('free')}</strong><b>{bytes(storage.free_bytes)}</b><span>{t('disk_free_note')}</span></li>
         </ul>
       </div>
@@ -90,7 +90,7 @@ function Targets({ targets }: { targets: Target[] }) {
           </tbody>
         </table>
       </div>
-      <p class="note">{t('targets_note', { n: number(targets.length) })}</p>
+      <p class="note after">{t('targets_note', { n: number(targets.length) })}</p>
     </>
   );
 }

@@ -52,12 +52,14 @@ export function PanelFrame(props: Props) {
               <Icon name="warn" size={14} />
             </span>
           )}
-          {panel.links?.map((link, i) => <PanelLink key={i} link={link} choices={choices} span={span} />)}
-          {data?.sent[0] && (
-            <a class="panel-open" href={exploreLink(data, span)} title={t('open_in_explore')} aria-label={`${t('open_in_explore')}: ${title}`}>
-              <Icon name="explore" size={14} />
-            </a>
-          )}
+          <span class="panel-tools">
+            {panel.links?.map((link, i) => <PanelLink key={i} link={link} choices={choices} span={span} />)}
+            {data?.sent[0] && (
+              <a class="panel-open" href={exploreLink(data, span)} title={t('open_in_explore')} aria-label={`${t('open_in_explore')}: ${title}`}>
+                <Icon name="explore" size={14} />
+              </a>
+            )}
+          </span>
         </header>
       )}
       <div class="panel-body" ref={body}>
@@ -101,9 +103,9 @@ function Body({ panel, data, error, choices, span, onZoom, sync }: Props & { dat
   if (data.errors.length > 0 && isEmpty(data)) return <Failure error={new Error(data.errors[0])} />;
   if (isEmpty(data)) {
     return (
-      <p class="panel-note">
+      <p class="panel-note" title={data.emptyBecause}>
         <strong>{panel.fieldConfig.defaults.noValue ?? t('no_data')}</strong>
-        {data.emptyBecause}
+        <span>{data.emptyBecause}</span>
       </p>
     );
   }

@@ -4,7 +4,7 @@ import { Graph, type GraphSeries, type Threshold } from '../components/Graph';
 import { Legend } from '../components/Legend';
 import { namedColor } from '../lib/colors';
 import { dashOf, fieldColor, fieldConfig, realSteps, reduce } from '../lib/fields';
-import type { FieldConfig, Panel } from '../lib/dashboard';
+import type { CustomConfig, FieldConfig, Panel } from '../lib/dashboard';
 import type { PanelData } from '../lib/panelData';
 import { theme } from '../lib/prefs';
 import type { Span } from '../lib/time';
@@ -41,7 +41,7 @@ export function drawables(panel: Panel, data: PanelData): Drawable[] {
         step: lineStep,
         smooth: custom.lineInterpolation === 'smooth',
         dash: dashOf(custom.lineStyle),
-        stack: custom.stacking?.mode === 'normal' || custom.stacking?.mode === 'percent',
+        stack: stackGroup(custom, negative),
         right: custom.axisPlacement === 'right',
         hidden: custom.hideFrom?.viz === true,
         spanGaps: custom.spanNulls === true || typeof custom.spanNulls === 'number',
@@ -49,6 +49,12 @@ export function drawables(panel: Panel, data: PanelData): Drawable[] {
       },
     };
   });
+}
+
+/** What is drawn below zero stacks downwards, by itself. */
+function stackGroup(custom: CustomConfig, negative: boolean): string | undefined {
+  const { mode, group } = custom.stacking ?? {};
+  return mode === 'normal' || mode === 'percent' ? `${String(group ?? 'A')}${negative ? ' below' : ''}` : undefined;
 }
 
 function fillName(format: string, labels: Record<string, string>, name: string): string {
