@@ -121,8 +121,8 @@ fn choose(random: &mut Random) -> Ask {
             ("POST", "/api/v1/users".into(), Some(body))
         }
         93..96 => ("GET", "/api/v1/reports/annual".into(), None),
-        96 => ("GET", format!("/api/v1/documents/{}/shares", random.below(20)), None),
-        97 => ("POST", "/api/v1/expenses".into(), Some(json!({"label": ""}))),
+        96..98 => ("GET", format!("/api/v1/documents/{}/shares", random.below(12)), None),
+        98 => ("POST", "/api/v1/expenses".into(), Some(json!({"label": ""}))),
         _ => {
             let lost = ["/wp-login.php", "/.env", "/api/v0/buildings", "/favicon.ico"];
             ("GET", lost[random.below(4) as usize].into(), None)

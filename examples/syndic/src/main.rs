@@ -1,8 +1,9 @@
-//! Syndic: the backend of a condominium, as small as one can be and still be watched like a real one.
+//! Syndic: the backend of a condominium, as small as one can be and still be watched like a real
+//! one.
 //!
-//! It is the demonstration's application: Actix-web in front of PostgreSQL, `/metrics` and `/health`
-//! as the team's runbook describes them, one JSON line per request, and now and then a slow query,
-//! a refused password, an error. `syndic` serves; `syndic load` sends it traffic.
+//! It is the demonstration's application: Actix-web in front of PostgreSQL, `/metrics` and
+//! `/health` as the team's runbook describes them, one JSON line per request, and now and then a
+//! slow query, a refused password, an error. `syndic` serves; `syndic load` sends it traffic.
 //!
 //! Environment: `DATABASE_URL`, `LISTEN` (default `127.0.0.1:8080`), `LOG_FILE` (default: standard
 //! output).
