@@ -1,5 +1,6 @@
 //! The HTTP interface: routes, handlers, and the middleware that counts, times and logs.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
@@ -141,7 +142,12 @@ async fn metrics(service: State) -> HttpResponse {
 }
 
 async fn health(service: State) -> HttpResponse {
-    let asked = async { service.pool.take().await?.one("SELECT 1", &[]).await };
+    let asked = async {
+        if !service.ready.load(Ordering::Acquire) {
+            return Err(Failure::Unavailable("its tables are not ready yet".into()));
+        }
+        service.pool.take().await?.one("SELECT 1", &[]).await
+    };
     match asked.await {
         Ok(_) => HttpResponse::Ok().json(json!({"status": "ok", "database": "ok"})),
         Err(failure) => HttpResponse::ServiceUnavailable()

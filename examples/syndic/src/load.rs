@@ -121,7 +121,11 @@ fn choose(random: &mut Random) -> Ask {
             ("POST", "/api/v1/users".into(), Some(body))
         }
         93..96 => ("GET", "/api/v1/reports/annual".into(), None),
-        96..98 => ("GET", format!("/api/v1/documents/{}/shares", random.below(12)), None),
+        96..98 => {
+            let weak = random.chance(30);
+            let document = if weak { 7 } else { 1 + random.below(6) };
+            ("GET", format!("/api/v1/documents/{document}/shares"), None)
+        }
         98 => ("POST", "/api/v1/expenses".into(), Some(json!({"label": ""}))),
         _ => {
             let lost = ["/wp-login.php", "/.env", "/api/v0/buildings", "/favicon.ico"];

@@ -17,6 +17,7 @@ mod metrics;
 mod random;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -46,6 +47,8 @@ struct Service {
     pool: Pool,
     metrics: Arc<Metrics>,
     journal: Journal,
+    /// The schema is there: until then the application is not healthy.
+    ready: AtomicBool,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
@@ -71,6 +74,7 @@ async fn serve() -> anyhow::Result<()> {
         pool: Pool::new(&dsn, CONNECTIONS_MAX, metrics.clone())?,
         metrics,
         journal: Journal::open(std::env::var_os("LOG_FILE").map(Into::into))?,
+        ready: AtomicBool::new(false),
     });
     tokio::spawn(tend_database(service.clone()));
     let shared = service.clone();
@@ -93,6 +97,7 @@ async fn tend_database(service: web::Data<Service>) {
         service.journal.event("ERROR", &format!("database is not ready: {error}"));
         tokio::time::sleep(DATABASE_RETRY).await;
     }
+    service.ready.store(true, Ordering::Release);
     service.journal.event("INFO", "database is ready");
     loop {
         match service.pool.active_users().await {
