@@ -76,6 +76,9 @@ async fn serve() -> anyhow::Result<()> {
         journal: Journal::open(std::env::var_os("LOG_FILE").map(Into::into))?,
         ready: AtomicBool::new(false),
     });
+    // Tried before listening, so that the first answer finds its tables. A database that is away
+    // does not keep us from listening: somebody has to say so at `/health`.
+    prepare_database(&service).await;
     tokio::spawn(tend_database(service.clone()));
     let shared = service.clone();
     let server = HttpServer::new(move || {
@@ -91,14 +94,25 @@ async fn serve() -> anyhow::Result<()> {
     server.run().await.context("the server stopped")
 }
 
+/// Creates the schema and notes that it is there.
+async fn prepare_database(service: &Service) {
+    match service.pool.prepare_schema().await {
+        Ok(()) => {
+            service.ready.store(true, Ordering::Release);
+            service.journal.event("INFO", "database is ready");
+        }
+        Err(error) => {
+            service.journal.event("ERROR", &format!("database is not ready: {error}"));
+        }
+    }
+}
+
 /// Creates the schema as soon as the database answers, then keeps the count of active users.
 async fn tend_database(service: web::Data<Service>) {
-    while let Err(error) = service.pool.prepare_schema().await {
-        service.journal.event("ERROR", &format!("database is not ready: {error}"));
+    while !service.ready.load(Ordering::Acquire) {
         tokio::time::sleep(DATABASE_RETRY).await;
+        prepare_database(&service).await;
     }
-    service.ready.store(true, Ordering::Release);
-    service.journal.event("INFO", "database is ready");
     loop {
         match service.pool.active_users().await {
             Ok((day, month)) => service.metrics.active_users(day, month),
