@@ -174,9 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn the_mix_holds_every_kind_of_request() {
+    fn the_first_minute_of_the_demonstration_holds_every_kind_of_request() {
         let mut random = Random::new(1);
-        let asked: Vec<Ask> = (0..5_000).map(|_| choose(&mut random)).collect();
+        let asked: Vec<Ask> = (0..700).map(|_| choose(&mut random)).collect();
         for path in [
             "/api/v1/buildings",
             "/api/v1/auth/login",
