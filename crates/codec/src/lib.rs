@@ -1,1 +1,9 @@
-//! codec
+//! Bytes to model and back: the wire formats that Vigie speaks. No IO.
+//!
+//! Every decoder here takes bytes that a stranger sent: it is bounded, never panics, and says in its
+//! error where the input stopped making sense.
+
+#![forbid(unsafe_code)]
+
+pub mod exposition;
+pub mod loki_push;

@@ -1,0 +1,139 @@
+//! What a template sees: Alertmanager's `Data`, and the engine's values that stand for Go's types.
+//!
+//! A Go struct is a map with the key [`TYPE`]; a map of texts without it is a label set.
+
+use gotmpl::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vigie_model::Labels;
+
+/// The key that tells a struct from a label set and names its type. No label can have this name.
+pub(crate) const TYPE: &str = "\u{0}type";
+
+/// Everything a message's template can see (Alertmanager's `template.Data`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// `.Receiver`.
+    pub receiver: String,
+    /// `.Alerts`, firing and resolved.
+    pub alerts: Vec<AlertData>,
+    /// `.GroupLabels`.
+    pub group_labels: Labels,
+    /// `.CommonLabels`.
+    pub common_labels: Labels,
+    /// `.CommonAnnotations`.
+    pub common_annotations: Labels,
+    /// `.ExternalURL`.
+    pub external_url: String,
+    /// `.Language`, Vigie's own: `en` or `fr`, for the default templates.
+    pub language: String,
+    /// What `now` and `since` answer.
+    pub now_ms: i64,
+}
+
+/// One alert of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlertData {
+    /// `.Labels`.
+    pub labels: Labels,
+    /// `.Annotations`.
+    pub annotations: Labels,
+    /// `.StartsAt`.
+    pub starts_at_ms: i64,
+    /// `.EndsAt`; the alert is resolved when it is there.
+    pub ends_at_ms: Option<i64>,
+    /// `.GeneratorURL`.
+    pub generator_url: String,
+    /// `.Fingerprint`, 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// `.Value`, Vigie's own: the value that the rule saw last.
+    pub value: f64,
+}
+
+impl AlertData {
+    /// `firing` or `resolved`.
+    pub fn status(&self) -> &'static str {
+        if self.ends_at_ms.is_some() { "resolved" } else { "firing" }
+    }
+
+    fn to_value(&self) -> Value {
+        const ZERO_TIME_NS: i64 = i64::MIN;
+        let ends_at_ns = self.ends_at_ms.map_or(ZERO_TIME_NS, |ms| ms.saturating_mul(1_000_000));
+        map([
+            (TYPE, text("Alert")),
+            ("Status", text(self.status())),
+            ("Labels", labels(&self.labels)),
+            ("Annotations", labels(&self.annotations)),
+            ("StartsAt", time(self.starts_at_ms.saturating_mul(1_000_000), "UTC")),
+            ("EndsAt", time(ends_at_ns, "UTC")),
+            ("GeneratorURL", text(&self.generator_url)),
+            ("Fingerprint", text(&self.fingerprint)),
+            ("Value", text(&crate::short_value(self.value))),
+        ])
+    }
+}
+
+impl Data {
+    /// `firing` when any alert fires, else `resolved`.
+    pub fn status(&self) -> &'static str {
+        if self.alerts.iter().any(|alert| alert.ends_at_ms.is_none()) {
+            "firing"
+        } else {
+            "resolved"
+        }
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        map([
+            (TYPE, text("Data")),
+            ("Receiver", text(&self.receiver)),
+            ("Status", text(self.status())),
+            ("Alerts", Value::List(self.alerts.iter().map(AlertData::to_value).collect())),
+            ("GroupLabels", labels(&self.group_labels)),
+            ("CommonLabels", labels(&self.common_labels)),
+            ("CommonAnnotations", labels(&self.common_annotations)),
+            ("ExternalURL", text(&self.external_url)),
+            ("Language", text(&self.language)),
+        ])
+    }
+}
+
+pub(crate) fn text(text: &str) -> Value {
+    Value::String(text.into())
+}
+
+pub(crate) fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let entries: BTreeMap<Arc<str>, Value> =
+        entries.into_iter().map(|(name, value)| (name.into(), value)).collect();
+    Value::Map(Arc::new(entries))
+}
+
+pub(crate) fn labels(labels: &Labels) -> Value {
+    let entries: BTreeMap<Arc<str>, Value> = labels
+        .iter()
+        .map(|label| (label.name.clone(), Value::String(label.value.clone())))
+        .collect();
+    Value::Map(Arc::new(entries))
+}
+
+pub(crate) fn time(ts_ns: i64, zone: &str) -> Value {
+    map([(TYPE, text("Time")), ("ns", Value::Int(ts_ns)), ("zone", text(zone))])
+}
+
+pub(crate) fn duration(duration_ns: i64) -> Value {
+    map([(TYPE, text("Duration")), ("ns", Value::Int(duration_ns))])
+}
+
+pub(crate) fn sample(of: &Labels, value: f64) -> Value {
+    map([(TYPE, text("sample")), ("Labels", labels(of)), ("Value", Value::Float(value))])
+}
+
+/// The type that [`TYPE`] names.
+pub(crate) fn type_of(value: &Value) -> Option<&str> {
+    value.field(TYPE).and_then(Value::as_str)
+}
+
+/// The nanoseconds of a time or a duration.
+pub(crate) fn nanoseconds(value: &Value, wanted: &str) -> Option<i64> {
+    (type_of(value) == Some(wanted)).then(|| value.field("ns").and_then(Value::as_int)).flatten()
+}
