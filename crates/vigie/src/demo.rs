@@ -1,14 +1,14 @@
 //! `vigie demo`: something to watch on a machine that has nothing yet.
 //!
-//! [`prepare`] starts a PostgreSQL cluster of its own, the example application `syndic`, traffic for
-//! it, and an intrusion-detection log that grows; [`Demo`] names their addresses and files, and ends
-//! them all. Nothing outside its folder is touched, and every port is a loopback port.
+//! [`prepare`] starts a PostgreSQL cluster of its own, the example application `syndic`, traffic
+//! for it, and an intrusion-detection log that grows; [`Demo`] names their addresses and files, and
+//! ends them all. Nothing outside its folder is touched, and every port is a loopback port.
 //!
-//! One thread owns all of it. It starts the child processes, appends to the log, and stops them when
-//! the [`Demo`] is dropped. The thread lives exactly as long as the demonstration because the kernel
-//! sends a child its parent-death signal when the *thread* that started it ends: so the children also
-//! end when the program is killed. That signal is set by `setpriv` (util-linux), which also gives up
-//! root for PostgreSQL, which refuses to run as root.
+//! One thread owns all of it. It starts the child processes, appends to the log, and stops them
+//! when the [`Demo`] is dropped. The thread lives exactly as long as the demonstration because the
+//! kernel sends a child its parent-death signal when the *thread* that started it ends: so the
+//! children also end when the program is killed. That signal is set by `setpriv` (util-linux),
+//! which also gives up root for PostgreSQL, which refuses to run as root.
 
 mod child;
 mod eve;
@@ -148,8 +148,14 @@ fn own(
         eve::append(&places.eve, &backlog)?;
         Ok(started)
     });
-    let failed = started.is_err();
-    if report.send(started).is_err() || failed {
+    if started.is_err() {
+        // Stopped before it is reported: whoever hears of the error may end the program at once.
+        children.stop();
+        folder.close();
+        let _ = report.send(started);
+        return;
+    }
+    if report.send(started).is_err() {
         children.stop();
         return folder.close();
     }
@@ -176,10 +182,10 @@ fn start(
     children.0.push(server);
     let access = postgres::create_database(places, access)?;
     let listen = syndic::free_address()?;
-    let server = syndic::serve(&binary, &listen, &access.application_dsn, &places.syndic_log)?;
+    let mut server = syndic::serve(&binary, &listen, &access.application_dsn, places)?;
     let syndic_pid = server.id();
+    syndic::wait_until_healthy(&mut server, &listen, places)?;
     children.0.push(server);
-    syndic::wait_until_healthy(&listen)?;
     children.0.push(syndic::load(&binary, &listen, options)?);
     Ok(Started {
         postgres: access,
@@ -222,6 +228,9 @@ struct Places {
     postgres_log: PathBuf,
     syndic_log: PathBuf,
     eve: PathBuf,
+    /// What PostgreSQL and the application say before their logs are open: why they cannot start.
+    postgres_start: PathBuf,
+    syndic_start: PathBuf,
 }
 
 impl Places {
@@ -233,6 +242,8 @@ impl Places {
             postgres_log: data_dir.join("postgresql/log").join(postgres::LOG_NAME),
             syndic_log: data_dir.join("api.log"),
             eve: data_dir.join("eve.json"),
+            postgres_start: data_dir.join("postgresql-start.log"),
+            syndic_start: data_dir.join("api-start.log"),
         }
     }
 }
@@ -267,8 +278,9 @@ impl Folder {
     }
 }
 
-/// A folder that did not exist before: in a directory that everyone may write to, one that did could
-/// be somebody's trap. Others may pass through it, because PostgreSQL may run as another user.
+/// A folder that did not exist before: in a directory that everyone may write to, one that did
+/// could be somebody's trap. Others may pass through it, because PostgreSQL may run as another
+/// user.
 fn new_temporary_folder() -> anyhow::Result<PathBuf> {
     let name = format!("vigie-demo-{}-{}", std::process::id(), postgres::random_hex(4)?);
     let path = std::env::temp_dir().join(name);

@@ -67,7 +67,8 @@ impl Journal {
     fn write(&self, line: &Line<'_>) {
         let Ok(mut bytes) = serde_json::to_vec(line) else { return };
         bytes.push(b'\n');
-        // A full disk must not stop the application from answering: the line is lost, not the request.
+        // A full disk must not stop the application from answering: the line is lost, not the
+        // request.
         let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let _ = out.write_all(&bytes).and_then(|()| out.flush());
     }

@@ -1,8 +1,9 @@
-//! Syndic: the backend of a condominium, as small as one can be and still be watched like a real one.
+//! Syndic: the backend of a condominium, as small as one can be and still be watched like a real
+//! one.
 //!
-//! It is the demonstration's application: Actix-web in front of PostgreSQL, `/metrics` and `/health`
-//! as the team's runbook describes them, one JSON line per request, and now and then a slow query,
-//! a refused password, an error. `syndic` serves; `syndic load` sends it traffic.
+//! It is the demonstration's application: Actix-web in front of PostgreSQL, `/metrics` and
+//! `/health` as the team's runbook describes them, one JSON line per request, and now and then a
+//! slow query, a refused password, an error. `syndic` serves; `syndic load` sends it traffic.
 //!
 //! Environment: `DATABASE_URL`, `LISTEN` (default `127.0.0.1:8080`), `LOG_FILE` (default: standard
 //! output).
@@ -16,6 +17,7 @@ mod metrics;
 mod random;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -45,6 +47,8 @@ struct Service {
     pool: Pool,
     metrics: Arc<Metrics>,
     journal: Journal,
+    /// The schema is there: until then the application is not healthy.
+    ready: AtomicBool,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
@@ -70,7 +74,11 @@ async fn serve() -> anyhow::Result<()> {
         pool: Pool::new(&dsn, CONNECTIONS_MAX, metrics.clone())?,
         metrics,
         journal: Journal::open(std::env::var_os("LOG_FILE").map(Into::into))?,
+        ready: AtomicBool::new(false),
     });
+    // Tried before listening, so that the first answer finds its tables. A database that is away
+    // does not keep us from listening: somebody has to say so at `/health`.
+    prepare_database(&service).await;
     tokio::spawn(tend_database(service.clone()));
     let shared = service.clone();
     let server = HttpServer::new(move || {
@@ -86,13 +94,25 @@ async fn serve() -> anyhow::Result<()> {
     server.run().await.context("the server stopped")
 }
 
+/// Creates the schema and notes that it is there.
+async fn prepare_database(service: &Service) {
+    match service.pool.prepare_schema().await {
+        Ok(()) => {
+            service.ready.store(true, Ordering::Release);
+            service.journal.event("INFO", "database is ready");
+        }
+        Err(error) => {
+            service.journal.event("ERROR", &format!("database is not ready: {error}"));
+        }
+    }
+}
+
 /// Creates the schema as soon as the database answers, then keeps the count of active users.
 async fn tend_database(service: web::Data<Service>) {
-    while let Err(error) = service.pool.prepare_schema().await {
-        service.journal.event("ERROR", &format!("database is not ready: {error}"));
+    while !service.ready.load(Ordering::Acquire) {
         tokio::time::sleep(DATABASE_RETRY).await;
+        prepare_database(&service).await;
     }
-    service.journal.event("INFO", "database is ready");
     loop {
         match service.pool.active_users().await {
             Ok((day, month)) => service.metrics.active_users(day, month),

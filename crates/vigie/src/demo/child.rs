@@ -1,6 +1,7 @@
 //! A child process that ends when we do.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -22,8 +23,8 @@ pub(super) struct User {
     pub(super) gid: u32,
 }
 
-/// The command for `program`, which will end with the calling thread by `death_signal` (as `setpriv`
-/// spells it), and as `user` if one is given.
+/// The command for `program`, which will end with the calling thread by `death_signal` (as
+/// `setpriv` spells it), and as `user` if one is given.
 pub(super) fn command(program: &Path, death_signal: &str, user: Option<User>) -> Command {
     if !Path::new(SETPRIV).exists() {
         return Command::new(program);
@@ -47,7 +48,8 @@ pub(super) fn run(command: &mut Command) -> anyhow::Result<String> {
     run_with_input(command, "")
 }
 
-/// Like [`run`], with a text for its standard input: what other users must not see in a command line.
+/// Like [`run`], with a text for its standard input: what other users must not see in a command
+/// line.
 pub(super) fn run_with_input(command: &mut Command, input: &str) -> anyhow::Result<String> {
     let program = display(command);
     let mut process = command
@@ -66,6 +68,22 @@ pub(super) fn run_with_input(command: &mut Command, input: &str) -> anyhow::Resu
         return Ok(text(&output.stdout));
     }
     anyhow::bail!("{program}: {}: {}", output.status, text(&output.stderr))
+}
+
+/// An empty file for a child to write to.
+pub(super) fn file(path: &Path) -> anyhow::Result<File> {
+    File::create(path).with_context(|| format!("cannot make {}", path.display()))
+}
+
+/// The last lines of a file, in one, for an error text.
+pub(super) fn tail(path: &Path) -> String {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            let lines: Vec<&str> = text.lines().rev().take(5).collect();
+            lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
+        }
+        Err(error) => format!("no log at {}: {error}", path.display()),
+    }
 }
 
 fn display(command: &Command) -> String {

@@ -1,8 +1,9 @@
 //! A private PostgreSQL cluster.
 //!
 //! It listens on a free loopback port and on a socket inside the folder of the demonstration, asks
-//! for a password on both (any user of the machine can reach a loopback port), and writes its log by
-//! the logging collector, as Debian's does. Started by root, it runs as `postgres`, or as `nobody`.
+//! for a password on both (any user of the machine can reach a loopback port), and writes its log
+//! by the logging collector, as Debian's does. Started by root, it runs as `postgres`, or as
+//! `nobody`.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, chown};
@@ -46,10 +47,7 @@ pub(super) fn start(places: &Places) -> anyhow::Result<(Child, Access)> {
     // An interrupt is PostgreSQL's fast shutdown; a termination signal would wait for clients.
     let mut command = child::command(&programs.join("postgres"), "INT", user);
     command.arg("-D").arg(&places.cluster).current_dir(&places.cluster);
-    // What it says before its logging collector runs: why it cannot start, mostly.
-    let first_words = std::fs::File::create(first_words_path(places));
-    let first_words = first_words.context("cannot make the file for PostgreSQL's first words")?;
-    command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(first_words);
+    command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(child::file(&places.postgres_start)?);
     let server = Child::spawn("postgresql", &mut command, Signal::INT)?;
     let access = Access {
         programs,
@@ -103,7 +101,8 @@ impl Access {
             .args(["--dbname", database, "--file", "-"])
             .env("PGPASSWORD", &self.superuser_password)
             .env("PGCONNECT_TIMEOUT", "3");
-        // PostgreSQL repeats the statement in its error, and it may hold a password: keep the reason.
+        // PostgreSQL repeats the statement in its error, and it may hold a password: keep the
+        // reason.
         child::run_with_input(&mut psql, statement).map_err(|error| {
             let text = format!("{error:#}");
             let reason = text.rsplit("ERROR:").next().unwrap_or(&text);
@@ -258,7 +257,7 @@ fn wait_until_ready(mut server: Child, access: &Access, places: &Places) -> anyh
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         if let Some(status) = server.ended() {
-            let words = tail(&first_words_path(places));
+            let words = child::tail(&places.postgres_start);
             bail!("PostgreSQL ended at its start ({status}): {words}");
         }
         match access.sql("postgres", "SELECT 1") {
@@ -266,26 +265,11 @@ fn wait_until_ready(mut server: Child, access: &Access, places: &Places) -> anyh
             Err(error) if Instant::now() > deadline => {
                 return Err(error.context(format!(
                     "PostgreSQL does not answer: {}",
-                    tail(&places.postgres_log)
+                    child::tail(&places.postgres_log)
                 )));
             }
             Err(_) => std::thread::sleep(POLL),
         }
-    }
-}
-
-fn first_words_path(places: &Places) -> PathBuf {
-    places.data_dir.join("postgresql-start.log")
-}
-
-/// The end of a log, for an error text.
-fn tail(path: &Path) -> String {
-    match std::fs::read_to_string(path) {
-        Ok(text) => {
-            let lines: Vec<&str> = text.lines().rev().take(5).collect();
-            lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
-        }
-        Err(error) => format!("no log at {}: {error}", path.display()),
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use rustix::process::Signal;
 
 use super::child::{self, Child};
-use super::{DemoOptions, POLL, postgres};
+use super::{DemoOptions, POLL, Places, postgres};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// The port of the runbook, used when it is free.
@@ -71,10 +71,15 @@ pub(super) fn free_address() -> anyhow::Result<String> {
 }
 
 /// Starts the application.
-pub(super) fn serve(binary: &Path, listen: &str, dsn: &str, log: &Path) -> anyhow::Result<Child> {
+pub(super) fn serve(
+    binary: &Path,
+    listen: &str,
+    dsn: &str,
+    places: &Places,
+) -> anyhow::Result<Child> {
     let mut command = child::command(binary, "TERM", None);
-    command.env("DATABASE_URL", dsn).env("LISTEN", listen).env("LOG_FILE", log);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.env("DATABASE_URL", dsn).env("LISTEN", listen).env("LOG_FILE", &places.syndic_log);
+    command.stdout(Stdio::null()).stderr(child::file(&places.syndic_start)?);
     Child::spawn("syndic", &mut command, Signal::TERM)
 }
 
@@ -89,9 +94,17 @@ pub(super) fn load(binary: &Path, listen: &str, options: &DemoOptions) -> anyhow
 }
 
 /// Waits until `/health` says that the application and its database are well.
-pub(super) fn wait_until_healthy(listen: &str) -> anyhow::Result<()> {
+pub(super) fn wait_until_healthy(
+    server: &mut Child,
+    listen: &str,
+    places: &Places,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
+        if let Some(status) = server.ended() {
+            let words = child::tail(&places.syndic_start);
+            bail!("the example application ended at its start ({status}): {words}");
+        }
         let answer = get(listen, "/health");
         match &answer {
             Ok(text) if text.starts_with("HTTP/1.1 200") => return Ok(()),
