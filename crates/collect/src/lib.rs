@@ -12,6 +12,7 @@
 
 pub mod collector;
 pub mod host;
+pub mod postgres;
 pub mod scrape;
 pub mod selfmetrics;
 pub mod sink;
