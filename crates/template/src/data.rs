@@ -46,8 +46,8 @@ pub struct AlertData {
     pub generator_url: String,
     /// `.Fingerprint`, 16 hexadecimal digits.
     pub fingerprint: String,
-    /// `.Value`, Vigie's own: the value that the rule saw last.
-    pub value: f64,
+    /// `.Value`, Vigie's own: the value that the rule saw last, short.
+    pub value: String,
 }
 
 impl AlertData {
@@ -68,7 +68,7 @@ impl AlertData {
             ("EndsAt", time(ends_at_ns, "UTC")),
             ("GeneratorURL", text(&self.generator_url)),
             ("Fingerprint", text(&self.fingerprint)),
-            ("Value", text(&crate::short_value(self.value))),
+            ("Value", text(&self.value)),
         ])
     }
 }

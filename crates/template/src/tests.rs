@@ -29,7 +29,7 @@ fn data(resolved: bool) -> Data {
             ends_at_ms: resolved.then_some(1_353_755_712_000),
             generator_url: String::new(),
             fingerprint: "0011223344556677".to_owned(),
-            value: 0.0,
+            value: "0".to_owned(),
         }],
         group_labels: labels.only(&["alertname"]),
         common_labels: labels,
