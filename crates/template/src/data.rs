@@ -46,8 +46,8 @@ pub struct AlertData {
     pub generator_url: String,
     /// `.Fingerprint`, 16 hexadecimal digits.
     pub fingerprint: String,
-    /// `.Value`, Vigie's own: the value that the rule saw last.
-    pub value: f64,
+    /// `.Value`, Vigie's own: the value that the rule saw last, short.
+    pub value: String,
 }
 
 impl AlertData {
@@ -56,7 +56,7 @@ impl AlertData {
         if self.ends_at_ms.is_some() { "resolved" } else { "firing" }
     }
 
-    fn to_value(&self) -> Value {
+    fn to_value(&self, language: &str) -> Value {
         const ZERO_TIME_NS: i64 = i64::MIN;
         let ends_at_ns = self.ends_at_ms.map_or(ZERO_TIME_NS, |ms| ms.saturating_mul(1_000_000));
         map([
@@ -68,7 +68,8 @@ impl AlertData {
             ("EndsAt", time(ends_at_ns, "UTC")),
             ("GeneratorURL", text(&self.generator_url)),
             ("Fingerprint", text(&self.fingerprint)),
-            ("Value", text(&crate::short_value(self.value))),
+            ("Value", text(&self.value)),
+            ("Language", text(language)),
         ])
     }
 }
@@ -84,11 +85,12 @@ impl Data {
     }
 
     pub(crate) fn to_value(&self) -> Value {
+        let alerts = self.alerts.iter().map(|alert| alert.to_value(&self.language));
         map([
             (TYPE, text("Data")),
             ("Receiver", text(&self.receiver)),
             ("Status", text(self.status())),
-            ("Alerts", Value::List(self.alerts.iter().map(AlertData::to_value).collect())),
+            ("Alerts", Value::List(alerts.collect())),
             ("GroupLabels", labels(&self.group_labels)),
             ("CommonLabels", labels(&self.common_labels)),
             ("CommonAnnotations", labels(&self.common_annotations)),

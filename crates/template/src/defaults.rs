@@ -32,10 +32,9 @@ const TEXT: &str = r#"
   {{- with .CommonAnnotations.description }}{{ . }}{{ else }}{{ .CommonAnnotations.summary }}{{ end }}
 {{- end }}
 {{ define "__text_alert_list" }}
-{{- $fr := eq .Language "fr" }}
-{{- range .Alerts }}
+{{- range . }}
 {{- if eq .Status "firing" }}🔴{{ else }}🟢{{ end }} {{ .Labels.alertname }}
-  {{- with .Labels.instance }} {{ . }}{{ end }} — {{ if $fr }}valeur{{ else }}value{{ end }} {{ .Value }}
+  {{- with .Labels.instance }} {{ . }}{{ end }} — {{ if eq .Language "fr" }}valeur{{ else }}value{{ end }} {{ .Value }}
   {{- with .Annotations.summary }}
   {{ . }}{{ end }}
 {{ end }}
@@ -56,7 +55,7 @@ const TEXT: &str = r#"
 {{ define "slack.default.iconemoji" }}{{ end }}
 {{ define "slack.default.iconurl" }}{{ end }}
 {{ define "slack.default.footer" }}{{ end }}
-{{ define "slack.default.text" }}{{ template "__text_alert_list" . }}
+{{ define "slack.default.text" }}{{ template "__text_alert_list" .Alerts }}
 {{- with .CommonAnnotations.description }}{{ . }}
 {{ end }}
 {{- end }}

@@ -117,6 +117,11 @@ pub fn render(text: &str, data: &Data) -> Result<String, TemplateError> {
     run("message", text, functions, defaults::definitions(), &data.to_value())
 }
 
+/// A text as it stands in the query of a URL (Go's `url.QueryEscape`).
+pub fn query_escape(text: &str) -> String {
+    gotmpl::url_encode(text)
+}
+
 fn run(
     name: &str,
     text: &str,

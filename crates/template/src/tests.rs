@@ -29,7 +29,7 @@ fn data(resolved: bool) -> Data {
             ends_at_ms: resolved.then_some(1_353_755_712_000),
             generator_url: String::new(),
             fingerprint: "0011223344556677".to_owned(),
-            value: 0.0,
+            value: "0".to_owned(),
         }],
         group_labels: labels.only(&["alertname"]),
         common_labels: labels,
@@ -202,4 +202,31 @@ fn corpus_context(case: &serde_json::Value) -> RuleContext {
         None => Ok(result.clone()),
     });
     RuleContext { query: Some(query), ..context(0.0) }
+}
+
+#[test]
+fn alertmanagers_own_templates_run() {
+    let Ok(corpora) = std::env::var("VIGIE_CORPORA") else {
+        eprintln!("SKIPPED the templates of Alertmanager: VIGIE_CORPORA is not set");
+        return;
+    };
+    let text = std::fs::read_to_string(format!("{corpora}/alertmanager/default.tmpl")).unwrap();
+    let (_, definitions) = parse("default.tmpl", &text).unwrap();
+    assert!(definitions.len() >= 60, "{} definitions", definitions.len());
+    let mut failed = Vec::new();
+    for (name, _) in &definitions {
+        // These take a list of alerts, not the whole message.
+        let list = name.starts_with("__text_alert_list") || name == "pagerduty.default.instances";
+        let argument = if list { ".Alerts" } else { "." };
+        let call = format!("{{{{ template {name:?} {argument} }}}}");
+        let functions = functions::for_messages(0);
+        if let Err(error) = run("x", &call, functions, &definitions, &data(false).to_value()) {
+            failed.push(format!("{name}: {error}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    let call = "{{ template \"__subject\" . }}";
+    let functions = functions::for_messages(0);
+    let subject = run("x", call, functions, &definitions, &data(false).to_value());
+    assert_eq!(subject.as_deref(), Ok("[FIRING:1] API Down (h:8080 high)"));
 }

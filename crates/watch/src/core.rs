@@ -1,0 +1,504 @@
+//! One tick: evaluate, route, write. Synchronous, so that a test or a simulator can drive it.
+
+use crate::convert;
+use crate::schedule::Slots;
+use crate::status::{
+    AlertStatus, AlertmanagerAlert, GroupStatus, Metric, NotificationStatus, RuleStatus,
+};
+use crate::{Connections, WatchConfig, WatchError};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use vigie_alerts::{Alert, Dispatcher, Flushed, GroupId, Notification};
+use vigie_config::alerting::{Alerting, Integration};
+use vigie_config::rules::{Rule, RuleKind};
+use vigie_ledger::{LedgerError, NewMessage, Tx};
+use vigie_model::Labels;
+use vigie_notify::{dedup_key, kind_name, parts};
+use vigie_rules::{AlertState, Change, GroupState, Surroundings};
+
+/// Prometheus' resend delay; with four of it an alert's `endsAt` is told to Alertmanager.
+const RESEND_DELAY_MS: i64 = 60_000;
+
+/// The state of everything that is watched.
+pub(crate) struct Core {
+    pub(crate) connections: Connections,
+    pub(crate) alerting: Arc<Alerting>,
+    language: String,
+    groups: Vec<Mutex<GroupRun>>,
+    dispatcher: Mutex<Dispatcher>,
+    /// Attempts to send, by kind and result.
+    pub(crate) attempts: Mutex<BTreeMap<(String, &'static str), u64>>,
+}
+
+/// A group and how its evaluations went.
+struct GroupRun {
+    state: GroupState,
+    /// Whether a write failed, so that the ledger may lack any of the group's alerts.
+    unsaved: bool,
+    duration_s: f64,
+    rule_durations_s: Vec<f64>,
+    last_evaluation_ms: Option<i64>,
+    evaluations: u64,
+    failures: u64,
+    missed: u64,
+}
+
+/// Changes of a rule's alerts, under the rule's key.
+struct RuleChange {
+    rule_key: String,
+    generator_url: String,
+    change: Change,
+}
+
+impl Core {
+    /// Takes up what the ledger knows.
+    pub(crate) fn open(config: WatchConfig, connections: Connections) -> Result<Core, WatchError> {
+        let alerting = Arc::new(config.alerting);
+        let now_ms = connections.clock.now_ms();
+        let mut states: Vec<GroupState> = config.groups.into_iter().map(GroupState::new).collect();
+        let saved = connections.ledger.groups()?;
+        let saved = saved.iter().map(convert::group).collect::<Result<Vec<_>, _>>()?;
+        let mut dispatcher = Dispatcher::new(alerting.clone(), saved);
+        let mut orphans = Vec::new();
+        for row in connections.ledger.alerts()? {
+            let alert = convert::active_alert(&row);
+            if states.iter_mut().any(|s| s.restore(&row.rule_key, alert.clone(), now_ms)) {
+                continue;
+            }
+            // Its rule is gone, so nobody will ever resolve it.
+            if let Some(routed) = convert::routed_alert(&alert, &row.generator_url, now_ms) {
+                let ends_at_ms = routed.ends_at_ms.or(Some(now_ms));
+                put(&mut dispatcher, &Alert { ends_at_ms, ..routed }, now_ms);
+            }
+            orphans.push(row);
+        }
+        let groups = states.into_iter().map(|state| Mutex::new(GroupRun::new(state))).collect();
+        let core = Core {
+            connections,
+            alerting,
+            language: config.language,
+            groups,
+            dispatcher: Mutex::new(dispatcher),
+            attempts: Mutex::new(BTreeMap::new()),
+        };
+        let gone = orphans.into_iter().map(|row| RuleChange {
+            rule_key: row.rule_key,
+            generator_url: row.generator_url,
+            change: Change::Gone(row.labels),
+        });
+        core.commit(&gone.collect::<Vec<_>>(), &[], now_ms)?;
+        Ok(core)
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.connections.clock.now_ms()
+    }
+
+    pub(crate) fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub(crate) fn group_name(&self, group: usize) -> String {
+        self.groups[group].lock().state.config().name.clone()
+    }
+
+    pub(crate) fn slots(&self, group: usize) -> Slots {
+        let run = self.groups[group].lock();
+        let config = run.state.config();
+        let identity =
+            Labels::from_pairs([("name", config.name.as_str()), ("file", config.file.as_str())]);
+        Slots::new(config.interval_ms, vigie_alerts::fingerprint(&identity))
+    }
+
+    pub(crate) fn count_missed(&self, group: usize, missed: u64) {
+        self.groups[group].lock().missed += missed;
+    }
+
+    /// Evaluates a group's rules at an instant and carries the outcome to the ledger.
+    pub(crate) fn evaluate_group(&self, group: usize, ts_ms: i64) {
+        let started = Instant::now();
+        // The rules run on a copy, so that readers need not wait for queries.
+        let mut state = self.groups[group].lock().state.clone();
+        let (mut changes, mut durations_s) = (Vec::new(), Vec::new());
+        for rule in 0..state.rules().len() {
+            let rule_started = Instant::now();
+            changes.extend(self.evaluate_rule(&mut state, rule, ts_ms));
+            durations_s.push(rule_started.elapsed().as_secs_f64());
+        }
+        let now_ms = self.now_ms();
+        if self.groups[group].lock().unsaved {
+            changes = self.all_as_changes(&state, &changes);
+        }
+        let committed = self.commit(&changes, &self.routed_alerts(&state, now_ms), now_ms);
+        if let Err(error) = &committed {
+            tracing::error!("rule group {}: {error}; trying again", state.config().name);
+        }
+        let mut run = self.groups[group].lock();
+        run.unsaved = committed.is_err();
+        run.evaluations += 1;
+        let failed = state.rules().iter().filter(|rule| rule.last_error.is_some()).count();
+        run.failures += failed as u64;
+        run.last_evaluation_ms = Some(ts_ms);
+        run.rule_durations_s = durations_s;
+        run.duration_s = started.elapsed().as_secs_f64();
+        run.state = state;
+    }
+
+    fn evaluate_rule(&self, state: &mut GroupState, rule: usize, ts_ms: i64) -> Vec<RuleChange> {
+        let config = state.config();
+        let expr = config.rules[rule].expr.clone();
+        let query_ts_ms = ts_ms - config.query_offset_ms;
+        let evaluator = self.connections.evaluator.clone();
+        let answer = evaluator.instant(&expr, query_ts_ms);
+        let surroundings = Surroundings {
+            external_url: self.alerting.external_url.clone(),
+            external_labels: Labels::default(),
+            query: Some(Arc::new(move |query| evaluator.instant(query, query_ts_ms))),
+        };
+        let outcome = state.evaluate(rule, ts_ms, answer, &surroundings);
+        let written = match outcome.samples.as_slice() {
+            [] => Ok(()),
+            samples => self.connections.sink.write(query_ts_ms, samples),
+        };
+        let rule_state = &state.rules()[rule];
+        if let Some(error) = written.err().as_ref().or(rule_state.last_error.as_ref()) {
+            tracing::warn!("rule {}: {error}", rule_state.key);
+        }
+        let generator_url = self.generator_url(&expr);
+        let named = outcome.changes.into_iter().map(|change| RuleChange {
+            rule_key: rule_state.key.clone(),
+            generator_url: generator_url.clone(),
+            change,
+        });
+        named.collect()
+    }
+
+    fn generator_url(&self, expr: &str) -> String {
+        let base = self.alerting.external_url.trim_end_matches('/');
+        format!("{base}/graph?g0.expr={}&g0.tab=1", vigie_template::query_escape(expr))
+    }
+
+    /// Every alert of a group as a change, and what is gone: for when the ledger missed some.
+    fn all_as_changes(&self, state: &GroupState, changes: &[RuleChange]) -> Vec<RuleChange> {
+        let gone = changes.iter().filter(|one| matches!(one.change, Change::Gone(_)));
+        let mut all: Vec<RuleChange> = gone
+            .map(|one| RuleChange {
+                rule_key: one.rule_key.clone(),
+                generator_url: one.generator_url.clone(),
+                change: one.change.clone(),
+            })
+            .collect();
+        for (config, rule) in state.config().rules.iter().zip(state.rules()) {
+            all.extend(rule.all_alerts().map(|alert| RuleChange {
+                rule_key: rule.key.clone(),
+                generator_url: self.generator_url(&config.expr),
+                change: Change::Kept(alert.clone()),
+            }));
+        }
+        all
+    }
+
+    /// The alerts of a group that receivers may have to hear of.
+    fn routed_alerts(&self, state: &GroupState, now_ms: i64) -> Vec<Alert> {
+        let mut routed = Vec::new();
+        for (config, rule) in state.config().rules.iter().zip(state.rules()) {
+            let url = self.generator_url(&config.expr);
+            let alerts = rule.all_alerts().filter(|alert| alert.state != AlertState::Pending);
+            routed.extend(alerts.filter_map(|a| convert::routed_alert(a, &url, now_ms)));
+        }
+        routed
+    }
+
+    /// Whether a group's timer has run out.
+    pub(crate) fn flush_is_due(&self) -> bool {
+        self.dispatcher.lock().next_flush_ms().is_some_and(|at_ms| at_ms <= self.now_ms())
+    }
+
+    /// Tells whoever is due.
+    pub(crate) fn flush(&self) {
+        if let Err(error) = self.commit(&[], &[], self.now_ms()) {
+            tracing::error!("group timers: {error}; trying again");
+        }
+    }
+
+    /// Routes alerts, decides who is told, and writes everything in one transaction. When that
+    /// fails, the groups are as they were before.
+    fn commit(
+        &self,
+        changes: &[RuleChange],
+        alerts: &[Alert],
+        now_ms: i64,
+    ) -> Result<(), LedgerError> {
+        let mut current = self.dispatcher.lock();
+        let mut next = current.clone();
+        for alert in alerts {
+            put(&mut next, alert, now_ms);
+        }
+        let flushed = next.flush(now_ms);
+        let touched = next.take_touched();
+        if !(changes.is_empty() && touched.is_empty()) {
+            self.connections.ledger.transaction(|tx| {
+                write_changes(tx, changes)?;
+                for (id, group) in &touched {
+                    match group {
+                        Some(group) => tx.put_group(&convert::group_row(group))?,
+                        None => tx.delete_group(&id.0, &id.1)?,
+                    }
+                }
+                self.enqueue(tx, &flushed, now_ms)
+            })?;
+        }
+        *current = next;
+        Ok(())
+    }
+
+    fn enqueue(&self, tx: &Tx<'_>, flushed: &Flushed, now_ms: i64) -> Result<(), LedgerError> {
+        for ((group_key, receiver), integration) in &flushed.obsolete {
+            tx.drop_pending(group_key, receiver, *integration)?;
+        }
+        for told in &flushed.notifications {
+            let Some(integration) = self.integration(&told.receiver, told.integration) else {
+                continue;
+            };
+            let message = convert::message(told, &self.alerting.external_url, &self.language);
+            let payload = serde_json::to_string(&message).expect("texts can be written as JSON");
+            for part in 0..parts(&integration.kind) {
+                tx.enqueue(&NewMessage {
+                    created_at_ms: now_ms,
+                    group_key: told.group_key.clone(),
+                    alertname: alertname(told),
+                    firing: told.firing,
+                    receiver: told.receiver.clone(),
+                    integration: told.integration,
+                    part,
+                    kind: kind_name(&integration.kind).to_owned(),
+                    payload: payload.clone(),
+                    dedup_key: dedup_key(&told.group_key),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An integration by its receiver's name and its number.
+    pub(crate) fn integration(&self, receiver: &str, number: usize) -> Option<&Integration> {
+        let receiver = self.alerting.receivers.iter().find(|one| one.name == receiver)?;
+        receiver.integrations.get(number)
+    }
+
+    /// Whether a group still has an alert that fires.
+    pub(crate) fn group_fires(&self, id: &GroupId) -> bool {
+        let dispatcher = self.dispatcher.lock();
+        let group = dispatcher.groups().find(|group| group.id() == *id);
+        group.is_some_and(|group| group.alerts.values().any(|alert| !alert.is_resolved()))
+    }
+
+    /// What the user should know.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let told = self.alerting.receivers.iter().any(|one| !one.integrations.is_empty());
+        (!told).then(|| {
+            "nobody is told of alerts: no receiver is configured; add a section `alerting` to vigie.yml"
+                .to_owned()
+        })
+    }
+}
+
+impl GroupRun {
+    fn new(state: GroupState) -> GroupRun {
+        GroupRun {
+            rule_durations_s: vec![0.0; state.rules().len()],
+            state,
+            unsaved: false,
+            duration_s: 0.0,
+            last_evaluation_ms: None,
+            evaluations: 0,
+            failures: 0,
+            missed: 0,
+        }
+    }
+}
+
+fn put(dispatcher: &mut Dispatcher, alert: &Alert, now_ms: i64) {
+    if let Err(error) = dispatcher.put(alert, now_ms) {
+        tracing::error!("alert {} is not routed: {error}", alert.labels);
+    }
+}
+
+fn write_changes(tx: &Tx<'_>, changes: &[RuleChange]) -> Result<(), LedgerError> {
+    for one in changes {
+        match &one.change {
+            Change::Kept(alert) => {
+                tx.put_alert(&convert::alert_row(&one.rule_key, alert, &one.generator_url))?;
+            }
+            Change::Gone(labels) => tx.delete_alert(&one.rule_key, labels)?,
+        }
+    }
+    Ok(())
+}
+
+/// The alert's name, or all of them when the group holds several.
+fn alertname(told: &Notification) -> String {
+    let names: std::collections::BTreeSet<&str> =
+        told.alerts.iter().map(|alert| alert.labels.value_or_empty("alertname")).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// What the handle answers.
+impl Core {
+    pub(crate) fn rules(&self) -> Vec<GroupStatus> {
+        self.groups
+            .iter()
+            .map(|group| {
+                let run = group.lock();
+                let config = run.state.config();
+                GroupStatus {
+                    name: config.name.clone(),
+                    file: config.file.clone(),
+                    interval_ms: config.interval_ms,
+                    limit: config.limit,
+                    evaluation_time_s: run.duration_s,
+                    last_evaluation_ms: run.last_evaluation_ms,
+                    rules: (0..config.rules.len()).map(|at| self.rule_status(&run, at)).collect(),
+                }
+            })
+            .collect()
+    }
+
+    fn rule_status(&self, run: &GroupRun, at: usize) -> RuleStatus {
+        let Rule { kind, expr, .. } = &run.state.config().rules[at];
+        let state = &run.state.rules()[at];
+        let (name, for_ms, keep_firing_for_ms, annotations) = match kind {
+            RuleKind::Alert { name, for_ms, keep_firing_for_ms, annotations } => {
+                (name, *for_ms, *keep_firing_for_ms, annotations.clone())
+            }
+            RuleKind::Record { name } => (name, 0, 0, Vec::new()),
+        };
+        RuleStatus {
+            alerting: matches!(kind, RuleKind::Alert { .. }),
+            name: name.clone(),
+            query: expr.clone(),
+            for_ms,
+            keep_firing_for_ms,
+            labels: state.labels().to_vec(),
+            annotations,
+            state: state.state(),
+            health: state.health,
+            last_error: state.last_error.clone(),
+            evaluation_time_s: run.rule_durations_s[at],
+            last_evaluation_ms: state.last_evaluation_ms,
+            alerts: self.statuses(state.active_alerts()),
+        }
+    }
+
+    fn statuses<'a>(
+        &self,
+        alerts: impl Iterator<Item = &'a vigie_rules::ActiveAlert>,
+    ) -> Vec<AlertStatus> {
+        let status = |alert: &vigie_rules::ActiveAlert| AlertStatus {
+            labels: alert.labels.clone(),
+            annotations: alert.annotations.clone(),
+            state: alert.state,
+            active_at_ms: alert.active_at_ms,
+            fired_at_ms: alert.fired_at_ms,
+            keep_firing_since_ms: alert.keep_firing_since_ms,
+            value: alert.value,
+            receivers: self.receivers_of(&alert.labels),
+        };
+        alerts.map(status).collect()
+    }
+
+    fn receivers_of(&self, labels: &Labels) -> Vec<String> {
+        let mut receivers: Vec<String> = Vec::new();
+        for found in vigie_alerts::route(&self.alerting.route, labels) {
+            if !receivers.iter().any(|name| name == found.receiver) {
+                receivers.push(found.receiver.to_owned());
+            }
+        }
+        receivers
+    }
+
+    pub(crate) fn alerts(&self) -> Vec<AlertStatus> {
+        let mut alerts = Vec::new();
+        for group in &self.groups {
+            let run = group.lock();
+            for rule in run.state.rules() {
+                alerts.extend(self.statuses(rule.active_alerts()));
+            }
+        }
+        alerts
+    }
+
+    pub(crate) fn am_alerts(&self) -> Vec<AlertmanagerAlert> {
+        let mut alerts = Vec::new();
+        for group in &self.groups {
+            let run = group.lock();
+            let config = run.state.config();
+            let updated_at_ms = run.last_evaluation_ms.unwrap_or_else(|| self.now_ms());
+            let lives_ms = 4 * config.interval_ms.max(RESEND_DELAY_MS);
+            for (rule, state) in config.rules.iter().zip(run.state.rules()) {
+                let firing = state.active_alerts().filter(|a| a.state == AlertState::Firing);
+                alerts.extend(firing.map(|alert| AlertmanagerAlert {
+                    fingerprint: format!("{:016x}", vigie_alerts::fingerprint(&alert.labels)),
+                    starts_at_ms: alert.fired_at_ms.unwrap_or(alert.active_at_ms),
+                    ends_at_ms: updated_at_ms + lives_ms,
+                    updated_at_ms,
+                    receivers: self.receivers_of(&alert.labels),
+                    labels: alert.labels.clone(),
+                    annotations: alert.annotations.clone(),
+                    generator_url: self.generator_url(&rule.expr),
+                }));
+            }
+        }
+        alerts.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        alerts
+    }
+
+    pub(crate) fn notifications(
+        &self,
+        limit: usize,
+    ) -> Result<Vec<NotificationStatus>, LedgerError> {
+        let rows = self.connections.ledger.recent(limit)?;
+        Ok(rows.into_iter().map(NotificationStatus::from).collect())
+    }
+
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = Vec::new();
+        let mut states = [0u64; 2];
+        for group in &self.groups {
+            let run = group.lock();
+            let labels = || vec![("rule_group", run.state.config().name.clone())];
+            let mut add = |name, value| metrics.push(Metric { name, labels: labels(), value });
+            add("vigie_rule_group_evaluations_total", run.evaluations as f64);
+            add("vigie_rule_evaluation_failures_total", run.failures as f64);
+            add("vigie_rule_group_missed_total", run.missed as f64);
+            add("vigie_rule_group_duration_seconds", run.duration_s);
+            for alert in run.state.rules().iter().flat_map(|rule| rule.active_alerts()) {
+                states[usize::from(alert.state == AlertState::Firing)] += 1;
+            }
+        }
+        for (state, count) in ["pending", "firing"].into_iter().zip(states) {
+            let labels = vec![("state", state.to_owned())];
+            metrics.push(Metric { name: "vigie_alerts", labels, value: count as f64 });
+        }
+        for ((kind, result), count) in self.attempts.lock().iter() {
+            let labels = vec![("integration", kind.clone()), ("result", (*result).to_owned())];
+            metrics.push(Metric {
+                name: "vigie_notifications_total",
+                labels,
+                value: *count as f64,
+            });
+        }
+        match self.connections.ledger.outbox_totals() {
+            Ok(totals) => {
+                let age_ms = totals.oldest_at_ms.map_or(0, |at_ms| self.now_ms() - at_ms);
+                let mut add = |name, value| metrics.push(Metric { name, labels: vec![], value });
+                add("vigie_outbox_messages", totals.open as f64);
+                add("vigie_outbox_oldest_seconds", age_ms as f64 / 1000.0);
+            }
+            Err(error) => tracing::warn!("{error}"),
+        }
+        metrics
+    }
+}

@@ -1,0 +1,185 @@
+//! The worker that empties the outbox.
+//!
+//! It lends messages that are due, a few at a time, sends each with a deadline shorter than its
+//! lease, and writes the answer down. A receiver that does not answer is tried again after 1 s, 2 s,
+//! 4 s … up to 5 minutes (with jitter, so that messages do not march in step), or when it says so.
+
+use crate::core::Core;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use vigie_ledger::{LedgerError, OutboxRow};
+use vigie_notify::{Message, Verdict, deliver, kind_name};
+
+/// Messages on their way at once.
+pub(crate) const CONCURRENT_MAX: usize = 8;
+/// How long a message is lent; longer than [`vigie_notify::ATTEMPT_TIMEOUT_MS`].
+pub(crate) const LEASE_MS: i64 = 15_000;
+/// The wait after the first failure; it doubles.
+const BACKOFF_MS_MIN: i64 = 1000;
+/// The longest wait.
+const BACKOFF_MS_MAX: i64 = 5 * 60 * 1000;
+/// After this long a message is given up.
+const GIVE_UP_MS: i64 = 24 * 60 * 60 * 1000;
+/// How long messages that are over are kept.
+const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+/// The longest sleep when nothing is due.
+const IDLE_MS_MAX: i64 = 60_000;
+
+const _: () = assert!(LEASE_MS > vigie_notify::ATTEMPT_TIMEOUT_MS as i64);
+
+/// Works until told to stop.
+pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::Receiver<bool>) {
+    let mut under_way = JoinSet::new();
+    let mut last_cleaning_ms = None;
+    loop {
+        let now_ms = core.now_ms();
+        if last_cleaning_ms.is_none_or(|at_ms| now_ms - at_ms > 3_600_000) {
+            last_cleaning_ms = Some(now_ms);
+            blocking(&core, move |core| core.connections.ledger.forget_before(now_ms - KEPT_MS))
+                .await;
+        }
+        let room = CONCURRENT_MAX - under_way.len();
+        let leased =
+            blocking(&core, move |core| core.connections.ledger.lease_due(now_ms, LEASE_MS, room));
+        for row in leased.await.unwrap_or_default() {
+            under_way.spawn(send(core.clone(), row));
+        }
+        let wait_ms = wait_ms(&core, under_way.len()).await;
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => break,
+            () = wake.notified() => {}
+            Some(_) = under_way.join_next() => {}
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
+        }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+/// How long there is nothing to lend.
+async fn wait_ms(core: &Arc<Core>, under_way: usize) -> u64 {
+    if under_way >= CONCURRENT_MAX {
+        return IDLE_MS_MAX as u64;
+    }
+    let next = blocking(core, |core| core.connections.ledger.next_due_ms()).await.flatten();
+    let until_ms = next.map_or(IDLE_MS_MAX, |at_ms| at_ms - core.now_ms());
+    // Never less than a moment: a ledger that refuses to lend must not make a busy loop.
+    until_ms.clamp(20, IDLE_MS_MAX) as u64
+}
+
+/// Runs something that waits for the disk elsewhere; `None` when it failed, which is logged.
+async fn blocking<T: Send + 'static>(
+    core: &Arc<Core>,
+    work: impl FnOnce(&Core) -> Result<T, LedgerError> + Send + 'static,
+) -> Option<T> {
+    let core = core.clone();
+    match tokio::task::spawn_blocking(move || work(&core)).await {
+        Ok(Ok(value)) => Some(value),
+        Ok(Err(error)) => {
+            tracing::error!("outbox: {error}");
+            None
+        }
+        Err(error) => {
+            tracing::error!("outbox: {error}");
+            None
+        }
+    }
+}
+
+/// Sends one message once and writes the answer down.
+async fn send(core: Arc<Core>, row: OutboxRow) {
+    let verdict = attempt(&core, &row).await;
+    let now_ms = core.now_ms();
+    let (result, retry_at_ms) = match &verdict {
+        Verdict::Delivered => ("sent", None),
+        Verdict::Refused { .. } => ("refused", None),
+        Verdict::Retry { after_ms, .. } => match retry_at_ms(&core, &row, *after_ms, now_ms) {
+            Some(at_ms) => ("retried", Some(at_ms)),
+            None => ("given_up", None),
+        },
+    };
+    *core.attempts.lock().entry((row.message.kind.clone(), result)).or_default() += 1;
+    let id = row.id;
+    match verdict {
+        Verdict::Delivered => {
+            blocking(&core, move |core| core.connections.ledger.mark_sent(id, now_ms)).await;
+        }
+        Verdict::Retry { reason, .. } | Verdict::Refused { reason } => {
+            let (receiver, kind) = (&row.message.receiver, &row.message.kind);
+            match retry_at_ms {
+                Some(_) => tracing::warn!("message {id} to {receiver} ({kind}): {reason}"),
+                None => tracing::error!("message {id} to {receiver} ({kind}) is lost: {reason}"),
+            }
+            blocking(&core, move |core| {
+                core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
+            })
+            .await;
+        }
+    }
+}
+
+async fn attempt(core: &Core, row: &OutboxRow) -> Verdict {
+    let refused = |reason: String| Verdict::Refused { reason };
+    let told = &row.message;
+    let integration = core.integration(&told.receiver, told.integration);
+    let Some(integration) = integration.filter(|one| kind_name(&one.kind) == told.kind) else {
+        return refused(format!(
+            "the receiver {:?} has no such {} any more",
+            told.receiver, told.kind
+        ));
+    };
+    let message: Message = match serde_json::from_str(&told.payload) {
+        Ok(message) => message,
+        Err(error) => return refused(format!("the message cannot be read: {error}")),
+    };
+    let transport = core.connections.transport.as_ref();
+    deliver(transport, integration, &message, told.part, core.now_ms()).await
+}
+
+/// When a message is tried again; `None` when it is too old, or says that something fires which
+/// does no more to somebody who wants no resolutions.
+fn retry_at_ms(core: &Core, row: &OutboxRow, after_ms: Option<i64>, now_ms: i64) -> Option<i64> {
+    let told = &row.message;
+    let wants_resolved = core
+        .integration(&told.receiver, told.integration)
+        .is_none_or(|integration| integration.send_resolved);
+    let id = (told.group_key.clone(), told.receiver.clone());
+    let obsolete = told.firing && !wants_resolved && !core.group_fires(&id);
+    if obsolete || now_ms - told.created_at_ms >= GIVE_UP_MS {
+        return None;
+    }
+    let wait_ms = match after_ms {
+        Some(asked_ms) => asked_ms.max(BACKOFF_MS_MIN),
+        None => backoff_ms(row.attempts, row.id as u64),
+    };
+    Some(now_ms + wait_ms)
+}
+
+/// Between half and the whole of 1 s, 2 s, 4 s … 5 min.
+fn backoff_ms(attempts: u32, seed: u64) -> i64 {
+    let doublings = attempts.saturating_sub(1).min(20);
+    let whole_ms = (BACKOFF_MS_MIN << doublings).min(BACKOFF_MS_MAX);
+    // A multiplicative hash is jitter enough, and the same in every run.
+    let hash = (seed ^ u64::from(attempts) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    let half_ms = whole_ms / 2;
+    half_ms + (hash % (half_ms as u64 + 1)) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_five_minutes_and_are_spread() {
+        for (attempts, least_ms, most_ms) in
+            [(1, 500, 1000), (2, 1000, 2000), (5, 8000, 16_000), (60, 150_000, 300_000)]
+        {
+            for seed in 0..100 {
+                let wait_ms = backoff_ms(attempts, seed);
+                assert!((least_ms..=most_ms).contains(&wait_ms), "{attempts}: {wait_ms}");
+            }
+        }
+        assert_ne!(backoff_ms(9, 1), backoff_ms(9, 2));
+    }
+}

@@ -1,0 +1,44 @@
+//! When a group is evaluated: at its own slot of every interval, so that groups with the same
+//! interval do not all run at once, and so that restarts do not move the instants.
+
+/// The instants of one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slots {
+    interval_ms: i64,
+    offset_ms: i64,
+}
+
+impl Slots {
+    /// The slots of the group that `hash` stands for.
+    pub(crate) fn new(interval_ms: i64, hash: u64) -> Slots {
+        let interval_ms = interval_ms.max(1);
+        Slots { interval_ms, offset_ms: (hash % interval_ms as u64) as i64 }
+    }
+
+    /// The first slot after an instant.
+    pub(crate) fn next_after(self, now_ms: i64) -> i64 {
+        let passed = (now_ms - self.offset_ms).div_euclid(self.interval_ms);
+        (passed + 1) * self.interval_ms + self.offset_ms
+    }
+
+    /// How many slots lie strictly between two slots: those that were missed.
+    pub(crate) fn between(self, slot_ms: i64, next_ms: i64) -> u64 {
+        u64::try_from((next_ms - slot_ms) / self.interval_ms - 1).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_keep_their_distance_and_missed_ones_are_counted() {
+        let slots = Slots::new(15_000, 7);
+        for (now_ms, next_ms) in [(0, 7), (7, 15_007), (15_006, 15_007), (15_007, 30_007)] {
+            assert_eq!(slots.next_after(now_ms), next_ms, "after {now_ms}");
+        }
+        for (next_ms, missed) in [(15_007, 0), (30_007, 1), (7, 0)] {
+            assert_eq!(slots.between(7, next_ms), missed, "up to {next_ms}");
+        }
+    }
+}
