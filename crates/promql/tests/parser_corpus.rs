@@ -90,3 +90,54 @@ fn a_long_chain_costs_linear_time_and_deep_nesting_is_refused() {
     }
     assert!(vigie_promql::parse(&format!("a{}", "[5m:]".repeat(10_000))).is_err());
 }
+
+/// A small generator, so that a failure can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+}
+
+#[test]
+fn what_is_printed_reads_back_the_same_and_broken_text_never_panics() {
+    let own = [
+        r#"sum by (a, "b.c") (rate(x{y=~"z|\\d", q!='r'}[5m] @ start() offset -1h30m)) > bool 0.5"#,
+        r#"label_replace(-a ^ 2 or b{"é"="\u00ff"}, "d", `$1`, "s", '(.*)') # comment"#,
+        r#"a * on (x) group_left (y) max_over_time(b[1h:5m] offset (step() * 2))"#,
+        r#"histogram_quantile(0.9, {"my.metric", le="1"}) + 0x1F + 1_000 + Inf + 1h30m"#,
+    ];
+    let mut texts: Vec<String> = own.map(str::to_owned).into();
+    for case in corpus("prometheus_exprs.json").unwrap_or_default() {
+        texts.push(case["q"].as_str().unwrap().to_owned());
+    }
+    let mut read = 0;
+    for text in &texts {
+        let Ok(expr) = vigie_promql::parse(text) else { continue };
+        let printed = expr.to_string();
+        let again = vigie_promql::parse(&printed).unwrap_or_else(|e| panic!("{printed}: {e}"));
+        assert_eq!(again.to_string(), printed, "{text}");
+        vigie_promql::parse(&expr.pretty(20)).unwrap_or_else(|e| panic!("{text}: {e}"));
+        read += 1;
+    }
+    println!("{read} of {} expressions read back", texts.len());
+    let mut dice = Dice(1);
+    for _ in 0..20_000 {
+        let first = &texts[dice.below(texts.len())];
+        let second = &texts[dice.below(texts.len())];
+        let cut = |text: &str, dice: &mut Dice| {
+            let cuts: Vec<usize> =
+                text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            cuts[dice.below(cuts.len())]
+        };
+        let (head, tail) = (cut(first, &mut dice), cut(second, &mut dice));
+        let broken = format!("{}{}", &first[..head], &second[tail..]);
+        let _ = vigie_promql::parse_selector(&broken);
+        if let Err(error) = vigie_promql::parse(&broken) {
+            assert!(error.to_string().contains(": parse error: "), "{broken}: {error}");
+        }
+    }
+}

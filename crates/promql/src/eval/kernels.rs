@@ -98,8 +98,8 @@ fn extrapolated(w: &Window<'_>, is_counter: bool, is_rate: bool) -> Option<f64> 
     }
     let (first_ms, last_ms) = (w.timestamps_ms[0], w.timestamps_ms[gaps]);
     let seconds = |ms: i64| ms as f64 / 1000.0;
-    let mut to_start = seconds(first_ms - w.start_ms);
-    let mut to_end = seconds(w.end_ms - last_ms);
+    let mut to_start = seconds(first_ms.saturating_sub(w.start_ms));
+    let mut to_end = seconds(w.end_ms.saturating_sub(last_ms));
     let sampled = seconds(last_ms - first_ms);
     let gap = sampled / gaps as f64;
     let threshold = gap * 1.1;
@@ -118,7 +118,7 @@ fn extrapolated(w: &Window<'_>, is_counter: bool, is_rate: bool) -> Option<f64> 
     }
     let mut factor = (sampled + to_start + to_end) / sampled;
     if is_rate {
-        factor /= seconds(w.end_ms - w.start_ms);
+        factor /= seconds(w.end_ms.saturating_sub(w.start_ms));
     }
     Some(result * factor)
 }

@@ -147,7 +147,7 @@ pub(super) fn regression(timestamps_ms: &[i64], values: &[f64], origin_ms: i64) 
     }
     let (mut x, mut y, mut xy, mut xx) = ((0.0, 0.0), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0));
     for (ts_ms, value) in timestamps_ms.iter().zip(values) {
-        let at = (ts_ms - origin_ms) as f64 / 1e3;
+        let at = ts_ms.saturating_sub(origin_ms) as f64 / 1e3;
         x = kahan(at, x.0, x.1);
         y = kahan(*value, y.0, y.1);
         xy = kahan(at * value, xy.0, xy.1);

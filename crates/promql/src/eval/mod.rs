@@ -147,7 +147,7 @@ impl EvalError {
     pub fn error_type(&self) -> &'static str {
         match self {
             EvalError::BadData(_) => "bad_data",
-            EvalError::Execution(_) => "execution",
+            EvalError::Execution(_) | EvalError::Storage(ReadError::Limit(_)) => "execution",
             EvalError::Timeout(_) => "timeout",
             EvalError::Canceled(_) => "canceled",
             EvalError::Storage(_) => "internal",
@@ -206,6 +206,7 @@ pub fn range(
     }
     let steps = Steps::between(start_ms, end_ms, step_ms);
     let mut eval = Eval::new(source, expr, Query { start_ms, end_ms, step_ms }, options);
+    eval.room_for(steps.count as u64)?;
     let mut series = match eval.node(expr.root(), steps)? {
         Out::Vector(vector) => eval.finish(vector)?,
         Out::Scalar(values) => vec![(Labels::default(), values)],
@@ -264,7 +265,7 @@ impl<'a> Eval<'a> {
 
     /// Whether `more` samples still fit.
     fn room_for(&self, more: u64) -> Result<()> {
-        if self.samples + more <= self.options.samples_max {
+        if self.samples.saturating_add(more) <= self.options.samples_max {
             return Ok(());
         }
         Err(execution(

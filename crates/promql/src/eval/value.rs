@@ -16,7 +16,8 @@ pub(super) struct Steps {
 impl Steps {
     /// From `start_ms` to at most `end_ms`; none when the end lies before the start.
     pub(super) fn between(start_ms: i64, end_ms: i64, step_ms: i64) -> Steps {
-        let count = if end_ms < start_ms { 0 } else { (end_ms - start_ms) / step_ms + 1 };
+        let count =
+            if end_ms < start_ms { 0 } else { end_ms.saturating_sub(start_ms) / step_ms + 1 };
         Steps { start_ms, step_ms, count: count as usize }
     }
 

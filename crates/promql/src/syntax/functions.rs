@@ -20,6 +20,11 @@ pub fn function(name: &str) -> Option<&'static Function> {
     FUNCTIONS.binary_search_by(|f| f.name.cmp(name)).ok().map(|at| &FUNCTIONS[at])
 }
 
+/// All functions, by name.
+pub fn functions() -> &'static [Function] {
+    &FUNCTIONS
+}
+
 const fn of(name: &'static str, args: &'static [ValueType], returns: ValueType) -> Function {
     Function { name, args, variadic: 0, returns }
 }

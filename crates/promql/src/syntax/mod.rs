@@ -20,7 +20,7 @@ pub use ast::{
     Length, LengthExpr, LengthKind, Matching, Node, NodeKind, Span, Subquery, Text, ValueType,
     VectorSelector,
 };
-pub use functions::{Function, function};
+pub use functions::{Function, function, functions};
 pub use parser::{parse, parse_selector};
 pub use text::go_quote;
 

@@ -79,8 +79,12 @@ impl Parser<'_> {
             return Err(self.unexpected(PLACE, "string"));
         }
         let value = self.advance()?;
-        let text = unquote(self.read(value)).value;
-        Matcher::new(name, op, text)
+        let text = unquote(self.read(value));
+        if text.raw.is_some() {
+            // Label values are UTF-8 everywhere, so this could only be a mistake.
+            return Err(self.error(value.span, "invalid UTF-8 in label matching"));
+        }
+        Matcher::new(name, op, text.value)
             .map_err(|error| self.error(label.span.to(value.span), error.to_string()))
     }
 
