@@ -10,13 +10,19 @@ pub type Gather = Box<dyn Fn() -> Vec<Family> + Send + Sync>;
 /// The program's own metrics. Job `vigie`.
 pub struct SelfMetrics {
     instance: String,
+    interval_ms: i64,
     gather: Gather,
 }
 
 impl SelfMetrics {
     /// A collector over what `gather` returns (`vigie_*`); `process_*` is added to it.
     pub fn new(instance: impl Into<String>, gather: Gather) -> SelfMetrics {
-        SelfMetrics { instance: instance.into(), gather }
+        SelfMetrics { instance: instance.into(), interval_ms: INTERVAL_MS, gather }
+    }
+
+    /// The same, collected at another interval.
+    pub fn with_interval_ms(self, interval_ms: i64) -> SelfMetrics {
+        SelfMetrics { interval_ms, ..self }
     }
 
     /// Everything, read now.
@@ -42,7 +48,7 @@ impl Collector for SelfMetrics {
     }
 
     fn interval_ms(&self) -> i64 {
-        INTERVAL_MS
+        self.interval_ms
     }
 
     fn collect(&self) -> Collecting<'_> {

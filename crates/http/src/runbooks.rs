@@ -117,7 +117,10 @@ mod tests {
         };
         let html = runbook.html();
         assert!(
-            !html.contains("<script") && !html.contains("<b ") && !html.contains("javascript:") && !html.contains("//evil"),
+            !html.contains("<script")
+                && !html.contains("<b ")
+                && !html.contains("javascript:")
+                && !html.contains("//evil"),
             "{html}"
         );
         assert!(html.contains("href=\"/runbooks/x\""), "{html}");

@@ -7,10 +7,14 @@ use vigie_collect::{CollectHandle, MetricSink};
 use vigie_engine::{Durability, Engine, EngineError, PushBatch, QueryOptions, When};
 use vigie_http::Metadata;
 use vigie_http::views::{
-    ActiveView, AlertInstance, AlertRuleView, AlertView, GroupView, NotificationView, RuleView, Target, TargetView,
+    ActiveView, AlertInstance, AlertRuleView, AlertView, GroupView, NotificationView, RuleView,
+    Target, TargetView,
 };
-use vigie_model::{LogEntry, Labels, Row, SeriesId};
-use vigie_watch::{AlertState, AlertStatus, GroupStatus, Health, RuleEvaluator, RuleStatus, SampleSink, WatchHandle};
+use vigie_model::{Labels, LogEntry, Row, SeriesId};
+use vigie_watch::{
+    AlertState, AlertStatus, GroupStatus, Health, RuleEvaluator, RuleStatus, SampleSink,
+    WatchHandle,
+};
 
 /// The engine, as collectors, followed files and rules see it.
 pub struct Store {
@@ -56,9 +60,12 @@ impl LogSink for Store {
 impl RuleEvaluator for Store {
     fn instant(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
         let expr = vigie_promql::parse(expr).map_err(|error| error.to_string())?;
-        let answer = self.engine.query_metrics(&expr, When::Instant(ts_ms), &QueryOptions::default());
+        let answer =
+            self.engine.query_metrics(&expr, When::Instant(ts_ms), &QueryOptions::default());
         match answer.map_err(|error| error.to_string())?.value {
-            vigie_promql::Value::Vector(samples) => Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect()),
+            vigie_promql::Value::Vector(samples) => {
+                Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect())
+            }
             vigie_promql::Value::Scalar { value, .. } => Ok(vec![(Labels::default(), value)]),
             _ => Err("rule result is not a vector or scalar".to_owned()),
         }

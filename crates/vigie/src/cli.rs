@@ -37,7 +37,12 @@ pub struct RunArgs {
     #[arg(long = "config.expand-env", num_args = 0..=1, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
     pub expand_env: bool,
     /// Where everything is stored.
-    #[arg(long = "storage.path", alias = "storage.tsdb.path", value_name = "DIR", default_value = "./vigie-data")]
+    #[arg(
+        long = "storage.path",
+        alias = "storage.tsdb.path",
+        value_name = "DIR",
+        default_value = "./vigie-data"
+    )]
     pub storage_path: PathBuf,
     /// How long metrics are kept (overrides the file), for example 30d.
     #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION")]
@@ -67,7 +72,12 @@ pub struct RunArgs {
     #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
     pub sysfs: PathBuf,
     /// PostgreSQL to watch, as postgres_exporter is told.
-    #[arg(long = "postgres.dsn", env = "DATA_SOURCE_NAME", value_name = "DSN", hide_env_values = true)]
+    #[arg(
+        long = "postgres.dsn",
+        env = "DATA_SOURCE_NAME",
+        value_name = "DSN",
+        hide_env_values = true
+    )]
     pub postgres_dsn: Option<String>,
     /// How much is written to stderr: error, warn, info, debug, trace.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
@@ -112,7 +122,10 @@ pub struct DemoArgs {
 /// Flags that other programs know and Vigie refuses, with the reason.
 const REFUSED: [(&str, &str); 8] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
-    ("--storage.tsdb.retention.size", "retention by size is not built yet: use --storage.tsdb.retention.time"),
+    (
+        "--storage.tsdb.retention.size",
+        "retention by size is not built yet: use --storage.tsdb.retention.time",
+    ),
     ("--enable-feature", "feature flags are not built yet: remove the flag"),
     ("--agent", "agent mode is not built yet"),
     ("--web.enable-admin-api", "the admin API is not built yet: remove the flag"),
@@ -139,10 +152,16 @@ pub fn normalise(arguments: impl IntoIterator<Item = String>) -> Result<Vec<Stri
 
 /// An address to listen on: `host:port`, or `:port` for every interface, as Go writes it.
 pub fn parse_address(text: &str) -> Result<SocketAddr> {
-    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.replacen("localhost:", "127.0.0.1:", 1) };
+    let full = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.replacen("localhost:", "127.0.0.1:", 1)
+    };
     match full.parse() {
         Ok(address) => Ok(address),
-        Err(_) => bail!("--web.listen-address {text:?} is not an address: write for example 127.0.0.1:9090"),
+        Err(_) => bail!(
+            "--web.listen-address {text:?} is not an address: write for example 127.0.0.1:9090"
+        ),
     }
 }
 

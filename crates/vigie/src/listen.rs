@@ -20,7 +20,9 @@ pub async fn main(named: &[String], behind_proxy: bool) -> Result<Vec<TcpListene
         let address = crate::cli::parse_address(text)?;
         refuse_open_doors(address, behind_proxy)?;
         let listener = vigie_http::bind(address).await;
-        listeners.push(listener.with_context(|| format!("cannot listen on {address}: is another program using the port?"))?);
+        listeners.push(listener.with_context(|| {
+            format!("cannot listen on {address}: is another program using the port?")
+        })?);
     }
     Ok(listeners)
 }
@@ -31,7 +33,9 @@ async fn first_free() -> Result<TcpListener> {
         match vigie_http::bind(address).await {
             Ok(listener) => {
                 if port != PORT_DEFAULT {
-                    tracing::warn!("port {PORT_DEFAULT} is taken, listening on {port}; name one with --web.listen-address");
+                    tracing::warn!(
+                        "port {PORT_DEFAULT} is taken, listening on {port}; name one with --web.listen-address"
+                    );
                 }
                 return Ok(listener);
             }
@@ -39,7 +43,10 @@ async fn first_free() -> Result<TcpListener> {
             Err(error) => return Err(error).with_context(|| format!("cannot listen on {address}")),
         }
     }
-    bail!("ports {PORT_DEFAULT} to {} are all taken: name a free one with --web.listen-address", PORT_DEFAULT + PORTS_TRIED_MAX - 1)
+    bail!(
+        "ports {PORT_DEFAULT} to {} are all taken: name a free one with --web.listen-address",
+        PORT_DEFAULT + PORTS_TRIED_MAX - 1
+    )
 }
 
 /// Nobody gets in who should not: without TLS and sign-in, only loopback.
@@ -59,7 +66,9 @@ pub async fn classic(port: u16, what: &str) -> Option<TcpListener> {
     match vigie_http::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await {
         Ok(listener) => Some(listener),
         Err(error) => {
-            tracing::warn!("port {port} ({what}) is not opened: {error}; web.classic_ports: false turns the classic ports off");
+            tracing::warn!(
+                "port {port} ({what}) is not opened: {error}; web.classic_ports: false turns the classic ports off"
+            );
             None
         }
     }
@@ -71,10 +80,17 @@ mod tests {
 
     #[test]
     fn only_loopback_is_open_without_sign_in() {
-        for (address, behind_proxy, allowed) in
-            [("127.0.0.1:1", false, true), ("[::1]:1", false, true), ("0.0.0.0:1", false, false), ("192.0.2.1:1", true, true)]
-        {
-            assert_eq!(refuse_open_doors(address.parse().unwrap(), behind_proxy).is_ok(), allowed, "{address}");
+        for (address, behind_proxy, allowed) in [
+            ("127.0.0.1:1", false, true),
+            ("[::1]:1", false, true),
+            ("0.0.0.0:1", false, false),
+            ("192.0.2.1:1", true, true),
+        ] {
+            assert_eq!(
+                refuse_open_doors(address.parse().unwrap(), behind_proxy).is_ok(),
+                allowed,
+                "{address}"
+            );
         }
     }
 }

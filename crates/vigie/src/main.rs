@@ -58,6 +58,10 @@ fn demonstrate(arguments: DemoArgs) -> Result<()> {
         requests_per_second: f64::from(arguments.rate),
         ..demo::DemoOptions::default()
     })?;
+    eprintln!(
+        "The backend is process {} at {}, PostgreSQL is process {}: end one to see its alert.",
+        demo.syndic_pid, demo.syndic_url, demo.postgres_pid
+    );
     let plan = plan::for_demo(&arguments, &demo)?;
     let ended = block_on(run::run(plan));
     demo.stop();
@@ -77,6 +81,11 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// Messages go to stderr, one line each, with the level that was asked for.
 fn say_through_stderr(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 }

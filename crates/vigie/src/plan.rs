@@ -47,15 +47,17 @@ pub struct Plan {
 /// The plan of `vigie run`.
 pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
     if arguments.web_config.is_some() {
-        bail!("--web.config.file: TLS and users are not built yet: put a proxy in front and add --web.behind-proxy");
+        bail!(
+            "--web.config.file: TLS and users are not built yet: put a proxy in front and add --web.behind-proxy"
+        );
     }
     if arguments.route_prefix.is_some() {
         bail!("--web.route-prefix is not built yet: serve Vigie at the root of a host name");
     }
     let mut config = load(arguments.config_file.as_deref(), arguments.expand_env)?;
     if let Some(text) = &arguments.retention {
-        config.metrics_retention_ms =
-            parse_duration_ms(text).map_err(|reason| anyhow::anyhow!("--storage.tsdb.retention.time: {reason}"))?;
+        config.metrics_retention_ms = parse_duration_ms(text)
+            .map_err(|reason| anyhow::anyhow!("--storage.tsdb.retention.time: {reason}"))?;
     }
     let host = HostConfig {
         procfs: arguments.procfs.clone(),
@@ -76,9 +78,15 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         behind_proxy: arguments.behind_proxy,
         external_url: arguments.external_url.clone(),
         host: config.host.then_some(host),
-        jobs: config.scrape_jobs.clone().unwrap_or_else(|| vec![backend("localhost:8080", config.scrape_interval_ms, true)]),
+        jobs: config
+            .scrape_jobs
+            .clone()
+            .unwrap_or_else(|| vec![backend("localhost:8080", config.scrape_interval_ms, true)]),
         postgres,
-        logs: config.log_files.as_ref().map_or_else(usual_logs, |files| files.iter().map(named_logs).collect()),
+        logs: config
+            .log_files
+            .as_ref()
+            .map_or_else(usual_logs, |files| files.iter().map(named_logs).collect()),
         groups: groups(&config, config.evaluation_interval_ms)?,
         own_interval_ms: config.scrape_interval_ms,
         demo: false,
@@ -105,8 +113,14 @@ pub fn for_demo(arguments: &DemoArgs, demo: &Demo) -> Result<Plan> {
         host: Some(HostConfig { interval_ms: SECOND_MS, ..HostConfig::default() }),
         jobs: vec![backend(&address, SECOND_MS, false)],
         postgres: Some(vec![target_of(&demo.postgres_dsn, SECOND_MS)?]),
-        logs: logs.into_iter().map(|(path, job)| followed(vec![path.display().to_string()], job)).collect(),
-        groups: groups(&config, SECOND_MS)?.into_iter().map(|group| RuleGroup { interval_ms: SECOND_MS, ..group }).collect(),
+        logs: logs
+            .into_iter()
+            .map(|(path, job)| followed(vec![path.display().to_string()], job, StartAt::Beginning))
+            .collect(),
+        groups: groups(&config, SECOND_MS)?
+            .into_iter()
+            .map(|group| RuleGroup { interval_ms: SECOND_MS, ..group })
+            .collect(),
         own_interval_ms: SECOND_MS,
         demo: true,
         config,
@@ -126,7 +140,12 @@ fn check_expr(text: &str) -> Result<(), String> {
 fn groups(config: &Config, interval_ms: i64) -> Result<Vec<RuleGroup>> {
     let mut groups = Vec::new();
     for (name, text) in vigie_http::content::under("rules/") {
-        let shipped = vigie_config::rule_groups(&format!("content/rules/{name}"), text, interval_ms, &check_expr);
+        let shipped = vigie_config::rule_groups(
+            &format!("content/rules/{name}"),
+            text,
+            interval_ms,
+            &check_expr,
+        );
         groups.extend(shipped.context("a shipped rule file is wrong")?);
     }
     groups.extend(config.rule_groups.iter().cloned());
@@ -135,7 +154,8 @@ fn groups(config: &Config, interval_ms: i64) -> Result<Vec<RuleGroup>> {
 
 fn target_of(dsn: &str, interval_ms: i64) -> Result<PostgresTarget> {
     let dsn = Secret::new(dsn);
-    let instance = vigie_net::postgres::instance(&dsn).context("DATA_SOURCE_NAME is not a PostgreSQL address")?;
+    let instance = vigie_net::postgres::instance(&dsn)
+        .context("DATA_SOURCE_NAME is not a PostgreSQL address")?;
     Ok(PostgresTarget { dsn, instance, interval_ms })
 }
 
@@ -150,7 +170,10 @@ fn backend(address: &str, interval_ms: i64, when_seen: bool) -> ScrapeJob {
         params: Vec::new(),
         honor_labels: false,
         honor_timestamps: true,
-        static_targets: vec![StaticTargets { targets: vec![address.to_owned()], labels: Labels::default() }],
+        static_targets: vec![StaticTargets {
+            targets: vec![address.to_owned()],
+            labels: Labels::default(),
+        }],
         relabel: Vec::new(),
         metric_relabel: Vec::new(),
         http: HttpClientConfig::default(),
@@ -160,18 +183,19 @@ fn backend(address: &str, interval_ms: i64, when_seen: bool) -> ScrapeJob {
     }
 }
 
-/// The log files that the runbook names, followed when they are there.
+/// The log files that the runbook names, followed when they are there, from now on: what is old in
+/// them would get today's instants.
 fn usual_logs() -> Vec<TailSource> {
     vec![
-        followed(vec!["/var/log/koprogo/api.log".to_owned()], "koprogo-api"),
-        followed(vec!["/var/log/postgresql/*.log".to_owned()], "postgresql"),
-        followed(vec!["/var/log/suricata/eve.json".to_owned()], "suricata"),
+        followed(vec!["/var/log/koprogo/api.log".to_owned()], "koprogo-api", StartAt::End),
+        followed(vec!["/var/log/postgresql/*.log".to_owned()], "postgresql", StartAt::End),
+        followed(vec!["/var/log/suricata/eve.json".to_owned()], "suricata", StartAt::End),
     ]
 }
 
-fn followed(paths: Vec<String>, job: &str) -> TailSource {
+fn followed(paths: Vec<String>, job: &str, start_at: StartAt) -> TailSource {
     let labels = Labels::from_pairs([("job", job)]);
-    TailSource { paths, exclude: Vec::new(), labels, timestamp: TimestampFrom::Line, start_at: StartAt::Beginning }
+    TailSource { paths, exclude: Vec::new(), labels, timestamp: TimestampFrom::Line, start_at }
 }
 
 fn named_logs(files: &vigie_config::LogFiles) -> TailSource {

@@ -53,7 +53,8 @@ async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result
     let engine: Arc<dyn Engine> = embedded.clone();
     let metadata = Arc::new(Metadata::default());
     let store = Arc::new(Store { engine: engine.clone(), metadata: metadata.clone() });
-    let sources = Arc::new(Sources { engine: engine.clone(), watch: OnceLock::new(), tail: OnceLock::new() });
+    let sources =
+        Arc::new(Sources { engine: engine.clone(), watch: OnceLock::new(), tail: OnceLock::new() });
     let client = Arc::new(HttpClient::new());
 
     let external_url = plan.external_url.clone().unwrap_or_else(|| address.to_owned());
@@ -62,13 +63,18 @@ async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result
 
     let own = own_collector(&plan, address, &sources);
     let (collectors, pages) = collectors(&plan, own.clone()).await;
-    let options = vigie_collect::Options { seen_path: Some(plan.directory.join("seen-targets")), ..Default::default() };
-    let collect = Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options));
+    let options = vigie_collect::Options {
+        seen_path: Some(plan.directory.join("seen-targets")),
+        ..Default::default()
+    };
+    let collect =
+        Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options));
 
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), stopped.clone()))];
-    let tailer = Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;
+    let tailer =
+        Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;
     let _ = sources.tail.set(tailer.stats());
-    tasks.push(tokio::spawn(tailer.run(stopped.clone())));
+    tasks.push(tokio::spawn(tailer.run(until(stopped.clone()))));
 
     let free = embedded.clone();
     let state = State::new(Parts {
@@ -87,7 +93,11 @@ async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result
         turns: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
     });
     for listener in listeners {
-        tasks.push(tokio::spawn(vigie_http::serve(listener, router::main(state.clone()), stopped.clone())));
+        tasks.push(tokio::spawn(vigie_http::serve(
+            listener,
+            router::main(state.clone()),
+            stopped.clone(),
+        )));
     }
     if plan.config.classic_ports {
         tasks.extend(classic_ports(&state, pages, &stopped).await);
@@ -111,8 +121,11 @@ fn start_watch(
     store: &Arc<Store>,
     client: &Arc<HttpClient>,
 ) -> Result<(Arc<WatchHandle>, Vec<String>)> {
-    let mut alerting =
-        plan.config.alerting.clone().unwrap_or_else(|| vigie_watch::without_receivers(external_url));
+    let mut alerting = plan
+        .config
+        .alerting
+        .clone()
+        .unwrap_or_else(|| vigie_watch::without_receivers(external_url));
     alerting.external_url = external_url.to_owned();
     let receivers = alerting.receivers.iter().map(|receiver| receiver.name.clone()).collect();
     let ledger = Ledger::open(&plan.directory.join("ledger.sqlite"))?;
@@ -135,7 +148,10 @@ fn own_collector(plan: &Plan, address: &str, sources: &Arc<Sources>) -> Arc<Self
 }
 
 /// The built-in collectors, and the pages of those that have a classic port.
-async fn collectors(plan: &Plan, own: Arc<SelfMetrics>) -> (Vec<Arc<dyn Collector>>, Vec<(u16, &'static str, router::Page)>) {
+async fn collectors(
+    plan: &Plan,
+    own: Arc<SelfMetrics>,
+) -> (Vec<Arc<dyn Collector>>, Vec<(u16, &'static str, router::Page)>) {
     let mut collectors: Vec<Arc<dyn Collector>> = vec![own];
     let mut pages: Vec<(u16, &'static str, router::Page)> = Vec::new();
     if let Some(config) = &plan.host {
@@ -189,10 +205,16 @@ async fn postgres_targets(plan: &Plan) -> Vec<vigie_config::scrape::PostgresTarg
 fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
     let mut dashboards = Vec::new();
     for (name, text) in content::under("dashboards/") {
-        let (dashboard, _) = vigie_dashboards::normalise(text).with_context(|| format!("content/dashboards/{name}"))?;
+        let (dashboard, _) = vigie_dashboards::normalise(text)
+            .with_context(|| format!("content/dashboards/{name}"))?;
         dashboards.push(dashboard);
     }
     Ok(dashboards)
+}
+
+/// Ends when the program is told to stop.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    drop(stopped.wait_for(|stop| *stop).await);
 }
 
 /// Once a second: syncs, seals, retention. Trouble is said once, until it is over.
@@ -233,7 +255,9 @@ async fn classic_ports(
         (3100, "Loki", router::loki(state.clone())),
         (9093, "Alertmanager", router::alertmanager(state.clone())),
     ];
-    routers.extend(pages.into_iter().map(|(port, name, page)| (port, name, router::exporter(page, name))));
+    routers.extend(
+        pages.into_iter().map(|(port, name, page)| (port, name, router::exporter(page, name))),
+    );
     let mut tasks = Vec::new();
     for (port, name, router) in routers {
         if let Some(listener) = listen::classic(port, name).await {
@@ -265,5 +289,7 @@ async fn end(running: Running) -> Result<()> {
             tracing::warn!("a part did not end well: {error}");
         }
     }
-    tokio::task::spawn_blocking(move || running.embedded.close()).await?.context("the stores did not close well")
+    tokio::task::spawn_blocking(move || running.embedded.close())
+        .await?
+        .context("the stores did not close well")
 }
