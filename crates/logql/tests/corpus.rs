@@ -1,5 +1,7 @@
 //! Loki 3.7.6 as the oracle: what it parses, what it refuses and how, and what its pipelines make of lines.
 
+#![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
+
 mod common;
 
 use common::{Memory, at_least_the_floor, corpus};

@@ -1,5 +1,7 @@
 //! The queries of the users' runbook, and the metric queries of their dashboards, on their lines.
 
+#![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
+
 mod common;
 
 use common::Memory;

@@ -202,6 +202,30 @@ impl Search<'_> {
     }
 }
 
+/// The same lines grouped by their streams' own labels, as `categorize-labels` wants them: what a
+/// line adds is in its row.
+pub fn categorized(streams: Streams, direction: Direction) -> Streams {
+    let mut merged: BTreeMap<String, Stream> = BTreeMap::new();
+    for stream in streams {
+        let own = stream.stream_labels;
+        let target = merged.entry(own.to_string()).or_insert_with(|| Stream {
+            labels: own.clone(),
+            stream_labels: own,
+            entries: Vec::new(),
+        });
+        target.entries.extend(stream.entries);
+    }
+    for stream in merged.values_mut() {
+        match direction {
+            Direction::Forward => stream.entries.sort_by_key(|row| row.ts_ns),
+            Direction::Backward => {
+                stream.entries.sort_by_key(|row| std::cmp::Reverse(row.ts_ns));
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
 /// Groups lines by label set; result streams are ordered by the text of their labels.
 fn grouped(kept: Vec<Kept>) -> Streams {
     let mut streams: BTreeMap<String, Stream> = BTreeMap::new();

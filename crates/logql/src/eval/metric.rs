@@ -87,7 +87,7 @@ pub fn range(
 ) -> Result<Value, EvalError> {
     let metric = metric_of(expr)?;
     let step_ns = step_ns.max(1);
-    let count = (end_ns - start_ns).max(0) / step_ns + 1;
+    let count = end_ns.saturating_sub(start_ns).max(0) / step_ns + 1;
     if count > QUERY_POINTS_MAX {
         return Err(EvalError::Points);
     }
@@ -242,11 +242,12 @@ impl Evaluator<'_> {
         let (mut low, mut high) = (0, 0);
         (0..self.steps.count)
             .map(|step| {
-                let end_ns = self.steps.at(step) - range.offset_ns;
+                let end_ns = self.steps.at(step).saturating_sub(range.offset_ns);
+                let start_ns = end_ns.saturating_sub(range.range_ns);
                 while high < points.len() && points[high].0 <= end_ns {
                     high += 1;
                 }
-                while low < high && points[low].0 <= end_ns - range.range_ns {
+                while low < high && points[low].0 <= start_ns {
                     low += 1;
                 }
                 let window =

@@ -1,6 +1,6 @@
 //! A log source in memory, in two overlapping blocks per direction, and the corpus' whereabouts.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part, and may panic")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
