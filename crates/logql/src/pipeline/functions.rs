@@ -61,6 +61,7 @@ fn float(args: &[Value], at: usize) -> f64 {
 pub(super) fn all(current: &Arc<Mutex<Current>>) -> FuncMap {
     let mut map = FuncMap::new();
     texts(&mut map);
+    patterns(&mut map);
     cuts(&mut map);
     numbers(&mut map);
     conversions(&mut map);
@@ -176,6 +177,9 @@ fn texts(map: &mut FuncMap) {
         let given = args.get(1).is_some_and(Value::is_truthy);
         Ok(args.get(usize::from(given)).cloned().unwrap_or(Value::Nil))
     });
+}
+
+fn patterns(map: &mut FuncMap) {
     add(map, "count", |args| {
         let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
         Ok(Value::Int(regex.find_iter(text(args, 1).as_bytes()).count() as i64))
@@ -191,8 +195,7 @@ fn texts(map: &mut FuncMap) {
     add(map, "regexReplaceAllLiteral", |args| {
         let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
         let (line, to) = (text(args, 1), text(args, 2));
-        bounded(regex.find_iter(line.as_bytes()).count() + 1, to.len())?;
-        bounded(to.matches('$').count(), line.len())?;
+        bounded(regex.find_iter(line.as_bytes()).count(), to.len())?;
         let replaced = regex.replace_all(line.as_bytes(), regex::bytes::NoExpand(to.as_bytes()));
         string(String::from_utf8_lossy(&replaced))
     });

@@ -273,6 +273,12 @@ impl LineLabels {
         })
     }
 
+    /// The labels that `keep` answers true for; errors are not among them.
+    pub fn pick(&self, keep: impl Fn(&str) -> bool) -> LabelSet {
+        let kept = self.entries.iter().filter(|entry| keep(&entry.name));
+        LabelSet::from_pairs(kept.map(|entry| (entry.name.clone(), entry.value.clone())))
+    }
+
     /// All labels, errors included.
     pub fn all(&self) -> LabelSet {
         let pairs = self.entries.iter().map(|entry| (entry.name.clone(), entry.value.clone()));

@@ -62,15 +62,14 @@ pub(crate) fn series_labels(
     grouping: Option<&Grouping>,
     unwrapped: Option<&str>,
 ) -> LabelSet {
-    let all = labels.all();
     if labels.has_error() {
-        return all;
+        return labels.all();
     }
     match grouping {
-        Some(grouping) if grouping.without => all.filter(|name| {
+        Some(grouping) if grouping.without => labels.pick(|name| {
             Some(name) != unwrapped && !grouping.labels.iter().any(|label| label == name)
         }),
-        Some(grouping) => all.filter(|name| grouping.labels.iter().any(|label| label == name)),
-        None => all.filter(|name| Some(name) != unwrapped),
+        Some(grouping) => labels.pick(|name| grouping.labels.iter().any(|label| label == name)),
+        None => labels.pick(|name| Some(name) != unwrapped),
     }
 }

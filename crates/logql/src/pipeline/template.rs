@@ -92,6 +92,8 @@ impl LineTemplate {
     fn failure(&self, error: &str) -> String {
         let name = self.name;
         let why = error.strip_prefix("execution error: ").unwrap_or(error);
+        let sliced = slice_failure(why);
+        let why = sliced.as_deref().unwrap_or(why);
         let called = why.strip_prefix("error calling ").and_then(|rest| rest.split(':').next());
         let place = called.and_then(|function| {
             self.text.match_indices(function).map(|(at, _)| at).find(|at| {
@@ -159,6 +161,15 @@ fn has_open_block(text: &str) -> bool {
         }
     }
     open > 0
+}
+
+/// Go's text for an index behind the end, from gotmpl's (`slice: … [0:9] with length 1`).
+fn slice_failure(why: &str) -> Option<String> {
+    let (start, rest) = why.strip_prefix("slice: ")?.split_once('[')?.1.split_once(':')?;
+    let (end, length) = rest.split_once("] with length ")?;
+    let over = |text: &&str| text.parse::<u64>().ok() > length.parse::<u64>().ok();
+    let index = [end, start].into_iter().find(over).unwrap_or(end);
+    Some(format!("error calling slice: index out of range: {index}"))
 }
 
 /// Functions of Go's `text/template` itself.

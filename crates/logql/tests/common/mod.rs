@@ -126,6 +126,15 @@ pub fn corpus(what: &str) -> Option<PathBuf> {
     }
 }
 
+/// Whether `tests/differences.txt` has the query: we differ there, and know why.
+pub fn differs_on_purpose(query: &str) -> bool {
+    include_str!("../differences.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('\t'))
+        .any(|(start, _)| query.starts_with(start))
+}
+
 /// Compares a count with the floor kept in `tests/floors.txt`; it may only rise.
 pub fn at_least_the_floor(name: &str, passed: usize, total: usize) {
     println!("{name}: {passed} of {total} pass");
