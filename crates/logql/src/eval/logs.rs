@@ -3,6 +3,7 @@
 //! Blocks come best first, so the walk ends at the first block that cannot hold a better line than
 //! the worst one kept. Kept lines live in a heap of `limit` entries, whatever the range.
 
+use super::prefilter::Prefilter;
 use super::{Budget, EvalError, LogSource, Options};
 use crate::ast::Expr;
 use crate::pipeline::labels::{Category, LabelSet, LineLabels};
@@ -89,6 +90,7 @@ pub fn query_logs(
     let mut search = Search {
         pipeline,
         texts,
+        prefilter: Prefilter::of(&log.stages),
         direction,
         limit,
         kept: BinaryHeap::new(),
@@ -111,6 +113,7 @@ pub fn query_logs(
 struct Search<'a> {
     pipeline: Pipeline,
     texts: Vec<&'a [u8]>,
+    prefilter: Option<Prefilter<'a>>,
     direction: Direction,
     limit: usize,
     kept: BinaryHeap<Kept>,
@@ -149,6 +152,11 @@ impl Search<'_> {
         let mut wanted = vec![true; rows];
         for text in &self.texts {
             block.contains(text, &mut wanted)?;
+        }
+        if let Some(prefilter) = &self.prefilter {
+            let streams = &mut self.streams;
+            let mut labels = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
+            prefilter.apply(block, &mut labels, &mut wanted)?;
         }
         let mut line = Vec::new();
         for step in 0..rows {

@@ -3,6 +3,7 @@
 //! Every range aggregation reads its lines once, for all steps, into samples by series; a window is
 //! a slice of them. A series is a column with one slot per step.
 
+use super::prefilter::Prefilter;
 use super::value::{MatrixSeries, Value, VectorSample};
 use super::window::{Point, Window, aggregate};
 use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
@@ -313,6 +314,7 @@ impl Evaluator<'_> {
             grouping,
             unwrapped: unwrap.map(|unwrap| unwrap.label.as_str()),
             texts,
+            prefilter: Prefilter::of(&range.log.stages),
             counts_only: counts_only(range),
             labels_fixed: range.unwrap.is_none() && only_line_filters(&range.log.stages),
             series: HashMap::new(),
@@ -371,6 +373,7 @@ struct Reader<'a> {
     grouping: Option<&'a Grouping>,
     unwrapped: Option<&'a str>,
     texts: Vec<&'a [u8]>,
+    prefilter: Option<Prefilter<'a>>,
     counts_only: bool,
     labels_fixed: bool,
     series: HashMap<LabelSet, usize>,
@@ -391,6 +394,12 @@ impl Reader<'_> {
         let mut wanted = vec![true; rows];
         for text in &self.texts {
             block.contains(text, &mut wanted)?;
+        }
+        if let Some(prefilter) = &self.prefilter {
+            let streams = &mut self.of_stream;
+            let mut labels =
+                |id| streams.entry(id).or_insert_with(|| (blocks.labels(id), None)).0.clone();
+            prefilter.apply(block, &mut labels, &mut wanted)?;
         }
         let mut line = Vec::new();
         for row in (0..rows).filter(|row| wanted[*row]) {
