@@ -235,7 +235,6 @@ impl Evaluator<'_> {
             }
             out.push(Series { labels, points: column });
         }
-        out.sort_by(|left, right| left.labels.cmp(&right.labels));
         Ok(out)
     }
 
@@ -262,12 +261,9 @@ impl Evaluator<'_> {
     }
 
     /// 1 at each step without any sample, under the labels that the selector fixes.
-    fn absent(
-        &self,
-        range: &RangeAggregation,
-        samples: &HashMap<LabelSet, Vec<Point>>,
-    ) -> Vec<Series> {
-        let mut instants: Vec<Point> = samples.values().flatten().copied().collect();
+    fn absent(&self, range: &RangeAggregation, samples: &[(LabelSet, Vec<Point>)]) -> Vec<Series> {
+        let mut instants: Vec<Point> =
+            samples.iter().flat_map(|(_, points)| points).copied().collect();
         instants.sort_by_key(|(ts_ns, _)| *ts_ns);
         let counting = RangeAggregation { op: "count_over_time", ..range.clone() };
         let present = self.windows(&counting, &instants);
@@ -289,7 +285,7 @@ impl Evaluator<'_> {
         &mut self,
         range: &RangeAggregation,
         outer: Option<&Grouping>,
-    ) -> Result<HashMap<LabelSet, Vec<Point>>, EvalError> {
+    ) -> Result<Vec<(LabelSet, Vec<Point>)>, EvalError> {
         let grouping = outer.or(range.grouping.as_ref());
         let unwrap = range.unwrap.as_ref();
         let sample = match unwrap {
@@ -329,11 +325,14 @@ impl Evaluator<'_> {
             reader.block(block?.as_ref(), blocks.as_ref(), &mut self.budget)?;
         }
         let mut lists = reader.lists;
-        Ok(reader
+        let mut samples: Vec<(LabelSet, Vec<Point>)> = reader
             .series
             .into_iter()
             .map(|(labels, at)| (labels, std::mem::take(&mut lists[at])))
-            .collect())
+            .collect();
+        // In order, so that sums and the error reported do not depend on a hash.
+        samples.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(samples)
     }
 }
 
