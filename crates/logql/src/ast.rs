@@ -16,6 +16,18 @@ pub enum Expr {
 }
 
 impl Expr {
+    /// The stream selectors of the query, in order.
+    pub fn selectors(&self) -> Vec<&[Matcher]> {
+        match self {
+            Expr::Log(log) => vec![&log.matchers],
+            Expr::Metric(metric) => {
+                let mut selectors: Vec<&[Matcher]> = Vec::new();
+                metric.each_range(&mut |range| selectors.push(&range.log.matchers));
+                selectors
+            }
+        }
+    }
+
     /// Whether the query asks for lines.
     pub fn is_log(&self) -> bool {
         matches!(self, Expr::Log(_))

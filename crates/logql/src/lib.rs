@@ -19,7 +19,7 @@ mod printer;
 pub mod units;
 
 pub use ast::Expr;
-pub use eval::logs::{LogRow, Stream, Streams, query_logs};
+pub use eval::logs::{LogRow, Stream, Streams, categorized, query_logs};
 pub use eval::metric::{instant, range};
 pub use eval::value::{MatrixSeries, Value, VectorSample};
 pub use eval::{EvalError, LogSource, Options, check};

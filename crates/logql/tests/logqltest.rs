@@ -1,5 +1,7 @@
 //! Loki's own declarative scripts of metric queries (`*.logqltest`, described in `FORMAT.md`).
 
+#![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
+
 mod common;
 
 use common::{Memory, at_least_the_floor, corpus};

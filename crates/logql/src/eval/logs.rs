@@ -3,6 +3,7 @@
 //! Blocks come best first, so the walk ends at the first block that cannot hold a better line than
 //! the worst one kept. Kept lines live in a heap of `limit` entries, whatever the range.
 
+use super::prefilter::Prefilter;
 use super::{Budget, EvalError, LogSource, Options};
 use crate::ast::Expr;
 use crate::pipeline::labels::{Category, LabelSet, LineLabels};
@@ -89,6 +90,7 @@ pub fn query_logs(
     let mut search = Search {
         pipeline,
         texts,
+        prefilter: Prefilter::of(&log.stages),
         direction,
         limit,
         kept: BinaryHeap::new(),
@@ -111,6 +113,7 @@ pub fn query_logs(
 struct Search<'a> {
     pipeline: Pipeline,
     texts: Vec<&'a [u8]>,
+    prefilter: Option<Prefilter<'a>>,
     direction: Direction,
     limit: usize,
     kept: BinaryHeap<Kept>,
@@ -149,6 +152,11 @@ impl Search<'_> {
         let mut wanted = vec![true; rows];
         for text in &self.texts {
             block.contains(text, &mut wanted)?;
+        }
+        if let Some(prefilter) = &self.prefilter {
+            let streams = &mut self.streams;
+            let mut labels = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
+            prefilter.apply(block, &mut labels, &mut wanted)?;
         }
         let mut line = Vec::new();
         for step in 0..rows {
@@ -200,6 +208,30 @@ impl Search<'_> {
             self.kept.pop();
         }
     }
+}
+
+/// The same lines grouped by their streams' own labels, as `categorize-labels` wants them: what a
+/// line adds is in its row.
+pub fn categorized(streams: Streams, direction: Direction) -> Streams {
+    let mut merged: BTreeMap<String, Stream> = BTreeMap::new();
+    for stream in streams {
+        let own = stream.stream_labels;
+        let target = merged.entry(own.to_string()).or_insert_with(|| Stream {
+            labels: own.clone(),
+            stream_labels: own,
+            entries: Vec::new(),
+        });
+        target.entries.extend(stream.entries);
+    }
+    for stream in merged.values_mut() {
+        match direction {
+            Direction::Forward => stream.entries.sort_by_key(|row| row.ts_ns),
+            Direction::Backward => {
+                stream.entries.sort_by_key(|row| std::cmp::Reverse(row.ts_ns));
+            }
+        }
+    }
+    merged.into_values().collect()
 }
 
 /// Groups lines by label set; result streams are ordered by the text of their labels.

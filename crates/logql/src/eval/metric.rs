@@ -3,6 +3,7 @@
 //! Every range aggregation reads its lines once, for all steps, into samples by series; a window is
 //! a slice of them. A series is a column with one slot per step.
 
+use super::prefilter::Prefilter;
 use super::value::{MatrixSeries, Value, VectorSample};
 use super::window::{Point, Window, aggregate};
 use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
@@ -87,7 +88,7 @@ pub fn range(
 ) -> Result<Value, EvalError> {
     let metric = metric_of(expr)?;
     let step_ns = step_ns.max(1);
-    let count = (end_ns - start_ns).max(0) / step_ns + 1;
+    let count = end_ns.saturating_sub(start_ns).max(0) / step_ns + 1;
     if count > QUERY_POINTS_MAX {
         return Err(EvalError::Points);
     }
@@ -234,7 +235,6 @@ impl Evaluator<'_> {
             }
             out.push(Series { labels, points: column });
         }
-        out.sort_by(|left, right| left.labels.cmp(&right.labels));
         Ok(out)
     }
 
@@ -242,11 +242,12 @@ impl Evaluator<'_> {
         let (mut low, mut high) = (0, 0);
         (0..self.steps.count)
             .map(|step| {
-                let end_ns = self.steps.at(step) - range.offset_ns;
+                let end_ns = self.steps.at(step).saturating_sub(range.offset_ns);
+                let start_ns = end_ns.saturating_sub(range.range_ns);
                 while high < points.len() && points[high].0 <= end_ns {
                     high += 1;
                 }
-                while low < high && points[low].0 <= end_ns - range.range_ns {
+                while low < high && points[low].0 <= start_ns {
                     low += 1;
                 }
                 let window =
@@ -260,12 +261,9 @@ impl Evaluator<'_> {
     }
 
     /// 1 at each step without any sample, under the labels that the selector fixes.
-    fn absent(
-        &self,
-        range: &RangeAggregation,
-        samples: &HashMap<LabelSet, Vec<Point>>,
-    ) -> Vec<Series> {
-        let mut instants: Vec<Point> = samples.values().flatten().copied().collect();
+    fn absent(&self, range: &RangeAggregation, samples: &[(LabelSet, Vec<Point>)]) -> Vec<Series> {
+        let mut instants: Vec<Point> =
+            samples.iter().flat_map(|(_, points)| points).copied().collect();
         instants.sort_by_key(|(ts_ns, _)| *ts_ns);
         let counting = RangeAggregation { op: "count_over_time", ..range.clone() };
         let present = self.windows(&counting, &instants);
@@ -287,7 +285,7 @@ impl Evaluator<'_> {
         &mut self,
         range: &RangeAggregation,
         outer: Option<&Grouping>,
-    ) -> Result<HashMap<LabelSet, Vec<Point>>, EvalError> {
+    ) -> Result<Vec<(LabelSet, Vec<Point>)>, EvalError> {
         let grouping = outer.or(range.grouping.as_ref());
         let unwrap = range.unwrap.as_ref();
         let sample = match unwrap {
@@ -312,6 +310,7 @@ impl Evaluator<'_> {
             grouping,
             unwrapped: unwrap.map(|unwrap| unwrap.label.as_str()),
             texts,
+            prefilter: Prefilter::of(&range.log.stages),
             counts_only: counts_only(range),
             labels_fixed: range.unwrap.is_none() && only_line_filters(&range.log.stages),
             series: HashMap::new(),
@@ -326,11 +325,14 @@ impl Evaluator<'_> {
             reader.block(block?.as_ref(), blocks.as_ref(), &mut self.budget)?;
         }
         let mut lists = reader.lists;
-        Ok(reader
+        let mut samples: Vec<(LabelSet, Vec<Point>)> = reader
             .series
             .into_iter()
             .map(|(labels, at)| (labels, std::mem::take(&mut lists[at])))
-            .collect())
+            .collect();
+        // In order, so that sums and the error reported do not depend on a hash.
+        samples.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(samples)
     }
 }
 
@@ -370,6 +372,7 @@ struct Reader<'a> {
     grouping: Option<&'a Grouping>,
     unwrapped: Option<&'a str>,
     texts: Vec<&'a [u8]>,
+    prefilter: Option<Prefilter<'a>>,
     counts_only: bool,
     labels_fixed: bool,
     series: HashMap<LabelSet, usize>,
@@ -390,6 +393,12 @@ impl Reader<'_> {
         let mut wanted = vec![true; rows];
         for text in &self.texts {
             block.contains(text, &mut wanted)?;
+        }
+        if let Some(prefilter) = &self.prefilter {
+            let streams = &mut self.of_stream;
+            let mut labels =
+                |id| streams.entry(id).or_insert_with(|| (blocks.labels(id), None)).0.clone();
+            prefilter.apply(block, &mut labels, &mut wanted)?;
         }
         let mut line = Vec::new();
         for row in (0..rows).filter(|row| wanted[*row]) {

@@ -4,6 +4,7 @@ mod aggregate;
 pub(crate) mod binary;
 pub(crate) mod logs;
 pub(crate) mod metric;
+mod prefilter;
 pub(crate) mod value;
 mod window;
 

@@ -215,6 +215,7 @@ impl Parser {
     pub(super) fn label_filter(&mut self, expecting: &str) -> Parsed<LabelFilter> {
         let mut left = self.label_conjunction(expecting)?;
         while self.accept("or") {
+            self.operation()?;
             let right = self.label_conjunction("IDENTIFIER or (")?;
             left = LabelFilter::Or(Box::new(left), Box::new(right));
         }
@@ -228,6 +229,7 @@ impl Parser {
             if !joined && self.kind() != Kind::Ident && !self.is("(") {
                 return Ok(left);
             }
+            self.operation()?;
             let right = self.label_condition("IDENTIFIER or (")?;
             left = LabelFilter::And(Box::new(left), Box::new(right));
         }

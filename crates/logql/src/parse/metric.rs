@@ -74,6 +74,7 @@ impl Parser {
             else {
                 return Ok(left);
             };
+            self.operation()?;
             self.take();
             let (return_bool, matching) = self.modifiers()?;
             let floor = if right_associative { power - 1 } else { power };

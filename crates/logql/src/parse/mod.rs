@@ -99,7 +99,11 @@ struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    operations: usize,
 }
+
+/// Most operators that a query may chain: each makes its tree one level deeper.
+const QUERY_OPERATIONS_MAX: usize = 256;
 
 /// What a parse step gives.
 type Parsed<T> = Result<T, ParseError>;
@@ -112,7 +116,7 @@ impl Parser {
                 text.len()
             )));
         }
-        Ok(Parser { tokens: lexer::tokens(text), at: 0, depth: 0 })
+        Ok(Parser { tokens: lexer::tokens(text), at: 0, depth: 0, operations: 0 })
     }
 
     fn token(&self) -> &Token {
@@ -177,6 +181,20 @@ impl Parser {
 
     fn end(&self) -> Parsed<()> {
         if self.kind() == Kind::End { Ok(()) } else { Err(self.unexpected("")) }
+    }
+
+    /// Accounts for one more operator.
+    fn operation(&mut self) -> Parsed<()> {
+        self.operations += 1;
+        if self.operations <= QUERY_OPERATIONS_MAX {
+            return Ok(());
+        }
+        let token = self.token();
+        Err(ParseError {
+            message: format!("query has more than {QUERY_OPERATIONS_MAX} operators; split it"),
+            line: token.line,
+            column: token.column,
+        })
     }
 
     /// Runs `inner` one level deeper.

@@ -61,6 +61,7 @@ fn float(args: &[Value], at: usize) -> f64 {
 pub(super) fn all(current: &Arc<Mutex<Current>>) -> FuncMap {
     let mut map = FuncMap::new();
     texts(&mut map);
+    patterns(&mut map);
     cuts(&mut map);
     numbers(&mut map);
     conversions(&mut map);
@@ -111,7 +112,14 @@ fn add(
     name: &str,
     function: impl Fn(&[Value]) -> Answer + Send + Sync + 'static,
 ) {
-    map.insert(name.to_owned(), Arc::new(function));
+    let called = name.to_owned();
+    let named = move |args: &[Value]| {
+        function(args).map_err(|failure| match failure {
+            TemplateError::Exec(why) => error(format!("error calling {called}: {why}")),
+            other => other,
+        })
+    };
+    map.insert(name.to_owned(), Arc::new(named));
 }
 
 fn each_char(text: &str, change: impl Fn(char) -> char) -> String {
@@ -150,25 +158,28 @@ fn texts(map: &mut FuncMap) {
     add(map, "Replace", |args| {
         let (from, to) = (text(args, 1), text(args, 2));
         let count = usize::try_from(int(args, 3)).unwrap_or(usize::MAX);
-        string(text(args, 0).replacen(&from, &to, count))
+        string(replaced(&text(args, 0), &from, &to, count)?)
     });
-    add(map, "replace", |args| string(text(args, 2).replace(&text(args, 0), &text(args, 1))));
+    add(map, "replace", |args| {
+        string(replaced(&text(args, 2), &text(args, 0), &text(args, 1), usize::MAX)?)
+    });
     add(map, "contains", |args| Ok(Value::Bool(text(args, 1).contains(&text(args, 0)))));
     add(map, "hasPrefix", |args| Ok(Value::Bool(text(args, 1).starts_with(&text(args, 0)))));
     add(map, "hasSuffix", |args| Ok(Value::Bool(text(args, 1).ends_with(&text(args, 0)))));
-    add(map, "indent", |args| string(indent(args)));
-    add(map, "nindent", |args| string(format!("\n{}", indent(args))));
+    add(map, "indent", |args| string(indent(args)?));
+    add(map, "nindent", |args| string(format!("\n{}", indent(args)?)));
     add(map, "repeat", |args| {
         let (count, part) = (usize::try_from(int(args, 0)).unwrap_or(0), text(args, 1));
-        if count.saturating_mul(part.len()) > TEXT_BYTES_MAX {
-            return Err(error("repeat: result too long"));
-        }
+        bounded(count, part.len())?;
         string(part.repeat(count))
     });
     add(map, "default", |args| {
         let given = args.get(1).is_some_and(Value::is_truthy);
         Ok(args.get(usize::from(given)).cloned().unwrap_or(Value::Nil))
     });
+}
+
+fn patterns(map: &mut FuncMap) {
     add(map, "count", |args| {
         let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
         Ok(Value::Int(regex.find_iter(text(args, 1).as_bytes()).count() as i64))
@@ -176,20 +187,37 @@ fn texts(map: &mut FuncMap) {
     add(map, "regexReplaceAll", |args| {
         let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
         let (line, to) = (text(args, 1), text(args, 2));
+        bounded(regex.find_iter(line.as_bytes()).count() + 1, to.len())?;
+        bounded(to.matches('$').count(), line.len())?;
         let replaced = regex.replace_all(line.as_bytes(), to.as_bytes());
         string(String::from_utf8_lossy(&replaced))
     });
     add(map, "regexReplaceAllLiteral", |args| {
         let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
         let (line, to) = (text(args, 1), text(args, 2));
+        bounded(regex.find_iter(line.as_bytes()).count(), to.len())?;
         let replaced = regex.replace_all(line.as_bytes(), regex::bytes::NoExpand(to.as_bytes()));
         string(String::from_utf8_lossy(&replaced))
     });
 }
 
-fn indent(args: &[Value]) -> String {
+fn indent(args: &[Value]) -> Result<String, TemplateError> {
     let pad = " ".repeat(usize::try_from(int(args, 0)).unwrap_or(0).min(1024));
-    format!("{pad}{}", text(args, 1).replace('\n', &format!("\n{pad}")))
+    let body = replaced(&text(args, 1), "\n", &format!("\n{pad}"), usize::MAX)?;
+    Ok(format!("{pad}{body}"))
+}
+
+/// A replacement whose result stays within bounds.
+fn replaced(text: &str, from: &str, to: &str, count: usize) -> Result<String, TemplateError> {
+    bounded(text.matches(from).take(count).count(), to.len())?;
+    Ok(text.replacen(from, to, count))
+}
+
+fn bounded(count: usize, bytes: usize) -> Result<(), TemplateError> {
+    if count.saturating_mul(bytes) > TEXT_BYTES_MAX {
+        return Err(error(format!("result longer than {TEXT_BYTES_MAX} bytes")));
+    }
+    Ok(())
 }
 
 fn cuts(map: &mut FuncMap) {

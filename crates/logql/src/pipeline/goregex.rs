@@ -146,11 +146,11 @@ impl Translation<'_> {
                 let flags = rest.find([')', ':']).map_or(2, |end| end + 1);
                 let text = &rest[..flags];
                 if !text[2..].bytes().all(|b| b"imsU-:)".contains(&b)) {
-                    return Err(self.error("invalid or unsupported Perl syntax", &rest[..3]));
+                    let start: String = rest.chars().take(3).collect();
+                    return Err(self.error("invalid or unsupported Perl syntax", &start));
                 }
-                let length = text.chars().count() - usize::from(text.ends_with(')'));
                 // `(?i)` closes itself through the `)` that follows.
-                length
+                text.chars().count() - usize::from(text.ends_with(')'))
             }
             None => 1,
         };

@@ -6,6 +6,7 @@
 //! same words, because the labels and the error both reach the user.
 
 use super::labels::LineLabels;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -44,6 +45,10 @@ pub enum Stop {
 }
 
 type Walk<T> = Result<T, Stop>;
+/// Sees key, value and type of a member.
+type MemberVisitor<'v, 'a> = dyn FnMut(&[u8], &'a [u8], Type) -> Walk<()> + 'v;
+/// Sees index, value and type of an element.
+type ElementVisitor<'v> = dyn FnMut(usize, &[u8], Type) -> ControlFlow<()> + 'v;
 
 fn fail<T>(why: &'static str) -> Walk<T> {
     Err(Stop::Error(why))
@@ -124,10 +129,7 @@ fn value(data: &[u8], from: usize) -> Walk<(&[u8], Type, usize)> {
 }
 
 /// Calls `visit` with key, value and type of every member of the object at the start of `data`.
-pub fn each_member<'a>(
-    data: &'a [u8],
-    visit: &mut dyn FnMut(&[u8], &'a [u8], Type) -> Walk<()>,
-) -> Walk<()> {
+fn each_member<'a>(data: &'a [u8], visit: &mut MemberVisitor<'_, 'a>) -> Walk<()> {
     let Some(open) = token(data, 0).filter(|at| data[*at] == b'{') else { return fail(OBJECT) };
     let Some(mut at) = token(data, open + 1) else { return fail(MALFORMED) };
     loop {
@@ -219,7 +221,8 @@ fn text(raw: &[u8]) -> String {
 
 /// Lossy UTF-8 with Loki's replacement, a space.
 pub fn clean(raw: &[u8]) -> String {
-    String::from_utf8_lossy(raw).replace('\u{fffd}', " ")
+    let text = String::from_utf8_lossy(raw);
+    if text.contains('\u{fffd}') { text.replace('\u{fffd}', " ") } else { text.into_owned() }
 }
 
 /// Loki's label name for a key: blanks around it go, other characters become `_`.
@@ -231,6 +234,11 @@ pub fn sanitize(key: &str, is_start: bool) -> String {
     }
     out.extend(key.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }));
     out
+}
+
+fn is_name(key: &str) -> bool {
+    !key.starts_with(|c: char| c.is_ascii_digit())
+        && key.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
 }
 
 /// What a parser is asked to extract.
@@ -260,8 +268,14 @@ fn flatten_at(
         if matches!(kind, Type::Null | Type::Array) {
             return Ok(());
         }
-        let part = sanitize(&String::from_utf8_lossy(key), prefix.is_empty());
-        let name = if prefix.is_empty() { part } else { format!("{prefix}_{part}") };
+        let name = match std::str::from_utf8(key) {
+            // Most keys are names already.
+            Ok(key) if prefix.is_empty() && is_name(key) => Cow::Borrowed(key),
+            _ => {
+                let part = sanitize(&String::from_utf8_lossy(key), prefix.is_empty());
+                Cow::Owned(if prefix.is_empty() { part } else { format!("{prefix}_{part}") })
+            }
+        };
         if kind == Type::Object {
             return flatten_at(found, &name, depth + 1, labels, wanted);
         }
@@ -399,10 +413,7 @@ fn as_label(found: &[u8], kind: Type) -> String {
     }
 }
 
-fn each_element(
-    data: &[u8],
-    visit: &mut dyn FnMut(usize, &[u8], Type) -> ControlFlow<()>,
-) -> Option<()> {
+fn each_element(data: &[u8], visit: &mut ElementVisitor<'_>) -> Option<()> {
     let mut at = token(data, 0).filter(|at| data[*at] == b'[')? + 1;
     for index in 0.. {
         let (found, kind, end) = value(data, at).ok()?;

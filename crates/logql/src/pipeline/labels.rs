@@ -4,6 +4,7 @@
 //! A parsed label replaces one of the same name; parsers avoid that by appending `_extracted`.
 //! Unlike `vigie_model::Labels`, the sets here keep labels with empty values: Loki returns them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use vigie_model::{Labels, LabelsBuilder};
@@ -12,6 +13,8 @@ use vigie_model::{Labels, LabelsBuilder};
 pub const ERROR_LABEL: &str = "__error__";
 /// The label that explains it.
 pub const ERROR_DETAILS_LABEL: &str = "__error_details__";
+/// Most names remembered from line to line.
+const NAMES_MAX: usize = 4096;
 /// Appended to a name that is taken.
 pub const DUPLICATE_SUFFIX: &str = "_extracted";
 
@@ -125,6 +128,8 @@ pub struct LineLabels {
     stream: Labels,
     entries: Vec<Entry>,
     extracted: Vec<Arc<str>>,
+    /// Names met on earlier lines, so that a line copies none.
+    names: HashSet<Arc<str>>,
     error: Option<(String, String)>,
 }
 
@@ -193,6 +198,9 @@ impl LineLabels {
     /// by the structured metadata. `None` if a parser stored it already: the first one counts.
     pub fn extracted_name(&mut self, name: &str) -> Option<Arc<str>> {
         let name = self.free_name(name);
+        if self.names.len() < NAMES_MAX && !self.names.contains(&name) {
+            self.names.insert(name.clone());
+        }
         if self.extracted.contains(&name) {
             return None;
         }
@@ -203,7 +211,10 @@ impl LineLabels {
     /// `name`, with the suffix if the stream or the structured metadata has it.
     pub fn free_name(&self, name: &str) -> Arc<str> {
         let taken = self.stream_has(name) || self.category(name) == Some(Category::Metadata);
-        if taken { format!("{name}{DUPLICATE_SUFFIX}").into() } else { name.into() }
+        if taken {
+            return format!("{name}{DUPLICATE_SUFFIX}").into();
+        }
+        self.names.get(name).cloned().unwrap_or_else(|| name.into())
     }
 
     /// The names that parsers stored.
@@ -260,6 +271,12 @@ impl LineLabels {
                 .then(|| (Arc::from(ERROR_DETAILS_LABEL), Arc::from(details.as_str())));
             std::iter::once((Arc::from(ERROR_LABEL), Arc::from(error.as_str()))).chain(details)
         })
+    }
+
+    /// The labels that `keep` answers true for; errors are not among them.
+    pub fn pick(&self, keep: impl Fn(&str) -> bool) -> LabelSet {
+        let kept = self.entries.iter().filter(|entry| keep(&entry.name));
+        LabelSet::from_pairs(kept.map(|entry| (entry.name.clone(), entry.value.clone())))
     }
 
     /// All labels, errors included.

@@ -163,9 +163,11 @@ pub fn extract(
         for label in hits {
             let text = String::from_utf8_lossy(&value);
             let text = if text.contains('\u{fffd}') { "" } else { &text };
-            // Unlike the other parsers, the last value of a key counts here.
+            // Unlike for the other parsers the last value of a key counts, unless the name is taken.
             let name = labels.free_name(&label);
-            labels.set(name, text.into());
+            if name == label || labels.get(&name).is_none() {
+                labels.set(name, text.into());
+            }
             found.push(label);
         }
     }

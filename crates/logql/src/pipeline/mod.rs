@@ -5,6 +5,7 @@
 //! A line that a stage cannot handle is kept, with `__error__` among its labels; only metric queries
 //! turn that into a failure.
 
+mod condition;
 mod dates;
 mod functions;
 pub mod goregex;
@@ -13,20 +14,21 @@ mod json;
 pub mod labels;
 mod logfmt;
 pub mod pattern;
+mod sample;
 mod template;
 
 use crate::ast::{
-    Conversion, FilterText, Grouping, LabelChoice, LabelFilter, LabelSource, LineFilter, LineOp,
-    Stage, Unwrap,
+    FilterText, Grouping, LabelChoice, LabelSource, LineFilter, LineOp, Stage, Unwrap,
 };
 use crate::parse::ParseError;
-use crate::units::{parse_bytes, parse_go_duration_ns, parse_go_float};
+use condition::{Condition, names_read};
 use ip::IpPattern;
 use json::{Step, Stop, Wanted};
-use labels::{DUPLICATE_SUFFIX, ERROR_DETAILS_LABEL, ERROR_LABEL, LabelSet, LineLabels};
+use labels::{DUPLICATE_SUFFIX, ERROR_DETAILS_LABEL, ERROR_LABEL, LineLabels};
 use memchr::memmem;
 use pattern::Pattern;
 use regex::bytes::Regex;
+pub(crate) use sample::{Sample, series_labels};
 use std::sync::Arc;
 use template::{LineTemplate, TemplateData};
 
@@ -35,7 +37,7 @@ const COLOR_CODES: &str = "[\u{1b}\u{9b}][\\[\\]()#;?]*(?:(?:(?:[a-zA-Z0-9]*(?:;
 
 /// One text of a line filter, ready to search.
 enum Search {
-    Text(memmem::Finder<'static>),
+    Text(Box<memmem::Finder<'static>>),
     Regex(Regex),
     Pattern(Pattern),
     Ip(IpPattern),
@@ -72,15 +74,7 @@ enum Compiled {
 
 enum Format {
     Rename(String),
-    Template(LineTemplate),
-}
-
-/// A label filter, ready to run.
-enum Condition {
-    And(Box<Condition>, Box<Condition>),
-    Or(Box<Condition>, Box<Condition>),
-    Leaf(LabelFilter),
-    Ip { name: String, negative: bool, pattern: IpPattern },
+    Template(Box<LineTemplate>),
 }
 
 /// Which labels the rest of the query can use; parsers skip the others.
@@ -145,7 +139,7 @@ impl Pipeline {
         if let Some(unwrap) = unwrap {
             required.push(unwrap.label.clone());
             for filter in &unwrap.filters {
-                filter_labels(filter, &mut required);
+                names_read(filter, &mut required);
             }
         }
         for at in 0..required.len() {
@@ -304,7 +298,7 @@ fn step(stage: &Stage, needed: &mut Vec<String>) -> Result<Compiled, String> {
         Stage::Pattern(text) => Compiled::Pattern(Pattern::parser(text)?),
         Stage::Unpack => Compiled::Unpack,
         Stage::Label(filter) => {
-            filter_labels(filter, needed);
+            names_read(filter, needed);
             Compiled::Label(Condition::new(filter)?)
         }
         Stage::LineFormat(text) => {
@@ -329,7 +323,7 @@ fn search(op: LineOp, text: &FilterText) -> Result<Search, String> {
     }
     Ok(match op {
         LineOp::Contains | LineOp::NotContains => {
-            Search::Text(memmem::Finder::new(text.text.as_bytes()).into_owned())
+            Search::Text(Box::new(memmem::Finder::new(text.text.as_bytes()).into_owned()))
         }
         LineOp::Regex | LineOp::NotRegex => Search::Regex(goregex::compile(&text.text)?),
         LineOp::Pattern | LineOp::NotPattern => Search::Pattern(Pattern::filter(&text.text)?),
@@ -356,26 +350,12 @@ fn label_formats(
                 let template = LineTemplate::new("label", text)
                     .map_err(|why| format!("invalid template for label '{target}': {why}"))?;
                 needed.extend(template.fields().iter().map(ToString::to_string));
-                Format::Template(template)
+                Format::Template(Box::new(template))
             }
         };
         out.push((target.as_str().into(), format));
     }
     Ok(out)
-}
-
-fn filter_labels(filter: &LabelFilter, needed: &mut Vec<String>) {
-    match filter {
-        LabelFilter::And(left, right) | LabelFilter::Or(left, right) => {
-            filter_labels(left, needed);
-            filter_labels(right, needed);
-        }
-        LabelFilter::Text(matcher) => needed.push(matcher.name.clone()),
-        LabelFilter::Number { name, .. }
-        | LabelFilter::Duration { name, .. }
-        | LabelFilter::Bytes { name, .. }
-        | LabelFilter::Ip { name, .. } => needed.push(name.clone()),
-    }
 }
 
 fn format_labels(formats: &[(Arc<str>, Format)], ts_ns: i64, line: &[u8], labels: &mut LineLabels) {
@@ -420,144 +400,6 @@ fn drop_labels(choices: &[LabelChoice], labels: &mut LineLabels) {
             ERROR_DETAILS_LABEL => labels.clear_error(true),
             name => labels.remove(name),
         }
-    }
-}
-
-impl Condition {
-    fn new(filter: &LabelFilter) -> Result<Condition, String> {
-        Ok(match filter {
-            LabelFilter::And(left, right) => {
-                Condition::And(Box::new(Self::new(left)?), Box::new(Self::new(right)?))
-            }
-            LabelFilter::Or(left, right) => {
-                Condition::Or(Box::new(Self::new(left)?), Box::new(Self::new(right)?))
-            }
-            LabelFilter::Ip { name, negative, pattern } => Condition::Ip {
-                name: name.clone(),
-                negative: *negative,
-                pattern: IpPattern::parse(pattern)?,
-            },
-            leaf => Condition::Leaf(leaf.clone()),
-        })
-    }
-
-    fn holds(&self, labels: &mut LineLabels) -> bool {
-        match self {
-            Condition::And(left, right) => {
-                let left = left.holds(labels);
-                right.holds(labels) && left
-            }
-            Condition::Or(left, right) => left.holds(labels) || right.holds(labels),
-            // Unlike the numeric comparisons, it keeps a line with an error even without the label.
-            Condition::Ip { .. } if labels.has_error() => true,
-            Condition::Ip { name, negative, pattern } => labels
-                .get(name)
-                .is_some_and(|value| pattern.found_in(value.as_bytes()) != *negative),
-            Condition::Leaf(filter) => leaf_holds(filter, labels),
-        }
-    }
-}
-
-fn leaf_holds(filter: &LabelFilter, labels: &mut LineLabels) -> bool {
-    if let LabelFilter::Text(matcher) = filter {
-        return matcher.matches(labels.text(&matcher.name));
-    }
-    let (LabelFilter::Number { name, .. }
-    | LabelFilter::Duration { name, .. }
-    | LabelFilter::Bytes { name, .. }) = filter
-    else {
-        unreachable!("`Condition::new` takes the others")
-    };
-    let Some(value) = labels.get(name) else { return false };
-    let outcome = match filter {
-        LabelFilter::Number { op, value: right, .. } => {
-            parse_go_float(value).map(|left| op.holds(left, *right))
-        }
-        LabelFilter::Duration { op, ns, .. } => {
-            parse_go_duration_ns(value).map(|left| op.holds(left, *ns))
-        }
-        LabelFilter::Bytes { op, size_bytes, .. } => {
-            parse_bytes(value).map(|left| op.holds(left, *size_bytes))
-        }
-        _ => unreachable!("`Condition::new` takes the others"),
-    };
-    outcome.unwrap_or_else(|why| {
-        if !labels.has_error() {
-            labels.set_error("LabelFilterErr", why);
-        }
-        true
-    })
-}
-
-/// What a line contributes to a metric query.
-pub enum Sample {
-    /// Its length.
-    Bytes,
-    /// One.
-    Count,
-    /// The number in a label.
-    Unwrap {
-        /// The label.
-        label: String,
-        /// How it is read.
-        conversion: Conversion,
-        /// What filters it.
-        filters: Vec<ConditionBox>,
-    },
-}
-
-/// A compiled filter behind `unwrap`.
-pub struct ConditionBox(Condition);
-
-impl Sample {
-    /// Compiles an `unwrap`.
-    pub fn unwrap(unwrap: &Unwrap) -> Result<Sample, ParseError> {
-        let filters = unwrap
-            .filters
-            .iter()
-            .map(|filter| Ok(ConditionBox(Condition::new(filter)?)))
-            .collect::<Result<_, String>>()
-            .map_err(|why| ParseError::whole(format!("stage '{unwrap}' : {why}")))?;
-        Ok(Sample::Unwrap { label: unwrap.label.clone(), conversion: unwrap.conversion, filters })
-    }
-
-    /// The number, or `None` if the line has none; a bad one is 0 and an error on the line.
-    pub fn take(&self, line: &[u8], labels: &mut LineLabels) -> Option<f64> {
-        let Sample::Unwrap { label, conversion, filters } = self else {
-            return Some(if matches!(self, Sample::Count) { 1.0 } else { line.len() as f64 });
-        };
-        let text = labels.get(label).filter(|text| !text.is_empty())?;
-        let number = match conversion {
-            Conversion::Number => parse_go_float(text),
-            Conversion::Bytes => parse_bytes(text).map(|size| size as f64),
-            Conversion::Duration | Conversion::DurationSeconds => {
-                parse_go_duration_ns(text).map(|ns| ns as f64 / 1e9)
-            }
-        };
-        let number = number.unwrap_or_else(|why| {
-            labels.set_error("SampleExtractionErr", why);
-            0.0
-        });
-        filters.iter().all(|filter| filter.0.holds(labels)).then_some(number)
-    }
-}
-
-/// The labels of a sample's series. An error keeps all of them, so that it is not lost.
-pub fn series_labels(
-    labels: &LineLabels,
-    grouping: Option<&Grouping>,
-    unwrapped: Option<&str>,
-) -> LabelSet {
-    let all = labels.all();
-    if labels.has_error() {
-        return all;
-    }
-    match grouping {
-        Some(grouping) if grouping.without => all.filter(|name| {
-            Some(name) != unwrapped && !grouping.labels.iter().any(|label| label == name)
-        }),
-        Some(grouping) => all.filter(|name| grouping.labels.iter().any(|label| label == name)),
-        None => all.filter(|name| Some(name) != unwrapped),
     }
 }
 

@@ -29,6 +29,7 @@ pub struct LineTemplate {
     fields: Vec<Arc<str>>,
     current: Arc<Mutex<Current>>,
     name: &'static str,
+    text: String,
 }
 
 /// Collects output up to a limit.
@@ -65,7 +66,7 @@ impl LineTemplate {
                 })?;
             }
         }
-        Ok(LineTemplate { template, fields: fields(text), current, name })
+        Ok(LineTemplate { template, fields: fields(text), current, name, text: text.to_owned() })
     }
 
     /// Runs the template; the error is Go's, as far as `gotmpl` tells it.
@@ -83,8 +84,30 @@ impl LineTemplate {
         let mut out = Bounded(String::new());
         self.template
             .execute_fmt(&mut out, &Value::Map(Arc::new(map)))
-            .map_err(|error| format!("template: {}: {error}", self.name))?;
+            .map_err(|error| self.failure(&error.to_string()))?;
         Ok(out.0)
+    }
+
+    /// Go's text of a failure: it names the place of the call.
+    fn failure(&self, error: &str) -> String {
+        let name = self.name;
+        let why = error.strip_prefix("execution error: ").unwrap_or(error);
+        let sliced = slice_failure(why);
+        let why = sliced.as_deref().unwrap_or(why);
+        let called = why.strip_prefix("error calling ").and_then(|rest| rest.split(':').next());
+        let place = called.and_then(|function| {
+            self.text.match_indices(function).map(|(at, _)| at).find(|at| {
+                let rest = &self.text[at + function.len()..];
+                !rest.starts_with(|c: char| c == '_' || c.is_alphanumeric())
+            })
+        });
+        let Some(at) = place else { return format!("template: {name}: {why}") };
+        let line = self.text[..at].matches('\n').count() + 1;
+        let column = at - self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        let rest = &self.text[at..];
+        let end = rest.find(['|', '}', ')']).unwrap_or(rest.len());
+        let call = rest[..end].trim_end();
+        format!("template: {name}:{line}:{column}: executing \"{name}\" at <{call}>: {why}")
     }
 
     /// The labels that the template mentions.
@@ -138,6 +161,15 @@ fn has_open_block(text: &str) -> bool {
         }
     }
     open > 0
+}
+
+/// Go's text for an index behind the end, from gotmpl's (`slice: … [0:9] with length 1`).
+fn slice_failure(why: &str) -> Option<String> {
+    let (start, rest) = why.strip_prefix("slice: ")?.split_once('[')?.1.split_once(':')?;
+    let (end, length) = rest.split_once("] with length ")?;
+    let over = |text: &&str| text.parse::<u64>().ok() > length.parse::<u64>().ok();
+    let index = [end, start].into_iter().find(over).unwrap_or(end);
+    Some(format!("error calling slice: index out of range: {index}"))
 }
 
 /// Functions of Go's `text/template` itself.

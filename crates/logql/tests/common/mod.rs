@@ -1,12 +1,13 @@
 //! A log source in memory, in two overlapping blocks per direction, and the corpus' whereabouts.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part, and may panic")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use vigie_logql::LogSource;
 use vigie_model::blocks::{
-    Direction, Field, FieldQuestion, LogBlock, LogBlocks, LogEntry, LogRange, Needle, StreamId,
+    Direction, Field, FieldParser, FieldQuestion, LogBlock, LogBlocks, LogEntry, LogRange, Needle,
+    StreamId,
 };
 use vigie_model::{Labels, Matcher, ReadError};
 
@@ -14,6 +15,8 @@ use vigie_model::{Labels, Matcher, ReadError};
 #[derive(Default)]
 pub struct Memory {
     pub streams: Vec<(Labels, Vec<LogEntry>)>,
+    /// Whether blocks answer field questions about top-level JSON members.
+    pub has_columns: bool,
 }
 
 impl Memory {
@@ -27,6 +30,7 @@ impl Memory {
 }
 
 struct Block {
+    has_columns: bool,
     timestamps: Vec<i64>,
     rows: Vec<(StreamId, LogEntry)>,
 }
@@ -47,8 +51,36 @@ impl LogBlock for Block {
         }
         Ok(())
     }
-    fn field(&self, _: FieldQuestion<'_>) -> Option<Result<Field, ReadError>> {
-        None
+    fn field(&self, question: FieldQuestion<'_>) -> Option<Result<Field, ReadError>> {
+        if !self.has_columns || question.parser != FieldParser::Json {
+            return None;
+        }
+        let values: Vec<Option<serde_json::Value>> = self
+            .rows
+            .iter()
+            .map(|(_, entry)| {
+                let line: serde_json::Value = serde_json::from_slice(&entry.line).ok()?;
+                line.get(question.name).cloned()
+            })
+            .collect();
+        if values.iter().flatten().all(serde_json::Value::is_number) {
+            let numbers = values.iter().map(|v| v.as_ref()?.as_f64()).collect();
+            return Some(Ok(Field::Numbers(numbers)));
+        }
+        let mut words: Vec<Arc<str>> = Vec::new();
+        let codes = values.iter().map(|value| {
+            let word = match value.as_ref()? {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let at = words.iter().position(|have| **have == *word).unwrap_or_else(|| {
+                words.push(word.as_str().into());
+                words.len() - 1
+            });
+            Some(at as u32)
+        });
+        let codes = codes.collect();
+        Some(Ok(Field::Words { words, codes }))
     }
     fn line(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ReadError> {
         out.clear();
@@ -98,7 +130,11 @@ impl LogSource for Memory {
         // Odd and even rows in blocks of their own: blocks overlap, as in a real store.
         let block = |parity: usize| -> Arc<dyn LogBlock> {
             let rows: Vec<_> = rows.iter().skip(parity).step_by(2).cloned().collect();
-            Arc::new(Block { timestamps: rows.iter().map(|(_, e)| e.ts_ns).collect(), rows })
+            Arc::new(Block {
+                has_columns: self.has_columns,
+                timestamps: rows.iter().map(|(_, e)| e.ts_ns).collect(),
+                rows,
+            })
         };
         let mut blocks: Vec<_> =
             [block(0), block(1)].into_iter().filter(|b| !b.timestamps_ns().is_empty()).collect();
@@ -124,6 +160,15 @@ pub fn corpus(what: &str) -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Whether `tests/differences.txt` has the query: we differ there, and know why.
+pub fn differs_on_purpose(query: &str) -> bool {
+    include_str!("../differences.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('\t'))
+        .any(|(start, _)| query.starts_with(start))
 }
 
 /// Compares a count with the floor kept in `tests/floors.txt`; it may only rise.
