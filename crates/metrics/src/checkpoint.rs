@@ -13,6 +13,9 @@ use vigie_disk::DiskError;
 const OPEN_MS_MAX: i64 = 2 * 3600 * 1000;
 /// A segment is closed when it spans this much.
 const SEGMENT_MS: i64 = 24 * 3600 * 1000;
+/// The log may grow by this for each series, so that most groups have enough rows to seal when it
+/// is cut.
+const LOG_BYTES_PER_SERIES: u64 = 48;
 const RETENTION_EVERY_MS: i64 = 60 * 1000;
 const FREE_SPACE_EVERY_MS: i64 = 5 * 1000;
 /// Groups handled under one hold of the lock.
@@ -108,8 +111,10 @@ impl Store {
 
     /// Cuts the log when it is long: what it says is first made durable elsewhere.
     fn cut_log(&self) -> Result<(), DiskError> {
-        let open_bytes = self.heads.lock().open_bytes as u64;
-        if self.wal.bytes() > self.options.log_bytes_max + 2 * open_bytes {
+        let series = self.heads.lock().placed() as u64;
+        let growth_max = self.options.log_bytes_max.max(series * LOG_BYTES_PER_SERIES);
+        let after_last_cut = self.log_bytes_after_cut.load(Ordering::Relaxed);
+        if self.wal.bytes() > after_last_cut + growth_max {
             self.checkpoint()?;
         }
         Ok(())
@@ -158,7 +163,9 @@ impl Store {
         };
         self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;
         self.wal.sync_all()?;
-        self.wal.remove_before(new_part)
+        self.wal.remove_before(new_part)?;
+        self.log_bytes_after_cut.store(self.wal.bytes(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Closes the open segment when it is large or spans a day, and finishes what a crash left.
@@ -190,19 +197,21 @@ impl Store {
     /// Removes segments that are wholly too old, and the oldest while the files are too large.
     fn forget_old(&self, now_ms: i64) -> Result<(), DiskError> {
         let oldest_kept_ms = now_ms.saturating_sub(self.options.retention_ms);
+        let mut log_is_cut = false;
         loop {
             let disk_bytes = self.stats().disk_bytes;
-            let mut heads = self.heads.lock();
             let is_over = self.options.disk_bytes_max.is_some_and(|max| disk_bytes > max);
-            let active = heads.segments.active().map(|active| active.id);
-            let oldest = heads
-                .segments
-                .list
-                .iter()
-                .filter(|s| s.max_ms < oldest_kept_ms || is_over && Some(s.id) != active)
-                .min_by_key(|segment| segment.max_ms)
-                .map(|segment| segment.id);
-            let Some(id) = oldest else { return Ok(()) };
+            let mut heads = self.heads.lock();
+            let Some(id) = heads.segments.oldest_closed(oldest_kept_ms, is_over) else {
+                return Ok(());
+            };
+            if !log_is_cut {
+                // A log that mentions a removed segment would be read as "its rows are gone".
+                drop(heads);
+                self.checkpoint()?;
+                log_is_cut = true;
+                continue;
+            }
             heads.segments.remove(id)?;
             heads.forget_segment(id);
         }

@@ -114,6 +114,8 @@ pub(crate) struct Heads {
     pub(crate) now_ms: i64,
     /// Why the last seal failed, until one works.
     pub(crate) seal_error: Option<DiskError>,
+    /// The segment of which a log mentions a chunk that is not there.
+    pub(crate) torn: Option<u32>,
     placed: usize,
     encoder: Encoder,
     recent: Option<Recent>,
@@ -131,6 +133,7 @@ impl Heads {
             samples: 0,
             now_ms: 0,
             seal_error: None,
+            torn: None,
             placed: 0,
             encoder: Encoder::default(),
             recent: None,
@@ -440,6 +443,17 @@ impl Heads {
     pub(crate) fn series_of(&self, scanned: &Scanned) -> Option<Vec<u32>> {
         let group = self.groups.get(scanned.group as usize)?;
         scanned.columns.iter().map(|column| group.series.get(*column as usize).copied()).collect()
+    }
+
+    /// Closes a segment that lost a chunk. Were it written to again, it would grow past the place
+    /// that the log mentions, and the next start would take another chunk for the lost one.
+    pub(crate) fn retire_torn(&mut self) -> Result<(), DiskError> {
+        let Some(id) = self.torn.take() else { return Ok(()) };
+        if self.segments.active().is_some_and(|active| active.id == id) {
+            let chunks = self.chunks_of(id);
+            self.segments.close(id, &chunks)?;
+        }
+        Ok(())
     }
 
     /// Puts open rows aside that stand in chunks too: a crash came between a chunk and its mark.

@@ -60,7 +60,7 @@ pub struct Options {
     pub late_window_ms: i64,
     /// Memory for open rows, or 128 bytes per series if that is more.
     pub open_bytes_max: usize,
-    /// The log is cut when it has grown to this (or to twice the open rows).
+    /// The log is cut when it has grown by this, or by 48 bytes per series if that is more.
     pub log_bytes_max: u64,
     /// Most series.
     pub series_max: usize,

@@ -119,6 +119,8 @@ impl Segments {
             segments.load(*id, at + 1 == ids.len(), &mut found)?;
             segments.next_id = id + 1;
         }
+        // A process that died may not have synced the name of its last segment.
+        segments.disk.sync_dir(dir)?;
         Ok((segments, found))
     }
 
@@ -154,7 +156,11 @@ impl Segments {
                     found.indexed.push((group, meta));
                 }
             }
-            Ok(None) => scan(&mut segment, is_last, found)?,
+            Ok(None) => {
+                // A log that is synced later will speak of chunks that a dead process wrote.
+                segment.file.sync()?;
+                scan(&mut segment, is_last, found)?;
+            }
             Err(e) => {
                 tracing::warn!(error = %e, "the index of a metrics segment is made again");
                 scan(&mut segment, false, found)?;
@@ -278,6 +284,12 @@ impl Segments {
         }
         self.list.retain(|segment| segment.id != id);
         self.disk.sync_dir(&self.dir)
+    }
+
+    /// The closed segment that ends first, if it ends before `kept_ms` or any may go.
+    pub(crate) fn oldest_closed(&self, kept_ms: i64, any: bool) -> Option<u32> {
+        let closed = self.list.iter().filter(|s| s.closed && (any || s.max_ms < kept_ms));
+        closed.min_by_key(|segment| segment.max_ms).map(|segment| segment.id)
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&Segment> {

@@ -15,7 +15,7 @@ use vigie_disk::sim::{Lies, SimDisk};
 use vigie_metrics::{Durability, MetricsError, Options, Store};
 use vigie_model::Row;
 
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 60;
 const CUTS_PER_SEED: u64 = 6;
 
 type Samples = BTreeMap<(String, i64), u64>;
@@ -25,8 +25,10 @@ struct Run {
     clock_ms: i64,
     /// Written and synced.
     sure: Samples,
-    /// Written, and not known to be synced: may be there, with these bits.
-    perhaps: Samples,
+    /// Written: survives the death of the program, and may survive a power cut.
+    written: Samples,
+    /// Tried, with an error: may be there or not.
+    tried: Samples,
 }
 
 impl Run {
@@ -44,13 +46,14 @@ impl Run {
             values.push(value);
             added.insert((labels.to_string(), self.clock_ms), value.to_bits());
         }
-        self.perhaps.extend(added);
+        self.tried = added;
         let synced = self.dice.roll(3) == 0;
         let durability = if synced { Durability::Synced } else { Durability::Written };
         let row = Row { ts_ms: self.clock_ms, series: &series, values: &values };
         store.append(&[row], durability)?;
+        self.written.append(&mut self.tried);
         if synced {
-            self.sure.append(&mut self.perhaps);
+            self.sure.append(&mut self.written);
         }
         Ok(())
     }
@@ -60,10 +63,10 @@ impl Run {
         loop {
             let step = self.dice.roll(30);
             let done = match step {
-                0 => store.flush(),
-                1 => store.tick(self.clock_ms + 25 * 3600 * 1000),
-                2 => store.tick(self.clock_ms + 3 * 3600 * 1000),
-                3..6 => store.tick(self.clock_ms),
+                0 | 1 => store.flush(),
+                2 => store.tick(self.clock_ms + 25 * 3600 * 1000),
+                3 => store.tick(self.clock_ms + 3 * 3600 * 1000),
+                4..6 => store.tick(self.clock_ms),
                 _ => self.append(store),
             };
             let ticked = step < 6;
@@ -71,7 +74,7 @@ impl Run {
                 return;
             }
             if ticked {
-                self.sure.append(&mut self.perhaps);
+                self.sure.append(&mut self.written);
             }
         }
     }
@@ -81,20 +84,28 @@ impl Run {
 fn run(seed: u64, lies: Lies) -> Result<(), String> {
     let disk = SimDisk::new(seed);
     disk.lie(lies);
-    let options = Options { log_bytes_max: 3_000, open_bytes_max: 4_000, ..patient() };
-    let clock_ms = 1_700_000_000_000;
-    let mut run = Run { dice: Dice(seed), clock_ms, sure: Samples::new(), perhaps: Samples::new() };
+    let options = Options { log_bytes_max: 1_500, open_bytes_max: 4_000, ..patient() };
+    let open = || Store::open(Arc::new(disk.clone()), Path::new("/data"), options.clone());
+    let mut run = Run {
+        dice: Dice(seed),
+        clock_ms: 1_700_000_000_000,
+        sure: Samples::new(),
+        written: Samples::new(),
+        tried: Samples::new(),
+    };
     for cut in 0..CUTS_PER_SEED {
-        let operations = run.dice.roll(400);
-        disk.stop_after(operations);
+        disk.stop_after(run.dice.roll(400));
         // The power may go while the store is being opened, too.
-        if let Ok(store) = Store::open(Arc::new(disk.clone()), Path::new("/data"), options.clone())
-        {
+        if let Ok(store) = open() {
             run.work(&store);
         }
-        disk.power_cut();
-        let store = Store::open(Arc::new(disk.clone()), Path::new("/data"), options.clone())
-            .map_err(|e| format!("cut {cut}: {e}"))?;
+        if run.dice.roll(3) == 0 {
+            disk.revive();
+            run.sure.append(&mut run.written);
+        } else {
+            disk.power_cut();
+        }
+        let store = open().map_err(|e| format!("cut {cut}: {e}"))?;
         let found = read(&store, &[], ALL);
         for (key, bits) in &run.sure {
             if found.get(key) != Some(bits) {
@@ -102,13 +113,15 @@ fn run(seed: u64, lies: Lies) -> Result<(), String> {
             }
         }
         for (key, bits) in &found {
-            if run.sure.get(key).or(run.perhaps.get(key)) != Some(bits) {
+            let known = run.sure.get(key).or(run.written.get(key)).or(run.tried.get(key));
+            if known != Some(bits) {
                 return Err(format!("cut {cut}: made up {key:?}"));
             }
         }
         // What was found when the store was opened is synced, by the promise of the log.
         run.sure = found;
-        run.perhaps.clear();
+        run.written.clear();
+        run.tried.clear();
     }
     Ok(())
 }
