@@ -116,3 +116,25 @@ fn a_torn_end_of_the_log_or_the_segment_loses_only_what_was_being_written() {
     drop(store);
     assert_eq!(read(&open(dir.path(), patient()), &[], ALL).len(), 200);
 }
+
+#[test]
+fn a_chunk_of_series_that_no_log_knows_was_never_acknowledged_and_is_cut_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    store.tick(1000).unwrap();
+    store.tick(3 * 3600 * 1000).unwrap();
+    assert_eq!(store.stats().chunks, 1);
+    drop(store);
+    // As after a power cut that took the log, which was not synced, and spared the segment.
+    std::fs::remove_dir_all(dir.path().join("wal")).unwrap();
+    let store = open(dir.path(), patient());
+    assert!(read(&store, &[], ALL).is_empty());
+    for n in 0..30 {
+        append(&store, n * 7, &target(&store, 9, 4), &[7.0; 4]);
+    }
+    store.flush().unwrap();
+    drop(store);
+    let found = read(&open(dir.path(), patient()), &[], ALL);
+    assert_eq!(found.len(), 120);
+    assert!(found.keys().all(|(name, _)| name.contains("host-9")));
+}
