@@ -11,7 +11,7 @@ use vigie_disk::DiskError;
 
 /// Rows that have waited this long are sealed, however few they are.
 const OPEN_MS_MAX: i64 = 2 * 3600 * 1000;
-/// A segment is closed when it spans this much.
+/// A segment is closed when it is this old.
 const SEGMENT_MS: i64 = 24 * 3600 * 1000;
 /// The log may grow by this for each series, so that most groups have enough rows to seal when it
 /// is cut.
@@ -40,7 +40,8 @@ impl Ticks {
 }
 
 impl Store {
-    /// To be called every second with the time. One caller at a time does the work.
+    /// To be called every second with the time, and once before the first append: until then the
+    /// store does not know what is too old or in the future. One caller at a time does the work.
     /// After an error the other steps are still tried; the first error is returned.
     pub fn tick(&self, now_ms: i64) -> Result<(), MetricsError> {
         let mut ticks = self.ticks.lock();
@@ -168,7 +169,7 @@ impl Store {
         Ok(())
     }
 
-    /// Closes the open segment when it is large or spans a day, and finishes what a crash left.
+    /// Closes the open segment when it is large or a day old, and finishes what a crash left.
     fn close_segments(&self, now_ms: i64) -> Result<(), DiskError> {
         let mut due = Vec::new();
         {
@@ -176,7 +177,7 @@ impl Store {
             due.extend(heads.segments.unindexed());
             if let Some(active) = heads.segments.active()
                 && (active.bytes >= SEGMENT_BYTES
-                    || active.min_ms.saturating_add(SEGMENT_MS) <= now_ms)
+                    || active.started_ms.saturating_add(SEGMENT_MS) <= now_ms)
             {
                 due.push(active.id);
             }

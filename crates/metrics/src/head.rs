@@ -194,7 +194,11 @@ impl Heads {
             });
         }
         for cells in cells.chunk_by(|a, b| a.0 == b.0) {
-            let newest_ms = self.groups[cells[0].0 as usize].newest_ms;
+            let mut newest_ms = self.groups[cells[0].0 as usize].newest_ms;
+            if self.now_ms > 0 && options.late_window_ms > 0 {
+                // A clock that ran ahead for a while must not make all that follows too old.
+                newest_ms = newest_ms.min(self.now_ms);
+            }
             if row.ts_ms < newest_ms.saturating_sub(options.late_window_ms) {
                 let counter = match options.late_window_ms {
                     0 => &mut counts.out_of_order,
@@ -406,7 +410,7 @@ impl Heads {
             let payload = self.encoder.encode(at, &times, &columns, &matrix);
             let series = columns.iter().map(|column| group.series[*column as usize]);
             let span = (times[0], times[count - 1]);
-            let meta = self.segments.append(payload, count, span, series)?;
+            let meta = self.segments.append(self.now_ms, payload, count, span, series)?;
             group.add_chunk(meta);
             let sealed = group.rows.drain(..count);
             self.open_bytes -= sealed.map(|row| row.bytes()).sum::<usize>();

@@ -45,13 +45,13 @@ fn a_damaged_chunk_is_an_error_of_the_query_and_the_next_start() {
     let segment = only(&dir.path().join("segments"), ".chunks");
     let good = flip(&segment, 100);
     match store.select(&[], ALL).map(|_| ()).unwrap_err() {
-        ReadError::Corrupt { file, offset: 24, .. } => assert_eq!(file, segment.to_str().unwrap()),
+        ReadError::Corrupt { file, offset: 32, .. } => assert_eq!(file, segment.to_str().unwrap()),
         other => panic!("{other}"),
     }
     drop(store);
     // The checkpoint says that the segment was good beyond this point: it is not a torn tail.
     let error = Store::open(Arc::new(RealDisk), dir.path(), patient()).map(|_| ()).unwrap_err();
-    let wanted = format!("{} at byte 24: the segment is damaged here", segment.display());
+    let wanted = format!("{} at byte 32: the segment is damaged here", segment.display());
     assert!(error.to_string().starts_with(&wanted), "{error}");
     std::fs::write(&segment, good).unwrap();
     assert_eq!(read(&open(dir.path(), patient()), &[], ALL).len(), 200);
