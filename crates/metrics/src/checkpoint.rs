@@ -19,7 +19,7 @@ const LOG_BYTES_PER_SERIES: u64 = 48;
 const RETENTION_EVERY_MS: i64 = 60 * 1000;
 const FREE_SPACE_EVERY_MS: i64 = 5 * 1000;
 /// Groups handled under one hold of the lock.
-const GROUPS_PER_STEP: usize = 16;
+const GROUPS_PER_STEP: usize = 4;
 
 /// When things were last done.
 #[derive(Default)]

@@ -395,7 +395,7 @@ impl Heads {
         Ok(Part { columns, values, ..part })
     }
 
-    /// Seals the open rows of a group. Returns where the chunk ends, or `None` when there is no row.
+    /// Seals the open rows of a group. Returns where the chunk ends; `None` when there is no row.
     /// On an error the rows that have no chunk yet stay open.
     pub(crate) fn seal(&mut self, at: u32) -> Result<Option<(u32, u64)>, DiskError> {
         let mut end = None;

@@ -1,8 +1,8 @@
 //! The store itself: opening, the door for rows, numbers.
 //!
 //! Locks: `heads` may be held while `catalog` is taken, never the other way round; the log has its
-//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment of
-//! the log or of the chunks is full, every few million samples.
+//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
+//! of the log or of the chunks is full, every few million samples.
 //! A row is written to the log and put into its group under one hold of `heads`, so the log's order
 //! is the order in which the groups saw the rows.
 

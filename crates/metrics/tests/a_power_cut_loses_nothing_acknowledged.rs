@@ -1,7 +1,13 @@
 //! The store on a simulated disk whose power is cut between any two operations.
 //!
 //! Kill -9 cannot show a missing fsync; this can. It proves itself: with a disk that lies about
-//! file syncs, or about directory syncs, it finds lost samples.
+//! file syncs, or about directory syncs, it finds lost samples. Planted by hand, it found these:
+//! 1. the segment is not synced at a checkpoint; 2. `series.log` is not synced;
+//! 3. the log is cut before `series.log` is written; 4. a mark is believed without its chunk;
+//! 5. the log starts a segment without syncing the old one; 6. the name of a new segment is not
+//! synced; 7. rows too few to seal are not carried over; 8. an unfinished chunk is not cut away;
+//! 9. a segment is closed without a sync; 10. a torn segment is written to again;
+//! 11. `series.log` is not synced when it is read.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 

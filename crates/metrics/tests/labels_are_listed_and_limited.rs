@@ -75,6 +75,20 @@ fn labels_beyond_a_limit_are_refused_in_prometheus_words() {
 }
 
 #[test]
+fn a_selection_that_needs_too_much_memory_is_refused_with_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Options { selection_bytes_max: 1000, ..patient() });
+    let ids = support::target(&store, 0, 100);
+    for ts_ms in 0..20 {
+        append(&store, ts_ms, &ids, &[ts_ms as f64 / 3.0; 100]);
+    }
+    store.flush().unwrap();
+    let error = store.select(&[], ALL).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("more than 1000 bytes") && error.contains("select fewer"), "{error}");
+    assert_eq!(support::read(&store, &[Matcher::equal("n", "7")], ALL).len(), 20);
+}
+
+#[test]
 fn threads_that_append_tick_and_read_at_once_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { log_bytes_max: 5_000, open_bytes_max: 5_000, ..patient() };
