@@ -1,4 +1,5 @@
-//! Files that are written whole: a magic, a version, a checksum and a body (`docs/formats/frame.md`).
+//! Files that are written whole: a magic, a version, a checksum and a body
+//! (`docs/formats/frame.md`).
 
 use crate::{Disk, DiskError, parent};
 use std::path::Path;

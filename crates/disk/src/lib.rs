@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 ///
 /// Every method names the path in its error.
 pub trait Disk: Send + Sync {
-    /// Makes a directory and its parents; an existing one is fine.
+    /// Makes a directory and its parents, and their names durable; an existing one is fine.
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError>;
     /// Makes an empty file to append to; an existing one is emptied.
     fn create(&self, path: &Path) -> Result<Box<dyn DiskFile>, DiskError>;
@@ -107,5 +107,8 @@ pub fn append_or_create(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile
 
 /// The directory that holds `path`.
 pub(crate) fn parent(path: &Path) -> PathBuf {
-    path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf)
+    match path.parent() {
+        Some(dir) if dir != Path::new("") => dir.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
 }

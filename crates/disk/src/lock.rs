@@ -16,8 +16,8 @@ pub struct DirLock {
 }
 
 impl DirLock {
-    /// Makes the directory when it is not there, and locks it (`flock`).
-    /// The process number is written into the lock file for the message of the one who comes second.
+    /// Makes the directory when it is not there, and locks it (`flock`). The number of the process
+    /// is written into the lock file, for the message of the one who comes second.
     pub fn acquire(dir: &Path) -> Result<DirLock, DiskError> {
         RealDisk.create_dir_all(dir)?;
         let not_writable = |e: &std::io::Error| DiskError::NotWritable {

@@ -26,10 +26,13 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create_dir_all(&self, dir: &Path) -> Result<(), DiskError> {
+        let made: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
         std::fs::create_dir_all(dir).map_err(|e| match e.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => readable(dir, &e),
             _ => DiskError::NotWritable { dir: dir.display().to_string(), what: words(&e) },
-        })
+        })?;
+        // A directory whose name is not durable takes its files with it.
+        made.iter().rev().try_for_each(|dir| self.sync_dir(&parent(dir)))
     }
 
     fn create(&self, path: &Path) -> Result<Box<dyn DiskFile>, DiskError> {

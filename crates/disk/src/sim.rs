@@ -93,6 +93,11 @@ impl SimDisk {
         self.state.lock().free_bytes = free_bytes;
     }
 
+    /// Only the program died: what it had written is there, synced or not.
+    pub fn revive(&self) {
+        self.state.lock().operations_left = None;
+    }
+
     /// Cuts the power and brings it back: what was not synced is gone, or a prefix of it is left.
     pub fn power_cut(&self) {
         let mut state = self.state.lock();

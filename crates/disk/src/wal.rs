@@ -120,8 +120,10 @@ impl Wal {
                 create_segment(&*disk, dir, SegmentId(1))?.into()
             }
         };
-        // What was replayed counts as kept from here on: a dead process may not have synced it.
+        // What was replayed counts as kept from here on: a process that died may have synced
+        // neither the records nor the name of the segment.
         file.sync()?;
+        disk.sync_dir(dir)?;
         let tail = Tail { file, segments, written: Lsn(0), ragged: false, scratch: Vec::new() };
         let commit = Commit { durable: Lsn(0), syncing: false, failed: None };
         Ok(Wal {

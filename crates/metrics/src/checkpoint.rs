@@ -11,12 +11,15 @@ use vigie_disk::DiskError;
 
 /// Rows that have waited this long are sealed, however few they are.
 const OPEN_MS_MAX: i64 = 2 * 3600 * 1000;
-/// A segment is closed when it spans this much.
+/// A segment is closed when it is this old.
 const SEGMENT_MS: i64 = 24 * 3600 * 1000;
+/// The log may grow by this for each series, so that most groups have enough rows to seal when it
+/// is cut.
+const LOG_BYTES_PER_SERIES: u64 = 48;
 const RETENTION_EVERY_MS: i64 = 60 * 1000;
 const FREE_SPACE_EVERY_MS: i64 = 5 * 1000;
 /// Groups handled under one hold of the lock.
-const GROUPS_PER_STEP: usize = 16;
+const GROUPS_PER_STEP: usize = 4;
 
 /// When things were last done.
 #[derive(Default)]
@@ -37,7 +40,8 @@ impl Ticks {
 }
 
 impl Store {
-    /// To be called every second with the time. One caller at a time does the work.
+    /// To be called every second with the time, and once before the first append: until then the
+    /// store does not know what is too old or in the future. One caller at a time does the work.
     /// After an error the other steps are still tried; the first error is returned.
     pub fn tick(&self, now_ms: i64) -> Result<(), MetricsError> {
         let mut ticks = self.ticks.lock();
@@ -108,8 +112,10 @@ impl Store {
 
     /// Cuts the log when it is long: what it says is first made durable elsewhere.
     fn cut_log(&self) -> Result<(), DiskError> {
-        let open_bytes = self.heads.lock().open_bytes as u64;
-        if self.wal.bytes() > self.options.log_bytes_max + 2 * open_bytes {
+        let series = self.heads.lock().placed() as u64;
+        let growth_max = self.options.log_bytes_max.max(series * LOG_BYTES_PER_SERIES);
+        let after_last_cut = self.log_bytes_after_cut.load(Ordering::Relaxed);
+        if self.wal.bytes() > after_last_cut + growth_max {
             self.checkpoint()?;
         }
         Ok(())
@@ -158,10 +164,12 @@ impl Store {
         };
         self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;
         self.wal.sync_all()?;
-        self.wal.remove_before(new_part)
+        self.wal.remove_before(new_part)?;
+        self.log_bytes_after_cut.store(self.wal.bytes(), Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Closes the open segment when it is large or spans a day, and finishes what a crash left.
+    /// Closes the open segment when it is large or a day old, and finishes what a crash left.
     fn close_segments(&self, now_ms: i64) -> Result<(), DiskError> {
         let mut due = Vec::new();
         {
@@ -169,7 +177,7 @@ impl Store {
             due.extend(heads.segments.unindexed());
             if let Some(active) = heads.segments.active()
                 && (active.bytes >= SEGMENT_BYTES
-                    || active.min_ms.saturating_add(SEGMENT_MS) <= now_ms)
+                    || active.started_ms.saturating_add(SEGMENT_MS) <= now_ms)
             {
                 due.push(active.id);
             }
@@ -190,19 +198,21 @@ impl Store {
     /// Removes segments that are wholly too old, and the oldest while the files are too large.
     fn forget_old(&self, now_ms: i64) -> Result<(), DiskError> {
         let oldest_kept_ms = now_ms.saturating_sub(self.options.retention_ms);
+        let mut log_is_cut = false;
         loop {
             let disk_bytes = self.stats().disk_bytes;
-            let mut heads = self.heads.lock();
             let is_over = self.options.disk_bytes_max.is_some_and(|max| disk_bytes > max);
-            let active = heads.segments.active().map(|active| active.id);
-            let oldest = heads
-                .segments
-                .list
-                .iter()
-                .filter(|s| s.max_ms < oldest_kept_ms || is_over && Some(s.id) != active)
-                .min_by_key(|segment| segment.max_ms)
-                .map(|segment| segment.id);
-            let Some(id) = oldest else { return Ok(()) };
+            let mut heads = self.heads.lock();
+            let Some(id) = heads.segments.oldest_closed(oldest_kept_ms, is_over) else {
+                return Ok(());
+            };
+            if !log_is_cut {
+                // A log that mentions a removed segment would be read as "its rows are gone".
+                drop(heads);
+                self.checkpoint()?;
+                log_is_cut = true;
+                continue;
+            }
             heads.segments.remove(id)?;
             heads.forget_segment(id);
         }

@@ -4,10 +4,10 @@
 //! column  = tag:u8 [present] body
 //! tag     = kind | 0x80 when the column is sparse
 //! present = one bit per row, low bits first, (rows + 7) / 8 bytes; only when sparse
-//! body    = kind 0, constant:  the value's significant bytes (high ones first, zeros behind cut off)
-//!           kind 1, decimals:  exponent:u8 ints      value = integer / 10^exponent, checked bit by bit
+//! body    = kind 0, constant:  the value's bytes, high ones first, zeros behind cut off
+//!           kind 1, decimals:  exponent:u8 ints      value = integer / 10^exponent
 //!           kind 2, xor:       the first value (8 bytes), then per value
-//!                              control:u8 (zero bytes in front << 4 | bytes) and the bytes that differ
+//!                              control:u8 (zero bytes in front << 4 | bytes), and the bytes
 //! ```
 //! The body holds the present values only. A value is written as a decimal only if dividing gives
 //! its exact bits back; so NaN payloads, infinities and −0 go the way of constants or xor.

@@ -114,6 +114,8 @@ pub(crate) struct Heads {
     pub(crate) now_ms: i64,
     /// Why the last seal failed, until one works.
     pub(crate) seal_error: Option<DiskError>,
+    /// The segment of which a log mentions a chunk that is not there.
+    pub(crate) torn: Option<u32>,
     placed: usize,
     encoder: Encoder,
     recent: Option<Recent>,
@@ -131,6 +133,7 @@ impl Heads {
             samples: 0,
             now_ms: 0,
             seal_error: None,
+            torn: None,
             placed: 0,
             encoder: Encoder::default(),
             recent: None,
@@ -191,7 +194,11 @@ impl Heads {
             });
         }
         for cells in cells.chunk_by(|a, b| a.0 == b.0) {
-            let newest_ms = self.groups[cells[0].0 as usize].newest_ms;
+            let mut newest_ms = self.groups[cells[0].0 as usize].newest_ms;
+            if self.now_ms > 0 && options.late_window_ms > 0 {
+                // A clock that ran ahead for a while must not make all that follows too old.
+                newest_ms = newest_ms.min(self.now_ms);
+            }
             if row.ts_ms < newest_ms.saturating_sub(options.late_window_ms) {
                 let counter = match options.late_window_ms {
                     0 => &mut counts.out_of_order,
@@ -388,7 +395,7 @@ impl Heads {
         Ok(Part { columns, values, ..part })
     }
 
-    /// Seals the open rows of a group. Returns where the chunk ends, or `None` when there is no row.
+    /// Seals the open rows of a group. Returns where the chunk ends; `None` when there is no row.
     /// On an error the rows that have no chunk yet stay open.
     pub(crate) fn seal(&mut self, at: u32) -> Result<Option<(u32, u64)>, DiskError> {
         let mut end = None;
@@ -403,7 +410,7 @@ impl Heads {
             let payload = self.encoder.encode(at, &times, &columns, &matrix);
             let series = columns.iter().map(|column| group.series[*column as usize]);
             let span = (times[0], times[count - 1]);
-            let meta = self.segments.append(payload, count, span, series)?;
+            let meta = self.segments.append(self.now_ms, payload, count, span, series)?;
             group.add_chunk(meta);
             let sealed = group.rows.drain(..count);
             self.open_bytes -= sealed.map(|row| row.bytes()).sum::<usize>();
@@ -440,6 +447,17 @@ impl Heads {
     pub(crate) fn series_of(&self, scanned: &Scanned) -> Option<Vec<u32>> {
         let group = self.groups.get(scanned.group as usize)?;
         scanned.columns.iter().map(|column| group.series.get(*column as usize).copied()).collect()
+    }
+
+    /// Closes a segment that lost a chunk. Were it written to again, it would grow past the place
+    /// that the log mentions, and the next start would take another chunk for the lost one.
+    pub(crate) fn retire_torn(&mut self) -> Result<(), DiskError> {
+        let Some(id) = self.torn.take() else { return Ok(()) };
+        if self.segments.active().is_some_and(|active| active.id == id) {
+            let chunks = self.chunks_of(id);
+            self.segments.close(id, &chunks)?;
+        }
+        Ok(())
     }
 
     /// Puts open rows aside that stand in chunks too: a crash came between a chunk and its mark.

@@ -6,9 +6,10 @@
 //!       bit 3: a divisor follows
 //! ```
 //! `order` seeds (the first value, the first difference) come first as `int`s.
-//! The residuals, divided by their greatest common divisor, are either written as `int`s or packed:
-//! each minus the smallest one (`base`), in `width` bits, low bits first.
-//! The encoder measures every choice and takes the smallest; arithmetic wraps, so any `i64` comes back.
+//! The residuals, divided by their greatest common divisor, are either written as `int`s or
+//! packed: each minus the smallest one (`base`), in `width` bits, low bits first.
+//! The encoder measures every choice and takes the smallest; arithmetic wraps, so that any `i64`
+//! comes back.
 
 use crate::wire::{Bad, Bytes, put_int, put_uint, uint_bytes, zigzag};
 

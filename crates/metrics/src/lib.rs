@@ -13,7 +13,8 @@
 //! Values are bit-exact. Corrupt files are errors that name file and offset. A full disk refuses
 //! new rows and nothing else, and ends by itself.
 //! The store takes no lock on its directory and starts no thread: the program does both.
-//! Formats: `docs/formats/metrics-log.md`, `docs/formats/metrics-segment.md`, `docs/formats/wal.md`.
+//! Formats: `docs/formats/metrics-log.md`, `docs/formats/metrics-segment.md` and
+//! `docs/formats/wal.md`.
 
 #![forbid(unsafe_code)]
 
@@ -60,8 +61,10 @@ pub struct Options {
     pub late_window_ms: i64,
     /// Memory for open rows, or 128 bytes per series if that is more.
     pub open_bytes_max: usize,
-    /// The log is cut when it has grown to this (or to twice the open rows).
+    /// The log is cut when it has grown by this, or by 48 bytes per series if that is more.
     pub log_bytes_max: u64,
+    /// Most bytes of encoded columns that one selection may hold.
+    pub selection_bytes_max: usize,
     /// Most series.
     pub series_max: usize,
     /// Most labels of a series.
@@ -81,6 +84,7 @@ impl Default for Options {
             late_window_ms: 3600 * 1000,
             open_bytes_max: 8 * 1024 * 1024,
             log_bytes_max: 8 * 1024 * 1024,
+            selection_bytes_max: 128 * 1024 * 1024,
             series_max: SERIES_MAX,
             labels_max: LABELS_PER_SERIES_MAX,
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,

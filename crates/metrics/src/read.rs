@@ -38,9 +38,10 @@ impl Store {
             let groups = places.chunk_by(|a, b| a.0 == b.0);
             groups.map(|places| Snapshot::take(&heads, places, range)).collect::<Vec<_>>()
         };
+        let mut budget = Budget::new(self.options.selection_bytes_max);
         let mut groups: Vec<Box<dyn MetricGroup>> = Vec::with_capacity(snapshots.len());
         for snapshot in snapshots {
-            let group = snapshot.load(range).map_err(read_error)?;
+            let group = snapshot.load(range, &mut budget)?;
             if !group.timestamps_ms.is_empty() {
                 groups.push(Box::new(group));
             }
@@ -48,7 +49,8 @@ impl Store {
         Ok(Selection { groups, lookup: Arc::new(Lookup(self.catalog.clone())) })
     }
 
-    /// The label sets that fulfil all matchers and have samples in the range, sorted; at most `limit`.
+    /// The label sets that fulfil all matchers and have samples in the range, sorted; at most
+    /// `limit`.
     pub fn series(
         &self,
         matchers: &[Matcher],
@@ -130,6 +132,32 @@ fn live(heads: &Heads, range: TimeRange) -> Bitmap {
     live
 }
 
+/// The memory that a selection may still take.
+struct Budget {
+    left: usize,
+    max: usize,
+}
+
+impl Budget {
+    fn new(max: usize) -> Budget {
+        Budget { left: max, max }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), ReadError> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(ReadError::Limit(format!(
+                "the selection needs more than {} bytes of stored samples: select fewer series or \
+                 a shorter range",
+                self.max
+            ))),
+        }
+    }
+}
+
 /// What is taken of a group while the store is locked.
 struct Snapshot {
     /// Ascending.
@@ -157,19 +185,20 @@ impl Snapshot {
     }
 
     /// Reads the chunks and lays out the rows.
-    fn load(self, range: TimeRange) -> Result<Group, DiskError> {
+    fn load(self, range: TimeRange, budget: &mut Budget) -> Result<Group, ReadError> {
         let mut timestamps_ms = Vec::new();
         let mut parts = Vec::with_capacity(self.chunks.len());
         for (meta, file) in &self.chunks {
-            let payload = read_chunk(&**file, meta)?;
-            let chunk = Chunk::parse(&payload)
-                .map_err(|what| DiskError::corrupt(file.path(), u64::from(meta.offset), what))?;
+            let payload = read_chunk(&**file, meta).map_err(read_error)?;
+            let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
+            let chunk = Chunk::parse(&payload).map_err(corrupt).map_err(read_error)?;
             let part = Part::new(&chunk, &self.columns, meta, file);
             let inside = chunk.timestamps_ms.iter().filter(|ts_ms| range.contains(**ts_ms));
             if part.bodies.is_empty() || inside.clone().next().is_none() {
                 continue;
             }
             timestamps_ms.extend(inside);
+            budget.take(part.bytes())?;
             parts.push((part, chunk.timestamps_ms));
         }
         timestamps_ms.extend(self.rows.iter().map(|row| row.ts_ms));
@@ -214,6 +243,10 @@ impl Part {
         }
         let offset = u64::from(meta.offset);
         Part { places: Vec::new(), slots, bodies, file: file.clone(), offset }
+    }
+
+    fn bytes(&self) -> usize {
+        self.bodies.len() + 8 * self.slots.len() + size_of::<Part>()
     }
 
     fn read(&self, column: usize, out: &mut [f64]) -> Result<(), DiskError> {

@@ -14,8 +14,8 @@ use vigie_disk::{Disk, DiskError, DiskFile, record, write_atomic};
 
 const SEGMENT: FrameKind = FrameKind { magic: *b"VIGIESEG", version: 1 };
 const INDEX: FrameKind = FrameKind { magic: *b"VIGIEIDX", version: 1 };
-/// Magic, version, checksum and an empty body: the frame of no bytes.
-const HEADER_BYTES: u64 = frame::HEADER_BYTES as u64;
+/// A frame whose body is the time at which the segment was started.
+const HEADER_BYTES: u64 = frame::HEADER_BYTES as u64 + 8;
 const INDEX_BYTES_MAX: u64 = 1 << 30;
 /// A segment is closed when it has grown to this.
 pub(crate) const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -68,6 +68,8 @@ pub(crate) struct Segment {
     pub(crate) bytes: u64,
     pub(crate) min_ms: i64,
     pub(crate) max_ms: i64,
+    /// When it was started; 0 when the time was not known.
+    pub(crate) started_ms: i64,
     pub(crate) series: Bitmap,
     closed: bool,
     /// Bytes of a chunk that failed may stand behind the last good one.
@@ -119,6 +121,8 @@ impl Segments {
             segments.load(*id, at + 1 == ids.len(), &mut found)?;
             segments.next_id = id + 1;
         }
+        // A process that died may not have synced the name of its last segment.
+        segments.disk.sync_dir(dir)?;
         Ok((segments, found))
     }
 
@@ -134,17 +138,9 @@ impl Segments {
         }
         let mut header = [0; HEADER_BYTES as usize];
         file.read_at(0, &mut header)?;
-        frame::decode(SEGMENT, &header, &path)?;
-        let mut segment = Segment {
-            id,
-            file,
-            bytes: len,
-            min_ms: i64::MAX,
-            max_ms: i64::MIN,
-            series: Bitmap::default(),
-            closed: false,
-            ragged: false,
-        };
+        let body = frame::decode(SEGMENT, &header, &path)?;
+        let started_ms = i64::from_le_bytes(body.try_into().expect("eight bytes follow a frame"));
+        let mut segment = Segment::new(id, file, len, started_ms);
         match self.read_index(id, len) {
             Ok(Some((chunks, series))) => {
                 segment.series = series;
@@ -154,7 +150,11 @@ impl Segments {
                     found.indexed.push((group, meta));
                 }
             }
-            Ok(None) => scan(&mut segment, is_last, found)?,
+            Ok(None) => {
+                // A log that is synced later will speak of chunks that a dead process wrote.
+                segment.file.sync()?;
+                scan(&mut segment, is_last, found)?;
+            }
             Err(e) => {
                 tracing::warn!(error = %e, "the index of a metrics segment is made again");
                 scan(&mut segment, false, found)?;
@@ -167,13 +167,14 @@ impl Segments {
     /// Appends a chunk to the open segment, starting one when there is none.
     pub(crate) fn append(
         &mut self,
+        now_ms: i64,
         payload: &[u8],
         rows: usize,
         (min_ms, max_ms): (i64, i64),
         series: impl Iterator<Item = u32>,
     ) -> Result<ChunkMeta, DiskError> {
         if self.list.last().is_none_or(|segment| segment.closed) {
-            self.start()?;
+            self.start(now_ms)?;
         }
         let segment = self.list.last_mut().expect("started above");
         if segment.ragged {
@@ -200,23 +201,14 @@ impl Segments {
         Ok(meta)
     }
 
-    fn start(&mut self) -> Result<(), DiskError> {
+    fn start(&mut self, now_ms: i64) -> Result<(), DiskError> {
         let id = self.next_id;
         let file: Arc<dyn DiskFile> = self.disk.create(&self.path(id))?.into();
-        file.append(&frame::encode(SEGMENT, &[]))?;
+        file.append(&frame::encode(SEGMENT, &now_ms.to_le_bytes()))?;
         file.sync()?;
         self.disk.sync_dir(&self.dir)?;
         self.next_id += 1;
-        self.list.push(Segment {
-            id,
-            file,
-            bytes: HEADER_BYTES,
-            min_ms: i64::MAX,
-            max_ms: i64::MIN,
-            series: Bitmap::default(),
-            closed: false,
-            ragged: false,
-        });
+        self.list.push(Segment::new(id, file, HEADER_BYTES, now_ms));
         Ok(())
     }
 
@@ -280,6 +272,12 @@ impl Segments {
         self.disk.sync_dir(&self.dir)
     }
 
+    /// The closed segment that ends first, if it ends before `kept_ms` or any may go.
+    pub(crate) fn oldest_closed(&self, kept_ms: i64, any: bool) -> Option<u32> {
+        let closed = self.list.iter().filter(|s| s.closed && (any || s.max_ms < kept_ms));
+        closed.min_by_key(|segment| segment.max_ms).map(|segment| segment.id)
+    }
+
     pub(crate) fn get(&self, id: u32) -> Option<&Segment> {
         self.list.binary_search_by_key(&id, |segment| segment.id).ok().map(|at| &self.list[at])
     }
@@ -316,6 +314,20 @@ impl Segments {
 }
 
 impl Segment {
+    fn new(id: u32, file: Arc<dyn DiskFile>, bytes: u64, started_ms: i64) -> Segment {
+        Segment {
+            id,
+            file,
+            bytes,
+            min_ms: i64::MAX,
+            max_ms: i64::MIN,
+            started_ms,
+            series: Bitmap::default(),
+            closed: false,
+            ragged: false,
+        }
+    }
+
     fn span(&mut self, meta: &ChunkMeta) {
         self.min_ms = self.min_ms.min(meta.min_ms);
         self.max_ms = self.max_ms.max(meta.max_ms);

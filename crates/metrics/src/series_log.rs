@@ -34,6 +34,8 @@ impl SeriesLog {
         if !disk.exists(path) {
             vigie_disk::write_atomic(disk, path, &frame::encode(KIND, &[]))?;
         }
+        // A process that died may have renamed it and not synced the name.
+        disk.sync_dir(path.parent().expect("the log lies in the store's directory"))?;
         let bytes = disk.read(path, LOG_BYTES_MAX)?;
         let header = &bytes[..bytes.len().min(frame::HEADER_BYTES)];
         frame::decode(KIND, header, path)?;
@@ -46,7 +48,9 @@ impl SeriesLog {
             }
             at += framed::HEADER_BYTES + payload.len();
         }
-        let file = disk.append(path)?.into();
+        let file: Arc<dyn DiskFile> = disk.append(path)?.into();
+        // Series read from here are not written here again, so they must be durable.
+        file.sync()?;
         Ok(SeriesLog { file, bytes: at as u64, ragged: at < bytes.len() })
     }
 

@@ -1,8 +1,8 @@
 //! The store itself: opening, the door for rows, numbers.
 //!
 //! Locks: `heads` may be held while `catalog` is taken, never the other way round; the log has its
-//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment of
-//! the log or of the chunks is full, every few million samples.
+//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
+//! of the log or of the chunks is full, every few million samples.
 //! A row is written to the log and put into its group under one hold of `heads`, so the log's order
 //! is the order in which the groups saw the rows.
 
@@ -36,6 +36,8 @@ pub struct Store {
     pub(crate) series_log: Mutex<SeriesLog>,
     /// What the disk has left when that is too little; `u64::MAX` when it has enough.
     pub(crate) low_free_bytes: AtomicU64,
+    /// The log's length when it was last cut: the rows that were carried over.
+    pub(crate) log_bytes_after_cut: AtomicU64,
     pub(crate) ticks: Mutex<crate::checkpoint::Ticks>,
 }
 
@@ -71,6 +73,7 @@ impl Store {
             );
         }
         take_in(found, &mut heads)?;
+        heads.retire_torn()?;
         heads.drop_sealed_again()?;
         Ok(Store {
             disk,
@@ -81,6 +84,7 @@ impl Store {
             heads: Mutex::new(heads),
             series_log: Mutex::new(series_log),
             low_free_bytes: AtomicU64::new(u64::MAX),
+            log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
         })
     }
@@ -240,9 +244,10 @@ fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<()
         }
         Record::Sealed { group, segment, end } => {
             heads.segments.reserve(segment);
-            // A chunk that did not survive a power cut is made again from the rows.
-            if heads.segments.get(segment).is_none_or(|segment| segment.bytes >= end) {
-                heads.drop_open(group);
+            match heads.segments.get(segment) {
+                // A chunk that did not survive a power cut is made again from the rows.
+                Some(found) if found.bytes < end => heads.torn = Some(segment),
+                _ => heads.drop_open(group),
             }
             Ok(())
         }

@@ -22,15 +22,15 @@ fn options() -> Options {
 
 /// Row `n` is the same whoever makes it: its instant, its series and their values.
 fn row(n: u64) -> (i64, Vec<(usize, usize, f64)>) {
-    let mut dice = Dice(n);
+    let dice = Dice(n);
     let instance = (n % 3) as usize;
-    let cells = (0..10).filter(|at| at % 5 == 0 || dice.0 % 7 > 0).map(|at| (instance, at));
+    let cells =
+        (0..10).filter(|at| at % 5 == 0 || !dice.0.is_multiple_of(7)).map(|at| (instance, at));
     let new = (instance, 100 + (n / 50) as usize);
     let cells = cells.chain([new]).collect::<Vec<_>>();
     let value = |at| Dice(n * 31 + at).roll(1 << 40) as f64 / 1024.0;
     let cells = cells.into_iter().map(|(instance, at)| (instance, at, value(at as u64)));
     let cells = cells.collect();
-    dice.roll(2);
     (START_MS + n as i64 * 1000, cells)
 }
 
@@ -39,7 +39,7 @@ fn append(store: &Store, n: u64) {
     let ids = cells.iter().map(|(instance, at, _)| store.intern(&labels("m", *instance, *at)));
     let ids: Vec<_> = ids.map(Result::unwrap).collect();
     let values: Vec<f64> = cells.iter().map(|cell| cell.2).collect();
-    let durability = if n % 16 == 0 { Durability::Synced } else { Durability::Written };
+    let durability = if n.is_multiple_of(16) { Durability::Synced } else { Durability::Written };
     let row = Row { ts_ms, series: &ids, values: &values };
     assert_eq!(store.append(&[row], durability).unwrap().conflicting, 0);
 }

@@ -1,0 +1,62 @@
+//! No room: new rows are refused with words, queries go on, and it ends by itself.
+
+#![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
+
+mod support;
+
+use std::path::Path;
+use std::sync::Arc;
+use support::{ALL, patient, read, target};
+use vigie_disk::sim::SimDisk;
+use vigie_metrics::{Durability, MetricsError, Options, Store};
+use vigie_model::{Row, SeriesId};
+
+fn try_append(store: &Store, ts_ms: i64, series: &[SeriesId]) -> Result<(), MetricsError> {
+    let values = vec![ts_ms as f64 / 3.0; series.len()];
+    store.append(&[Row { ts_ms, series, values: &values }], Durability::Synced).map(|_| ())
+}
+
+#[test]
+fn a_disk_that_fills_up_refuses_rows_and_takes_them_again_when_there_is_room() {
+    let disk = SimDisk::new(1);
+    let open = || Store::open(Arc::new(disk.clone()), Path::new("/data"), patient()).unwrap();
+    let store = open();
+    let series = target(&store, 0, 50);
+    let mut kept = 0;
+    for room in [0, 100, 700, 5000] {
+        disk.set_free_bytes(room);
+        let error = loop {
+            match try_append(&store, kept, &series) {
+                Ok(()) => kept += 1,
+                Err(e) => break e,
+            }
+        };
+        assert!(error.is_full(), "{error}");
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+        assert!(store.flush().is_err() || room > 0);
+        assert_eq!(read(&store, &[], ALL).len() as i64, kept * 50, "queries go on");
+        disk.set_free_bytes(u64::MAX);
+        try_append(&store, kept, &series).unwrap();
+        kept += 1;
+        store.flush().unwrap();
+    }
+    drop(store);
+    assert_eq!(read(&open(), &[], ALL).len() as i64, kept * 50);
+}
+
+#[test]
+fn the_last_bytes_of_the_disk_are_left_free() {
+    let disk = SimDisk::new(1);
+    let options = Options { free_bytes_min: 1 << 20, ..patient() };
+    let store = Store::open(Arc::new(disk.clone()), Path::new("/data"), options).unwrap();
+    let series = target(&store, 0, 5);
+    try_append(&store, 0, &series).unwrap();
+    disk.set_free_bytes(1000);
+    store.tick(10_000).unwrap();
+    let error = try_append(&store, 1, &series).unwrap_err();
+    assert!(error.is_full() && error.to_string().contains("/data"), "{error}");
+    disk.set_free_bytes(u64::MAX);
+    store.tick(20_000).unwrap();
+    try_append(&store, 2, &series).unwrap();
+    assert_eq!(read(&store, &[], ALL).len(), 10);
+}
