@@ -56,6 +56,7 @@ interface Props {
 }
 
 const TOOLTIP_ROWS = 16;
+const MIN_ZOOM_PX = 6;
 
 /** Bytes are counted in powers of two, and so are the steps of their axis. */
 const BINARY_UNIT = /^(bytes|kbytes|mbytes|gbytes|bits|binBps|binbps)$/;
@@ -187,6 +188,7 @@ function plotOptions(
     ...(BINARY_UNIT.test(axisUnit) ? { incrs: BINARY_STEPS } : {}),
     values: (_, splits) => axisValues(splits, axisUnit),
   });
+  let pressed = false;
   const hasRight = series.some((s) => s.right && !s.hidden);
   const rightUnit = series.find((s) => s.right)?.unit ?? unit;
   const leftUnit = props.percentStack ? 'percent' : unit;
@@ -221,9 +223,13 @@ function plotOptions(
     ],
     series: [{}, ...series.map((s) => plotSeries(s))],
     hooks: {
+      init: [(u) => u.over.addEventListener('mousedown', () => { pressed = true; })],
       setSelect: [
         (u) => {
-          if (u.select.width < 6) return;
+          // Graphs that share a cursor share selections too: only the one that was pressed zooms.
+          const own = pressed;
+          pressed = false;
+          if (!own || u.select.width < MIN_ZOOM_PX) return;
           zoomed(u.posToVal(u.select.left, 'x') * 1000, u.posToVal(u.select.left + u.select.width, 'x') * 1000);
           u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
         },

@@ -150,7 +150,7 @@ export function Pie({ panel, data }: Props) {
         {values.map((v, i) => (
           <span key={i} class="pie-item">
             <i style={{ background: v.color }} />
-            {v.name} <b>{format(((v.value ?? 0) / (total || 1)) * 100, 'percent', 0)}</b>
+            {v.name} <b>{format(((v.value ?? 0) / (total || 1)) * 100, 'percent')}</b>
           </span>
         ))}
       </div>
