@@ -186,6 +186,7 @@ export const en = {
   inhibited: 'Inhibited',
   dashboard: 'Dashboard',
   rule_error: 'Rule fails',
+  rule_at_once: 'at once',
   rule_for: 'after {time}',
   rule_quiet: 'Nothing matches this expression now.',
   rule_checked: 'Checked {time}.',

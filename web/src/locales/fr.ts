@@ -188,6 +188,7 @@ export const fr: Catalogue = {
   inhibited: 'Inhibée',
   dashboard: 'Tableau de bord',
   rule_error: 'Règle en échec',
+  rule_at_once: 'aussitôt',
   rule_for: 'après {time}',
   rule_quiet: 'Rien ne correspond à cette expression en ce moment.',
   rule_checked: 'Vérifiée {time}.',

@@ -118,7 +118,7 @@ function RuleRow({ rule, group, file, runbooks, muted, opened }: RowProps) {
             {link && <a class="button small" href={link}><Icon name="runbooks" size={13} />{t('runbook')}</a>}
             {dashboard && <a class="button small" href={dashboard}><Icon name="dashboards" size={13} />{t('dashboard')}</a>}
             <a class="button small" href={exploreMetrics(withoutThreshold(rule.query))}><Icon name="explore" size={13} />{t('open_in_explore')}</a>
-            <span class="note">{t('rule_for', { time: lasting(rule.duration ?? 0) })} · {group} · {file}</span>
+            <span class="note">{rule.duration ? t('rule_for', { time: lasting(rule.duration) }) : t('rule_at_once')} · {group} · {file}</span>
           </div>
           {rule.lastError && <p class="query-error">{rule.lastError}</p>}
           {alerts.length > 0 && (
