@@ -56,6 +56,12 @@ export function App() {
     const heading = main.current?.querySelector('h1')?.textContent;
     document.title = `${alerts > 0 ? `(${alerts}) ` : ''}${page ? t(page.text) : (heading ?? '')} · Vigie`;
   }, [at, alerts, language]);
+  const shown = useRef(at);
+  useEffect(() => {
+    // A screen reader starts at the new page, not at the link that led there.
+    if (shown.current !== at) main.current?.focus({ preventScroll: true });
+    shown.current = at;
+  }, [at]);
   return (
     <div class="shell">
       <a class="skip" href="#main">{t('skip')}</a>

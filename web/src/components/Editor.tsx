@@ -116,7 +116,7 @@ export function Editor({ value, onChange, onRun, suggest, label, placeholder }: 
         placeholder={placeholder}
         aria-label={label}
         aria-autocomplete="list"
-        aria-controls={id}
+        aria-controls={offers.length > 0 ? id : undefined}
         aria-activedescendant={at >= 0 ? `${id}-${at}` : undefined}
         onInput={(e) => {
           onChange(e.currentTarget.value);

@@ -159,8 +159,3 @@ export function Tabs<T extends string>({ value, options, onChange, label }: {
     </div>
   );
 }
-
-/** PromQL's template in a summary may still hold "{{ $labels.x }}": rules are shown as written. */
-export function Code({ children, wrap }: { children: string; wrap?: boolean }) {
-  return <code class={wrap ? 'code wrap' : 'code'}>{children}</code>;
-}

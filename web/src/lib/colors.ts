@@ -12,7 +12,7 @@ export function seriesColor(index: number): string {
 
 /** Grafana's colour names ("dark-red", "super-light-blue"), its hex colours and CSS colours. */
 const NAMED_LIGHT: Record<string, string> = {
-  red: '#d13438', orange: '#dd7a12', yellow: '#b88a00', green: '#16955c', blue: '#2f6fde', purple: '#8a55d6',
+  red: '#c62f34', orange: '#b85c00', yellow: '#8a6a00', green: '#0f7d4c', blue: '#2563d1', purple: '#7d48c8',
 };
 const NAMED_DARK: Record<string, string> = {
   red: '#f2706b', orange: '#f59f4a', yellow: '#f0cd52', green: '#4fc98a', blue: '#6ea2ff', purple: '#b794ff',

@@ -26,5 +26,12 @@ export function runbookLink(rule: Rule, alert: RuleAlert | undefined, runbooks: 
   return found ? href(`/runbooks/${found.slug}`) : undefined;
 }
 
+/** The dashboard that a rule's annotation names, if it is one of ours or a web address. */
+export function dashboardLink(rule: Rule, alert: RuleAlert | undefined): string | undefined {
+  const annotation = alert?.annotations?.dashboard ?? rule.annotations?.dashboard ?? alert?.annotations?.dashboard_url ?? rule.annotations?.dashboard_url;
+  const url = annotation ? safeHref(annotation) : undefined;
+  return url?.startsWith('/') ? href(url) : url;
+}
+
 export const exploreMetrics = (expr: string, from = 'now-1h'): string =>
   href(`/explore?${new URLSearchParams({ tab: 'metrics', expr, from, to: 'now' })}`);

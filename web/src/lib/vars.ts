@@ -61,6 +61,7 @@ export function interpolate(
   choices: Choices,
   builtins: Builtins,
   scoped: Record<string, string> = {},
+  plainFormat?: string,
 ): string {
   const one = (name: string, format: string | undefined, whole: string): string => {
     const repeated = scoped[name];
@@ -72,9 +73,13 @@ export function interpolate(
   return text.replace(
     /\$\{(\w+)(?:\.[^:}]+)?(?::(\w+))?\}|\$(\w+)|\[\[(\w+)(?::(\w+))?\]\]/g,
     (whole, braced: string | undefined, format: string | undefined, bare: string | undefined, old: string | undefined, oldFormat: string | undefined) =>
-      one(braced ?? bare ?? old ?? '', format ?? oldFormat, whole),
+      one(braced ?? bare ?? old ?? '', format ?? oldFormat ?? plainFormat, whole),
   );
 }
+
+/** For titles: what was chosen, as people read it. */
+export const interpolateTitle = (text: string, choices: Choices, builtins: Builtins, scoped?: Record<string, string>): string =>
+  interpolate(text, choices, builtins, scoped, 'text');
 
 function words(ms: number): string {
   return ms % 1000 === 0 ? `${ms / 1000}s` : `${Math.round(ms)}ms`;

@@ -2,10 +2,10 @@
 import { useState } from 'preact/hooks';
 import { AlertBadge, Badge, CopyButton, Empty, Failure, Labels, Loading, Page, SeverityTag, Tabs } from '../components/bits';
 import { Icon } from '../components/Icon';
-import { timeOf, vigie, type Notification, type Rule, type RunbookHead } from '../lib/api';
+import { alertmanager, timeOf, vigie, type GettableAlert, type LabelMap, type Notification, type Rule, type RunbookHead } from '../lib/api';
 import { useLoad } from '../lib/hooks';
 import { ago, dateTime, lasting, t } from '../lib/i18n';
-import { exploreMetrics, runbookLink } from '../lib/links';
+import { dashboardLink, exploreMetrics, runbookLink } from '../lib/links';
 import { offline, ruleGroups, severityOf } from '../lib/live';
 import { lang } from '../lib/prefs';
 import { place, setQuery } from '../lib/router';
@@ -39,6 +39,8 @@ const SEVERITY_RANK = { high: 0, medium: 1, low: 2 };
 
 function Rules({ runbooks }: { runbooks: RunbookHead[] }) {
   const { query } = place.value;
+  const received = useLoad('received', (signal) => alertmanager.alerts(signal), 15_000);
+  const muted = mutedBy(received.data ?? []);
   const filter = (query.get('state') ?? 'all') as Filter;
   const groups = ruleGroups.value;
   if (!groups) return offline.value ? <Failure error={new Error(t('error_unreachable'))} /> : <Loading />;
@@ -62,18 +64,36 @@ function Rules({ runbooks }: { runbooks: RunbookHead[] }) {
       <Tabs label={t('state')} value={filter} options={options} onChange={(next) => setQuery({ state: next === 'all' ? undefined : next })} />
       {shown.length === 0 && <Empty icon="checkCircle" title={t('rules_none_here')} />}
       <ul class="rules">
-        {shown.map(({ rule, group }) => <RuleRow key={`${group.file} ${group.name} ${rule.name} ${rule.query}`} rule={rule} group={group.name} file={group.file} runbooks={runbooks} opened={query.get('open') === rule.name} />)}
+        {shown.map(({ rule, group }) => <RuleRow key={`${group.file} ${group.name} ${rule.name} ${rule.query}`} rule={rule} group={group.name} file={group.file} runbooks={runbooks} muted={muted} opened={query.get('open') === rule.name} />)}
       </ul>
     </>
   );
 }
 
-function RuleRow({ rule, group, file, runbooks, opened }: { rule: Rule; group: string; file: string; runbooks: RunbookHead[]; opened: boolean }) {
+type Muted = Map<string, 'silenced' | 'inhibited'>;
+
+/** Labels in one order, to find the same alert in two APIs. */
+const idOf = (labels: LabelMap): string =>
+  JSON.stringify(Object.entries(labels).filter(([, v]) => v !== '').sort(([a], [b]) => (a < b ? -1 : 1)));
+
+/** The alerts that fire but notify nobody, and why. */
+function mutedBy(alerts: GettableAlert[]): Muted {
+  const found: Muted = new Map();
+  for (const { labels, status } of alerts) {
+    if (status.state === 'suppressed') found.set(idOf(labels), status.silencedBy.length > 0 ? 'silenced' : 'inhibited');
+  }
+  return found;
+}
+
+interface RowProps { rule: Rule; group: string; file: string; runbooks: RunbookHead[]; muted: Muted; opened: boolean }
+
+function RuleRow({ rule, group, file, runbooks, muted, opened }: RowProps) {
   const [open, setOpen] = useState(opened);
   const alerts = rule.alerts ?? [];
   const first = [...alerts].sort((a, b) => Date.parse(a.activeAt ?? '') - Date.parse(b.activeAt ?? ''))[0];
   const since = first ? Date.parse(first.activeAt ?? '') : NaN;
   const link = runbookLink(rule, first, runbooks);
+  const dashboard = dashboardLink(rule, first);
   const summary = first?.annotations?.summary ?? first?.annotations?.description ?? plainAnnotation(rule.annotations?.summary ?? rule.annotations?.description);
   return (
     <li class={`rule ${rule.state ?? 'unknown'}`}>
@@ -96,8 +116,9 @@ function RuleRow({ rule, group, file, runbooks, opened }: { rule: Rule; group: s
           <div class="expr"><code class="wrap">{rule.query}</code><CopyButton text={rule.query} /></div>
           <div class="rule-links">
             {link && <a class="button small" href={link}><Icon name="runbooks" size={13} />{t('runbook')}</a>}
+            {dashboard && <a class="button small" href={dashboard}><Icon name="dashboards" size={13} />{t('dashboard')}</a>}
             <a class="button small" href={exploreMetrics(withoutThreshold(rule.query))}><Icon name="explore" size={13} />{t('open_in_explore')}</a>
-            <span class="note">{t('rule_for', { time: lasting(rule.duration ?? 0) })} · {group} · {file}</span>
+            <span class="note">{rule.duration ? t('rule_for', { time: lasting(rule.duration) }) : t('rule_at_once')} · {group} · {file}</span>
           </div>
           {rule.lastError && <p class="query-error">{rule.lastError}</p>}
           {alerts.length > 0 && (
@@ -107,7 +128,10 @@ function RuleRow({ rule, group, file, runbooks, opened }: { rule: Rule; group: s
                 <tbody>
                   {alerts.map((a) => (
                     <tr key={JSON.stringify(a.labels)}>
-                      <td><AlertBadge state={a.state} /></td>
+                      <td>
+                        <AlertBadge state={a.state} />
+                        {muted.has(idOf(a.labels)) && <Badge tone="plain">{t(muted.get(idOf(a.labels)) ?? 'silenced')}</Badge>}
+                      </td>
                       <td><Labels labels={a.labels} omit={['alertname', '__name__']} />{a.annotations?.description && <div class="note">{a.annotations.description}</div>}</td>
                       <td class="num" data-label={t('value')}>{format(Number(a.value))}</td>
                       <td data-label={t('active_since')}>{a.activeAt ? dateTime(Date.parse(a.activeAt)) : '–'}</td>

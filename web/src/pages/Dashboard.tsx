@@ -10,7 +10,7 @@ import { useLoad } from '../lib/hooks';
 import { t } from '../lib/i18n';
 import { href, navigate, place, setQuery } from '../lib/router';
 import { durationMs, resolve, type Range, type Span } from '../lib/time';
-import { ALL, interpolate, resolveVariables, type Choice, type Choices } from '../lib/vars';
+import { ALL, interpolateTitle, resolveVariables, type Choice, type Choices } from '../lib/vars';
 import { PanelFrame } from '../panels/PanelFrame';
 
 export function Dashboard({ uid }: { uid: string }) {
@@ -144,7 +144,7 @@ function Sections({ model, choices, span, turn, onZoom }: SectionsProps) {
             {row && (
               <button type="button" class="row-head" aria-expanded={!closed} onClick={() => setFolded({ ...folded, [key]: !closed })}>
                 <Icon name={closed ? 'chevronRight' : 'chevronDown'} size={14} />
-                {interpolate(row.title, choices, { span }, row.scoped)}
+                {interpolateTitle(row.title, choices, { span }, row.scoped)}
                 {closed && <small>{t('panels_count', { n: panels.length })}</small>}
               </button>
             )}

@@ -20,6 +20,10 @@ const RECENT_STEPS = 10;
 
 /** Real disks: no memory file systems, no images, no overlays. */
 const DISK = 'fstype!~"tmpfs|devtmpfs|ramfs|overlay|squashfs|iso9660|nsfs|fuse.*|autofs",mountpoint!~"/(boot|run|snap|var/lib/docker).*"';
+/** Inside a container the overlay is all there is: better than nothing. */
+const ANY_DISK = 'fstype!~"tmpfs|devtmpfs|ramfs|squashfs|iso9660|nsfs"';
+
+const diskUsed = (which: string): string => `100 * (1 - node_filesystem_avail_bytes{${which}} / node_filesystem_size_bytes{${which}})`;
 
 interface TileSpec {
   title: Key;
@@ -32,22 +36,24 @@ interface TileSpec {
   max?: number;
   dashboard: RegExp;
   why: Key;
+  /** The job that gives it, to say so when that is down. */
+  job: string;
 }
 
 const TILES: TileSpec[] = [
   {
-    title: 'tile_cpu', unit: 'percent', max: 100, warn: 80, bad: 95, dashboard: /system|node|host/i, why: 'tile_no_host',
+    title: 'tile_cpu', unit: 'percent', max: 100, warn: 80, bad: 95, dashboard: /system|node|host/i, why: 'tile_no_host', job: 'node',
     expr: '100 * (1 - avg(rate(node_cpu_seconds_total{mode="idle"}[1m])))',
     note: { expr: 'max(node_load1)', text: (v) => t('tile_load', { value: number(v, { maximumFractionDigits: 2 }) }) },
   },
   {
-    title: 'tile_ram', unit: 'percent', max: 100, warn: 85, bad: 95, dashboard: /system|node|host/i, why: 'tile_no_host',
+    title: 'tile_ram', unit: 'percent', max: 100, warn: 85, bad: 95, dashboard: /system|node|host/i, why: 'tile_no_host', job: 'node',
     expr: '100 * max(1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes)',
     note: { expr: 'min(node_memory_MemAvailable_bytes)', text: (v) => t('tile_available', { value: bytes(v) }) },
   },
   {
-    title: 'tile_disk', unit: 'percent', max: 100, warn: 80, bad: 90, dashboard: /system|node|host/i, why: 'tile_no_host',
-    expr: `topk(1, 100 * (1 - node_filesystem_avail_bytes{${DISK}} / node_filesystem_size_bytes{${DISK}}))`,
+    title: 'tile_disk', unit: 'percent', max: 100, warn: 80, bad: 90, dashboard: /system|node|host/i, why: 'tile_no_host', job: 'node',
+    expr: `topk(1, ${diskUsed(DISK)} or (${diskUsed(ANY_DISK)} unless on () ${diskUsed(DISK)}))`,
     note: {
       // A trend needs an hour of history before it says anything.
       expr: `min(node_filesystem_avail_bytes{${DISK}} / (-1 * deriv(node_filesystem_avail_bytes{${DISK}}[6h]) > 0) and node_filesystem_avail_bytes{${DISK}} offset 1h) / 86400`,
@@ -55,11 +61,11 @@ const TILES: TileSpec[] = [
     },
   },
   {
-    title: 'tile_requests', unit: 'reqps', dashboard: /api/i, why: 'tile_no_api',
+    title: 'tile_requests', unit: 'reqps', dashboard: /api/i, why: 'tile_no_api', job: 'koprogo-api',
     expr: 'sum(rate(http_requests_total{job="koprogo-api"}[1m]))',
   },
   {
-    title: 'tile_p99', unit: 's', warn: 0.5, bad: 1, dashboard: /api/i, why: 'tile_no_api',
+    title: 'tile_p99', unit: 's', warn: 0.5, bad: 1, dashboard: /api/i, why: 'tile_no_api', job: 'koprogo-api',
     expr: 'histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{job="koprogo-api"}[5m])))',
     note: {
       expr: 'histogram_quantile(0.5, sum by (le) (rate(http_request_duration_seconds_bucket{job="koprogo-api"}[5m])))',
@@ -67,12 +73,12 @@ const TILES: TileSpec[] = [
     },
   },
   {
-    title: 'tile_errors', unit: 'percent', warn: 1, bad: 5, dashboard: /api/i, why: 'tile_no_api',
+    title: 'tile_errors', unit: 'percent', warn: 1, bad: 5, dashboard: /api/i, why: 'tile_no_api', job: 'koprogo-api',
     expr: '100 * (sum(rate(http_requests_errors_total{job="koprogo-api"}[5m])) or vector(0)) / (sum(rate(http_requests_total{job="koprogo-api"}[5m])) > 0)',
     note: { expr: 'sum(rate(http_requests_errors_total{job="koprogo-api"}[5m]))', text: (v) => t('tile_errors_rate', { value: number(v, { maximumSignificantDigits: 3 }) }) },
   },
   {
-    title: 'tile_pg', unit: 'none', warn: 60, bad: 80, dashboard: /postgre|database/i, why: 'tile_no_pg',
+    title: 'tile_pg', unit: 'none', warn: 60, bad: 80, dashboard: /postgre|database/i, why: 'tile_no_pg', job: 'postgresql',
     expr: 'sum(pg_stat_activity_count)',
     note: { expr: 'max(pg_settings_max_connections)', text: (v) => t('tile_of', { n: v }) },
   },
@@ -215,7 +221,7 @@ function Tile({ spec, dashboards }: { spec: TileSpec; dashboards: DashboardHit[]
         {(tone === 'bad' || tone === 'warn') && <Icon name="warn" size={14} />}
       </span>
       {empty || error ? (
-        <span class="tile-why">{error ? error.message : t(spec.why)}</span>
+        <span class="tile-why">{error ? error.message : whyEmpty(spec)}</span>
       ) : (
         <>
           <span class="tile-value">{data ? text : '\u00a0'}{suffix && <small>{suffix}</small>}</span>
@@ -225,6 +231,13 @@ function Tile({ spec, dashboards }: { spec: TileSpec; dashboards: DashboardHit[]
       )}
     </a>
   );
+}
+
+/** A target that was found but does not answer is not one that was never seen. */
+function whyEmpty({ job, why }: TileSpec): string {
+  const collector = status.value?.collectors.find((c) => c.job === job);
+  if (collector && !collector.up) return t('tile_down', { job, error: collector.last_error ?? '' });
+  return t(why);
 }
 
 function StorageTile() {

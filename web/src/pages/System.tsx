@@ -35,7 +35,8 @@ export function System() {
 }
 
 /** A retention comes as Prometheus' text ("30d") or as seconds. */
-const retention = (value: string | number): string => (typeof value === 'number' ? format(value, 's', 0) : value);
+const retention = (value: string | number): string => 
+  typeof value === 'number' ? format(value / 86_400, `suffix:${t('unit_day')}`, 0) : value.replace(/(\d+)d\b/, `$1\u00a0${t('unit_day')}`);
 
 function Storage() {
   const storage = status.value?.storage;

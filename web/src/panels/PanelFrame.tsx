@@ -11,7 +11,7 @@ import { flatten } from '../lib/logs';
 import { isEmpty, loadPanel, type PanelData } from '../lib/panelData';
 import { href } from '../lib/router';
 import type { Span } from '../lib/time';
-import { interpolate, type Choices } from '../lib/vars';
+import { interpolate, interpolateTitle, type Choices } from '../lib/vars';
 import { BarGauge, Gauge, Pie, Stat } from './Stat';
 import { Table } from './Table';
 import { TimeSeries } from './TimeSeries';
@@ -34,7 +34,7 @@ export function PanelFrame(props: Props) {
   const [body, size] = useSize<HTMLDivElement>();
   const asks = DATA_TYPES.has(panel.type) && seen && size.width > 0;
   const loaded = useLoad(asks ? `${panel.id} ${turn}` : '', (signal) => loadPanel(panel, { span, choices, width: size.width }, signal));
-  const title = interpolate(panel.title, choices, { span }, panel.scoped);
+  const title = interpolateTitle(panel.title, choices, { span }, panel.scoped);
   const { data } = loaded;
   return (
     <section class={`panel type-${panel.type} ${panel.transparent ? 'transparent' : ''}`} ref={ref} aria-label={title} aria-busy={loaded.loading}>
@@ -92,7 +92,7 @@ function exploreLink(data: PanelData, span: Span): string {
 
 function Body({ panel, data, error, choices, span, onZoom, sync }: Props & { data: PanelData | undefined; error: Error | undefined }) {
   if (panel.type === 'text') {
-    const content = interpolate(panel.options.content ?? '', choices, { span }, panel.scoped);
+    const content = interpolateTitle(panel.options.content ?? '', choices, { span }, panel.scoped);
     return panel.options.mode === 'html' ? <div class="prose">{textOfHtml(content)}</div> : <Markdown text={content} />;
   }
   if (!DATA_TYPES.has(panel.type)) {

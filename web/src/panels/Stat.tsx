@@ -36,14 +36,14 @@ export function Stat({ panel, data }: Props) {
   const { colorMode = 'value', graphMode = 'area', textMode = 'auto' } = panel.options;
   const withName = textMode === 'value_and_name' || textMode === 'name' || (textMode === 'auto' && values.length > 1);
   return (
-    <div class={`stats ${values.length > 1 ? 'many' : ''}`}>
+    <div class={`stats ${values.length > 1 ? 'many' : ''}`} tabIndex={values.length > 1 ? 0 : undefined}>
       {values.map((v, i) => {
         const background = colorMode.startsWith('background');
         return (
           <div key={`${v.name} ${i}`} class={`stat ${background ? 'filled' : ''}`} style={background ? { background: withAlpha(v.color, 0.16), borderColor: withAlpha(v.color, 0.4) } : {}}>
             {withName && <div class="stat-name">{v.name}</div>}
             {textMode !== 'name' && (
-              <div class="stat-value" style={{ color: colorMode === 'none' ? 'var(--text)' : v.color }}>
+              <div class="stat-value" style={{ color: colorMode === 'none' || background ? 'var(--text)' : v.color }}>
                 {v.shown.text}
                 {v.shown.suffix && <small>{v.shown.suffix}</small>}
               </div>
@@ -150,7 +150,7 @@ export function Pie({ panel, data }: Props) {
         {values.map((v, i) => (
           <span key={i} class="pie-item">
             <i style={{ background: v.color }} />
-            {v.name} <b>{format(((v.value ?? 0) / (total || 1)) * 100, 'percent', 0)}</b>
+            {v.name} <b>{format(((v.value ?? 0) / (total || 1)) * 100, 'percent')}</b>
           </span>
         ))}
       </div>

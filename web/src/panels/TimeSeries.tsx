@@ -93,8 +93,9 @@ export function TimeSeries({ panel, data, onZoom, sync }: Props) {
         max={bound(defaults.max)}
         softMin={bound(custom.axisSoftMin)}
         softMax={bound(custom.axisSoftMax)}
-        thresholds={/line|dashed/.test(mode) ? thresholds : undefined}
-        thresholdAreas={false}
+        thresholds={thresholds}
+        thresholdLines={/line|dashed/.test(mode)}
+        thresholdAreas={mode.includes('area')}
         onZoom={onZoom}
         sync={sync}
         label={panel.title}
