@@ -12,10 +12,12 @@
 
 mod child;
 mod eve;
+mod ports;
 mod postgres;
 mod syndic;
 
 use std::fs::Permissions;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -182,9 +184,8 @@ fn start(
     children.0.push(server);
     let access = postgres::create_database(places, access)?;
     let listen = syndic::free_address()?;
-    let mut server = syndic::serve(&binary, &listen, &access.application_dsn, places)?;
+    let server = syndic::serve(&binary, &listen, &access.application_dsn, places)?;
     let syndic_pid = server.id();
-    syndic::wait_until_healthy(&mut server, &listen, places)?;
     children.0.push(server);
     children.0.push(syndic::load(&binary, &listen, options)?);
     Ok(Started {
@@ -282,12 +283,26 @@ impl Folder {
 /// could be somebody's trap. Others may pass through it, because PostgreSQL may run as another
 /// user.
 fn new_temporary_folder() -> anyhow::Result<PathBuf> {
-    let name = format!("vigie-demo-{}-{}", std::process::id(), postgres::random_hex(4)?);
+    let name = format!("vigie-demo-{}-{}", std::process::id(), random_hex()?);
     let path = std::env::temp_dir().join(name);
     std::fs::create_dir(&path)
         .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o711)))
         .with_context(|| format!("cannot make the folder {}", path.display()))?;
     Ok(path)
+}
+
+/// Random bytes from the kernel.
+fn random_bytes<const LENGTH: usize>() -> anyhow::Result<[u8; LENGTH]> {
+    let mut bytes = [0; LENGTH];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .context("cannot read /dev/urandom")?;
+    Ok(bytes)
+}
+
+/// 128 random bits as hexadecimal text.
+fn random_hex() -> anyhow::Result<String> {
+    Ok(format!("{:032x}", u128::from_ne_bytes(random_bytes()?)))
 }
 
 /// How long to wait between two looks at something that is starting.

@@ -5,7 +5,7 @@
 //! by the logging collector, as Debian's does. Started by root, it runs as `postgres`, or as
 //! `nobody`.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use rustix::process::Signal;
 
 use super::child::{self, Child, User};
-use super::{POLL, Places};
+use super::{POLL, Places, ports, random_hex};
 
 /// The name of Debian's log file for this version.
 pub(super) const LOG_NAME: &str = "postgresql-15-main.log";
@@ -41,7 +41,7 @@ pub(super) struct Access {
 pub(super) fn start(places: &Places) -> anyhow::Result<(Child, Access)> {
     let programs = programs()?;
     let user = unprivileged_user()?;
-    let port = free_port()?;
+    let port = ports::free()?;
     let superuser_password = prepare_cluster(places, &programs, user)?;
     write_settings(places, port)?;
     // An interrupt is PostgreSQL's fast shutdown; a termination signal would wait for clients.
@@ -62,7 +62,7 @@ pub(super) fn start(places: &Places) -> anyhow::Result<(Child, Access)> {
 
 /// Creates the database and its two roles, with new passwords.
 pub(super) fn create_database(places: &Places, mut access: Access) -> anyhow::Result<Access> {
-    let (application, monitor) = (random_hex(16)?, random_hex(16)?);
+    let (application, monitor) = (random_hex()?, random_hex()?);
     let exists = access.sql(
         "postgres",
         &format!("SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'"),
@@ -145,7 +145,7 @@ fn unprivileged_user() -> anyhow::Result<Option<User>> {
     }
     if !child::can_change_user() {
         bail!(
-            "PostgreSQL refuses to run as root, and /usr/bin/setpriv is not there to change the user: \
+            "PostgreSQL refuses to run as root, and /usr/bin/setpriv is not there to change user: \
              run `vigie demo` as another user, or `apt install util-linux`"
         );
     }
@@ -186,7 +186,7 @@ fn prepare_cluster(places: &Places, programs: &Path, user: Option<User>) -> anyh
                 )
             });
     }
-    let password = random_hex(16)?;
+    let password = random_hex()?;
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(&password_file);
     writeln!(file.context("cannot write the superuser's password")?, "{password}")?;
@@ -271,20 +271,4 @@ fn wait_until_ready(mut server: Child, access: &Access, places: &Places) -> anyh
             Err(_) => std::thread::sleep(POLL),
         }
     }
-}
-
-/// A loopback port that nobody uses now.
-pub(super) fn free_port() -> anyhow::Result<u16> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free loopback port")?;
-    Ok(listener.local_addr().context("no free loopback port")?.port())
-}
-
-/// Random bytes from the kernel, as hexadecimal text.
-pub(super) fn random_hex(length_bytes: usize) -> anyhow::Result<String> {
-    let mut bytes = vec![0; length_bytes];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .context("cannot read /dev/urandom")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

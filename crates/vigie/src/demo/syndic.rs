@@ -1,7 +1,7 @@
 //! The example application and its traffic, as processes of their own.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,9 +10,11 @@ use anyhow::{Context, bail};
 use rustix::process::Signal;
 
 use super::child::{self, Child};
-use super::{DemoOptions, POLL, Places, postgres};
+use super::{DemoOptions, POLL, Places, ports};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of the application's log is read while waiting for it, in bytes.
+const LOG_START_SIZE_BYTES_MAX: u64 = 64 * 1024;
 /// The port of the runbook, used when it is free.
 const USUAL_PORT: u16 = 8080;
 
@@ -63,14 +65,10 @@ fn workspace(program_folder: &Path) -> Option<PathBuf> {
 
 /// `127.0.0.1` with the usual port, or with a free one when that is taken.
 pub(super) fn free_address() -> anyhow::Result<String> {
-    let port = match TcpListener::bind(("127.0.0.1", USUAL_PORT)) {
-        Ok(_) => USUAL_PORT,
-        Err(_) => postgres::free_port()?,
-    };
-    Ok(format!("127.0.0.1:{port}"))
+    Ok(format!("127.0.0.1:{}", ports::free_or(USUAL_PORT)?))
 }
 
-/// Starts the application.
+/// Starts the application and waits until it listens and has its tables.
 pub(super) fn serve(
     binary: &Path,
     listen: &str,
@@ -80,7 +78,32 @@ pub(super) fn serve(
     let mut command = child::command(binary, "TERM", None);
     command.env("DATABASE_URL", dsn).env("LISTEN", listen).env("LOG_FILE", &places.syndic_log);
     command.stdout(Stdio::null()).stderr(child::file(&places.syndic_start)?);
-    Child::spawn("syndic", &mut command, Signal::TERM)
+    // The log of an earlier demonstration in the same folder says nothing about this one.
+    let earlier = std::fs::metadata(&places.syndic_log).map_or(0, |log| log.len());
+    let mut server = Child::spawn("syndic", &mut command, Signal::TERM)?;
+    let deadline = Instant::now() + START_TIMEOUT;
+    while !is_ready(&places.syndic_log, earlier) {
+        if let Some(status) = server.ended() {
+            let words = child::tail(&places.syndic_start);
+            bail!("the example application ended at its start ({status}): {words}");
+        }
+        if Instant::now() > deadline {
+            let words = child::tail(&places.syndic_log);
+            bail!("the example application is not ready at {listen}: {words}");
+        }
+        std::thread::sleep(POLL);
+    }
+    Ok(server)
+}
+
+/// Whether the log, from `offset` on, says that the application listens and has its tables.
+fn is_ready(log: &Path, offset: u64) -> bool {
+    let mut text = String::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(LOG_START_SIZE_BYTES_MAX).read_to_string(&mut text)
+    });
+    read.is_ok() && text.contains(" listens on ") && text.contains("\"database is ready\"")
 }
 
 /// Starts its traffic.
@@ -91,36 +114,4 @@ pub(super) fn load(binary: &Path, listen: &str, options: &DemoOptions) -> anyhow
     command.arg("--seed").arg(options.seed.to_string());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Child::spawn("syndic load", &mut command, Signal::TERM)
-}
-
-/// Waits until `/health` says that the application and its database are well.
-pub(super) fn wait_until_healthy(
-    server: &mut Child,
-    listen: &str,
-    places: &Places,
-) -> anyhow::Result<()> {
-    let deadline = Instant::now() + START_TIMEOUT;
-    loop {
-        if let Some(status) = server.ended() {
-            let words = child::tail(&places.syndic_start);
-            bail!("the example application ended at its start ({status}): {words}");
-        }
-        let answer = get(listen, "/health");
-        match &answer {
-            Ok(text) if text.starts_with("HTTP/1.1 200") => return Ok(()),
-            _ if Instant::now() < deadline => std::thread::sleep(POLL),
-            Ok(text) => bail!("the example application is not healthy: {text}"),
-            Err(error) => bail!("the example application does not answer at {listen}: {error}"),
-        }
-    }
-}
-
-/// The raw answer to a request.
-pub(super) fn get(listen: &str, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(listen)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {listen}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(1024 * 1024).read_to_string(&mut answer)?;
-    Ok(answer)
 }

@@ -1,6 +1,8 @@
 //! Tests of the demonstration. The one that starts all of it needs PostgreSQL's programs.
 
 use std::collections::HashSet;
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -61,7 +63,7 @@ fn a_demonstration_starts_answers_and_leaves_nothing_behind() {
         }
     };
     has("traffic in /metrics", &|| {
-        let page = syndic::get(&listen, "/metrics").unwrap_or_default();
+        let page = get(&listen, "/metrics").unwrap_or_default();
         page.contains("path=\"/api/v1/buildings\",status=\"200\"")
             && page.contains("db_connections_active")
     });
@@ -79,4 +81,26 @@ fn a_demonstration_starts_answers_and_leaves_nothing_behind() {
     demo.stop();
     assert!(!processes.iter().any(|process| Path::new(process).exists()), "a process is left");
     assert!(!folder.exists(), "the folder is left");
+}
+
+#[test]
+fn ports_in_use_are_read_from_the_kernels_table() {
+    let table = "  sl  local_address rem_address   st\n\
+                   0: 0100007F:1F90 00000000:0000 0A 0\n\
+                   1: 00000000000000000000000001000000:0050 0:0 0A\n\
+                   broken\n";
+    assert_eq!(ports::local_ports(table).collect::<Vec<_>>(), [8080, 80]);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let taken = listener.local_addr().unwrap().port();
+    assert_ne!(ports::free_or(taken).unwrap(), taken);
+}
+
+/// The raw answer to a request.
+fn get(listen: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(listen)?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {listen}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(1024 * 1024).read_to_string(&mut answer)?;
+    Ok(answer)
 }
