@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vigie_codec::exposition::{Family, MetricKind};
 use vigie_config::scrape::ScrapeJob;
 use vigie_model::Labels;
 use vigie_net::HttpClient;
@@ -106,6 +107,18 @@ impl CollectHandle {
             .filter(|one| one.state.listed.load(Ordering::Acquire))
             .map(|one| one.state.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
+    }
+
+    /// What the program's own page says about its targets.
+    pub fn families(&self) -> Vec<Family> {
+        let mut targets = Family::new("vigie_targets", "Targets by health.", MetricKind::Gauge);
+        let all = self.targets();
+        for health in [Health::Up, Health::Down, Health::Unknown] {
+            let count = all.iter().filter(|target| target.health == health).count();
+            targets.push(&[("health", health.as_str())], count as f64);
+        }
+        let (name, help) = ("vigie_targets_limit", "Targets there can be.");
+        vec![targets, Family::single(name, help, MetricKind::Gauge, TARGETS_MAX as f64)]
     }
 
     /// Replaces the jobs. Targets that stay keep their memory and their schedule; those that are

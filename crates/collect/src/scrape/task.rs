@@ -155,7 +155,7 @@ impl Task {
     /// Whether a target that is only looked for has answered now; if so, it is remembered.
     fn answered(&self, page: &Page) -> bool {
         let Some((body, format)) = &page.body else { return false };
-        if page.error.is_some() || TargetRows::is_readable(body, *format).is_err() {
+        if page.error.is_some() || !TargetRows::is_readable(body, *format) {
             return false;
         }
         self.seen.insert(&self.state.key);

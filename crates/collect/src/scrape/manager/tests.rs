@@ -149,5 +149,6 @@ async fn a_built_in_collector_is_a_target_like_any_other() {
     until("up", || has(&sink, r#"up{instance="here",job="vigie"} 1"#)).await;
     assert!(has(&sink, r#"vigie_ticks{instance="here",job="vigie"} 3"#));
     assert_eq!(handle.targets()[0].scrape_url, "vigie:vigie");
+    assert_eq!(handle.families()[0].samples[0].value, 1.0);
     handle.stop().await;
 }

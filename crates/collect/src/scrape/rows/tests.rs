@@ -149,3 +149,15 @@ fn metadata_is_told_once_and_when_it_changes() {
     scrape(&mut rows, 2, "# HELP a z\n# TYPE a gauge\na 1\n").unwrap();
     assert_eq!(*sink.metadata.lock().unwrap(), ["a gauge x ", "a gauge z "]);
 }
+
+#[test]
+fn a_clock_that_steps_back_a_little_keeps_the_order_and_a_lot_is_left_to_the_store() {
+    let (mut rows, sink) = target(rules());
+    for (ts, wanted) in [(10_000, 10_000), (10_000, 10_001), (9_500, 10_002), (2_000, 2_000)] {
+        scrape(&mut rows, ts, "a 1\n").unwrap();
+        assert_eq!(sink.instants().last(), Some(&wanted), "{ts}");
+    }
+    for (body, wanted) in [("", false), ("# HELP a b\n", false), ("<html>", false), ("a 1", true)] {
+        assert_eq!(TargetRows::is_readable(body.as_bytes(), Format::Text), wanted, "{body}");
+    }
+}
