@@ -50,7 +50,7 @@ pub struct CollectHandle {
     seen: Arc<Seen>,
     options: Options,
     runtime: tokio::runtime::Handle,
-    collectors: Vec<Arc<dyn Collector>>,
+    collectors: Mutex<Vec<Arc<dyn Collector>>>,
     running: Mutex<Vec<Running>>,
 }
 
@@ -89,7 +89,7 @@ impl Collect {
             seen: Arc::new(Seen::open(options.seen_path.clone())),
             options,
             runtime: tokio::runtime::Handle::current(),
-            collectors,
+            collectors: Mutex::new(collectors),
             running: Mutex::new(Vec::new()),
         };
         handle.reload(jobs);
@@ -151,6 +151,18 @@ impl CollectHandle {
         }
     }
 
+    /// Adds a built-in collector to the running ones: a server that was found after the start.
+    /// One with the same job and instance as another is not added.
+    pub fn add_collector(&self, collector: Arc<dyn Collector>) {
+        let wanted = built_in(&collector);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.iter().any(|one| one.state.key == wanted.key) {
+            return;
+        }
+        running.push(self.spawn(wanted));
+        self.collectors.lock().unwrap_or_else(PoisonError::into_inner).push(collector);
+    }
+
     /// Stops every target and waits for what is being written. No stale markers are left:
     /// after a restart the series go on.
     pub async fn stop(&self) {
@@ -167,7 +179,9 @@ impl CollectHandle {
     }
 
     fn wanted(&self, jobs: Vec<ScrapeJob>) -> Vec<Wanted> {
-        let mut wanted: Vec<Wanted> = self.collectors.iter().map(built_in).collect();
+        let collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted: Vec<Wanted> = collectors.iter().map(built_in).collect();
+        drop(collectors);
         for job in jobs {
             let job = Arc::new(job);
             let (found, errors) = targets(&job);
