@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use vigie_collect::Collector;
-use vigie_collect::postgres::PostgresCollector;
+use vigie_collect::postgres::{PostgresCollector, discover_at};
 use vigie_config::http_client::Secret;
 use vigie_config::scrape::PostgresTarget;
 
@@ -141,7 +141,14 @@ async fn a_server_is_watched_through_its_death_and_return() {
     let mean: f64 = sleep.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
     assert!(mean >= 0.2, "{mean}");
 
+    let directory = cluster.directory.path().display().to_string();
+    let found = discover_at(&directory, cluster.port).await.unwrap();
+    assert_eq!(found.instance, format!("{directory}/.s.PGSQL.{}", cluster.port));
+    let page = PostgresCollector::new(found).exporter_page().await;
+    assert!(has(&page, "pg_up 1"), "over the socket that was found: {page}");
+
     cluster.down();
+    assert_eq!(discover_at(&directory, cluster.port).await, None);
     let collected = collector.collect().await;
     let error = collected.error.unwrap();
     assert!(!error.contains("pw") && error.contains("127.0.0.1"), "{error}");

@@ -132,8 +132,15 @@ impl HttpClient {
         for _ in 0..=REDIRECTS_MAX {
             let https = to.uri.scheme_str() == Some("https");
             let trusted = to.host == origin.0 && (https || !origin.1);
-            let message = message(request, &method, &body, &to, trusted)?;
-            let answer = pool.request(message).await.map_err(|e| send_error(&to.host, &e))?;
+            let message = || message(request, &method, &body, &to, trusted);
+            let mut outcome = pool.request(message()?).await;
+            let repeatable = method == Method::GET || method == Method::HEAD;
+            if repeatable && outcome.as_ref().is_err_and(was_closed) {
+                // The other side may close an idle connection in the moment in which we use it
+                // again; asking once more tells that from a server that is down.
+                outcome = pool.request(message()?).await;
+            }
+            let answer = outcome.map_err(|error| send_error(&to.host, &error))?;
             let Some(next) = redirect(request, &answer, &to)? else {
                 return read(answer, &to.host, request.body_bytes_max).await;
             };
@@ -386,6 +393,25 @@ fn send_error(host: &str, error: &ClientError) -> NetError {
     } else {
         NetError::Broken { host, what }
     }
+}
+
+/// Whether the connection ended before anything of an answer came.
+fn was_closed(error: &ClientError) -> bool {
+    let mut inner: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(cause) = inner {
+        let hyper = cause.downcast_ref::<hyper::Error>();
+        let io = cause.downcast_ref::<std::io::Error>();
+        if hyper.is_some_and(|error| error.is_incomplete_message())
+            || io.is_some_and(|error| {
+                use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+                matches!(error.kind(), BrokenPipe | ConnectionReset)
+            })
+        {
+            return true;
+        }
+        inner = cause.source();
+    }
+    false
 }
 
 /// The TLS error inside an IO error, which may be wrapped more than once and hides from `source`.

@@ -145,3 +145,29 @@ async fn redirects_are_followed_ten_times_and_lose_credentials_on_another_host()
     let got = client.send(get(format!("http://127.0.0.1:{start}/loop"), &config)).await;
     assert_eq!(got.unwrap().status, 302);
 }
+
+#[tokio::test]
+async fn a_connection_that_ends_under_a_get_is_tried_once_more_and_a_post_is_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepted = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0u8; 4096]).await;
+            *count.lock().unwrap() += 1;
+            if *count.lock().unwrap() == 2 {
+                let _ = stream.write_all(ok("second").as_bytes()).await;
+            }
+        }
+    });
+    let config = HttpClientConfig::default();
+    let client = HttpClient::new();
+    let answer = client.send(get(format!("http://127.0.0.1:{port}/"), &config)).await.unwrap();
+    assert_eq!(&answer.body[..], b"second");
+    let mut request = get(format!("http://127.0.0.1:{port}/"), &config);
+    request.method = Method::POST;
+    let error = client.send(request).await.unwrap_err();
+    assert!(matches!(error, NetError::Broken { .. }), "{error:?}");
+    assert_eq!(*accepted.lock().unwrap(), 3);
+}

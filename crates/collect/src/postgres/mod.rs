@@ -12,6 +12,7 @@ mod queries;
 mod statements;
 
 use crate::collector::{Collected, Collecting, Collector};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use vigie_codec::exposition::{Family, MetricKind, encode_text};
@@ -27,7 +28,7 @@ const STATEMENT_TIMEOUT_MS: u32 = 4_000;
 const DISCOVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where Debian's server listens.
 const SOCKET_DIRECTORY: &str = "/var/run/postgresql";
-const TCP_ADDRESS: &str = "127.0.0.1:5432";
+const PORT: u16 = 5432;
 
 /// Watches one server. Job `postgresql`.
 pub struct PostgresCollector {
@@ -156,19 +157,26 @@ async fn open(dsn: &Secret, database: Option<&str>) -> Result<Client, String> {
     Ok(client)
 }
 
-/// Looks for a server that lets us in: the socket of Debian's packages first, then TCP.
+/// Looks for a server that lets us in where Debian's packages put it: the socket first, then TCP.
 ///
-/// `None` when there is none or when it refuses every user tried; a refusal is said in the log,
+/// `None` when there is none or when it refuses every user tried; a refusal is said in the log once,
 /// because then a person has to give `DATA_SOURCE_NAME`. Call it again now and then: a server that
 /// starts later is found later.
 pub async fn discover() -> Option<PostgresTarget> {
-    let socket = format!("{SOCKET_DIRECTORY}/.s.PGSQL.5432");
+    discover_at(SOCKET_DIRECTORY, PORT).await
+}
+
+/// Like [`discover`], for a server with another socket directory and port.
+pub async fn discover_at(directory: &str, port: u16) -> Option<PostgresTarget> {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    let socket = format!("{directory}/.s.PGSQL.{port}");
     let mut places = Vec::new();
     if std::path::Path::new(&socket).exists() {
-        places.push((format!("host={SOCKET_DIRECTORY}"), socket));
+        places.push((format!("host={directory} port={port}"), socket));
     }
-    if vigie_net::tcp_answers(TCP_ADDRESS, DISCOVER_TIMEOUT).await {
-        places.push(("host=127.0.0.1 port=5432".to_owned(), TCP_ADDRESS.to_owned()));
+    let address = format!("127.0.0.1:{port}");
+    if vigie_net::tcp_answers(&address, DISCOVER_TIMEOUT).await {
+        places.push((format!("host=127.0.0.1 port={port}"), address));
     }
     for (host, instance) in places {
         for user in users() {
@@ -178,11 +186,17 @@ pub async fn discover() -> Option<PostgresTarget> {
                     let interval_ms = crate::collector::INTERVAL_MS;
                     return Some(PostgresTarget { dsn, instance, interval_ms });
                 }
-                Err(error) => {
-                    tracing::info!(%user, %error, "PostgreSQL found, but it does not let this user in; DATA_SOURCE_NAME may name another");
+                Err(error) if !SAID.load(Ordering::Relaxed) => {
+                    tracing::warn!(
+                        %user, %error,
+                        "PostgreSQL is here but does not let this user in; \
+                         set DATA_SOURCE_NAME to watch it"
+                    );
                 }
+                Err(_) => {}
             }
         }
+        SAID.store(true, Ordering::Relaxed);
     }
     None
 }
@@ -200,7 +214,8 @@ fn users() -> Vec<String> {
     });
     users.extend(own);
     users.push("postgres".to_owned());
-    users.dedup();
+    let mut seen = std::collections::HashSet::new();
+    users.retain(|user| seen.insert(user.clone()));
     users
 }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vigie_codec::exposition::{Family, MetricKind};
 use vigie_config::scrape::ScrapeJob;
 use vigie_model::Labels;
 use vigie_net::HttpClient;
@@ -49,7 +50,7 @@ pub struct CollectHandle {
     seen: Arc<Seen>,
     options: Options,
     runtime: tokio::runtime::Handle,
-    collectors: Vec<Arc<dyn Collector>>,
+    collectors: Mutex<Vec<Arc<dyn Collector>>>,
     running: Mutex<Vec<Running>>,
 }
 
@@ -88,7 +89,7 @@ impl Collect {
             seen: Arc::new(Seen::open(options.seen_path.clone())),
             options,
             runtime: tokio::runtime::Handle::current(),
-            collectors,
+            collectors: Mutex::new(collectors),
             running: Mutex::new(Vec::new()),
         };
         handle.reload(jobs);
@@ -106,6 +107,18 @@ impl CollectHandle {
             .filter(|one| one.state.listed.load(Ordering::Acquire))
             .map(|one| one.state.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
+    }
+
+    /// What the program's own page says about its targets.
+    pub fn families(&self) -> Vec<Family> {
+        let mut targets = Family::new("vigie_targets", "Targets by health.", MetricKind::Gauge);
+        let all = self.targets();
+        for health in [Health::Up, Health::Down, Health::Unknown] {
+            let count = all.iter().filter(|target| target.health == health).count();
+            targets.push(&[("health", health.as_str())], count as f64);
+        }
+        let (name, help) = ("vigie_targets_limit", "Targets there can be.");
+        vec![targets, Family::single(name, help, MetricKind::Gauge, TARGETS_MAX as f64)]
     }
 
     /// Replaces the jobs. Targets that stay keep their memory and their schedule; those that are
@@ -138,6 +151,18 @@ impl CollectHandle {
         }
     }
 
+    /// Adds a built-in collector to the running ones: a server that was found after the start.
+    /// One with the same job and instance as another is not added.
+    pub fn add_collector(&self, collector: Arc<dyn Collector>) {
+        let wanted = built_in(&collector);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.iter().any(|one| one.state.key == wanted.key) {
+            return;
+        }
+        running.push(self.spawn(wanted));
+        self.collectors.lock().unwrap_or_else(PoisonError::into_inner).push(collector);
+    }
+
     /// Stops every target and waits for what is being written. No stale markers are left:
     /// after a restart the series go on.
     pub async fn stop(&self) {
@@ -154,7 +179,9 @@ impl CollectHandle {
     }
 
     fn wanted(&self, jobs: Vec<ScrapeJob>) -> Vec<Wanted> {
-        let mut wanted: Vec<Wanted> = self.collectors.iter().map(built_in).collect();
+        let collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted: Vec<Wanted> = collectors.iter().map(built_in).collect();
+        drop(collectors);
         for job in jobs {
             let job = Arc::new(job);
             let (found, errors) = targets(&job);

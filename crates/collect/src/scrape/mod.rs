@@ -1,9 +1,9 @@
 //! The scrape manager: a task per target, a row per scrape.
 //!
-//! [`Collect::start`] turns jobs into targets ([`target`]), gives each a task that fetches at its own
-//! offset inside the interval ([`task`], [`fetch`]) and hands what came back to the target's
-//! [`rows::TargetRows`], which writes one row: the samples, stale markers for series that are gone,
-//! and `up` with its companions. Our own collectors take the same way.
+//! [`Collect::start`] turns jobs into targets and gives each a task that fetches at its own offset
+//! inside the interval. What came back goes through the target's memory of its last scrape, which
+//! writes one row: the samples, stale markers for series that are gone, and `up` with its
+//! companions. Our own collectors take the same way.
 //!
 //! Invariants: a target's scrapes never overlap; what a target scraped is in the store in the order
 //! of its timestamps; a series that vanishes, a scrape that fails and a target that is removed leave

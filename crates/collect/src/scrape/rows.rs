@@ -15,6 +15,9 @@ use vigie_model::{Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
 /// Most families whose metadata a target may set.
 const METADATA_MAX: usize = 10_000;
 
+/// How far the clock may step back before rows are no longer moved behind the last one.
+const CLOCK_STEP_MS_MAX: i64 = 1_000;
+
 /// How the samples of a target are changed on their way in.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
@@ -92,15 +95,18 @@ impl TargetRows {
         self.cache.forget_mapping();
     }
 
-    /// Whether `body` can be read at all, without writing anything.
-    pub(super) fn is_readable(body: &[u8], format: Format) -> Result<(), String> {
-        parse(body, format, &mut |_| {}).map_err(|error| error.to_string())
+    /// Whether `body` is a page of metrics, without writing anything.
+    pub(super) fn is_readable(body: &[u8], format: Format) -> bool {
+        let mut samples = 0;
+        let parsed = parse(body, format, &mut |entry| {
+            samples += usize::from(matches!(entry, Entry::Sample(_)));
+        });
+        parsed.is_ok() && samples > 0
     }
 
     /// Writes what a scrape brought. The result is the target's `lastError`.
     pub(super) fn ingest(&mut self, fetched: Fetched<'_>) -> Result<(), String> {
-        let ts_ms = fetched.ts_ms.max(self.last_ts_ms.saturating_add(1));
-        self.last_ts_ms = ts_ms;
+        let ts_ms = self.next_ts_ms(fetched.ts_ms);
         self.cache.begin();
         let mut batch = Batch::default();
         let read = match fetched.body {
@@ -150,8 +156,17 @@ impl TargetRows {
         if ids.is_empty() {
             return Ok(());
         }
-        let ts_ms = now_ms.max(self.last_ts_ms.saturating_add(1));
+        let ts_ms = self.next_ts_ms(now_ms);
         self.sink.append(&[Row { ts_ms, series: &ids, values: &values }])
+    }
+
+    /// `ts_ms`, moved behind the last row when the clock was set back a little. When it was set back
+    /// further, rows would pile up at one instant; then the store decides what it takes.
+    fn next_ts_ms(&mut self, ts_ms: i64) -> i64 {
+        let behind_ms = self.last_ts_ms.saturating_sub(ts_ms);
+        let moved = (0..CLOCK_STEP_MS_MAX).contains(&behind_ms);
+        self.last_ts_ms = if moved { self.last_ts_ms + 1 } else { ts_ms };
+        self.last_ts_ms
     }
 
     fn read(&mut self, body: &[u8], format: Format, batch: &mut Batch) -> Result<(), String> {

@@ -18,6 +18,10 @@ use vigie_net::{Bytes, HttpClient};
 /// spaced pack better than rows that are honest about a millisecond of timer noise.
 const ALIGN_MS_MAX: i64 = 2;
 
+/// The second scrape comes at most this long after the first, so that rates can be drawn soon after
+/// the start; the ones after it keep the target's schedule.
+const WARM_UP_MS: i64 = 5_000;
+
 /// What a task is told.
 #[derive(Clone)]
 pub(super) enum Command {
@@ -73,7 +77,7 @@ pub(super) struct Task {
 impl Task {
     /// Runs until it is told to end.
     pub(super) async fn run(mut self) {
-        let mut last_ms = None;
+        let (mut last_ms, mut scrapes) = (None, 0u64);
         let mut rules_in_use: Option<String> = None;
         loop {
             let command = self.commands.borrow_and_update().clone();
@@ -91,7 +95,10 @@ impl Task {
             rules_in_use = Some(rules);
             let due_ms = match last_ms {
                 None => self.first_due_ms,
-                Some(last_ms) => next_due_ms(now_ms(), last_ms, plan.interval_ms, self.offset_hash),
+                Some(last_ms) => {
+                    let due = next_due_ms(now_ms(), last_ms, plan.interval_ms, self.offset_hash);
+                    if scrapes == 1 { due.min(last_ms + WARM_UP_MS) } else { due }
+                }
             };
             let wait_ms = u64::try_from(due_ms - now_ms()).unwrap_or(0);
             tokio::select! {
@@ -103,6 +110,7 @@ impl Task {
             }
             let ts_ms = aligned_ms(now_ms(), due_ms, plan.interval_ms);
             last_ms = Some(ts_ms);
+            scrapes += 1;
             let started = Instant::now();
             let page = tokio::select! {
                 page = read_page(&self.client, &plan) => page,
@@ -155,7 +163,7 @@ impl Task {
     /// Whether a target that is only looked for has answered now; if so, it is remembered.
     fn answered(&self, page: &Page) -> bool {
         let Some((body, format)) = &page.body else { return false };
-        if page.error.is_some() || TargetRows::is_readable(body, *format).is_err() {
+        if page.error.is_some() || !TargetRows::is_readable(body, *format) {
             return false;
         }
         self.seen.insert(&self.state.key);

@@ -121,14 +121,14 @@ async fn a_reload_keeps_what_stays_and_applies_what_changed() {
     assert_eq!(sink.instants().len(), count, "nothing is written after the stop");
 }
 
-struct Clock;
+struct Clock(&'static str);
 
 impl Collector for Clock {
     fn job(&self) -> &str {
         "vigie"
     }
     fn instance(&self) -> &str {
-        "here"
+        self.0
     }
     fn interval_ms(&self) -> i64 {
         40
@@ -145,9 +145,17 @@ async fn a_built_in_collector_is_a_target_like_any_other() {
     let sink = Arc::new(Memory::default());
     let store = Arc::clone(&sink) as Arc<dyn MetricSink>;
     let client = Arc::new(HttpClient::new());
-    let handle = Collect::start(vec![], vec![Arc::new(Clock)], store, client, Options::default());
+    let handle =
+        Collect::start(vec![], vec![Arc::new(Clock("here"))], store, client, Options::default());
     until("up", || has(&sink, r#"up{instance="here",job="vigie"} 1"#)).await;
     assert!(has(&sink, r#"vigie_ticks{instance="here",job="vigie"} 3"#));
     assert_eq!(handle.targets()[0].scrape_url, "vigie:vigie");
+    assert_eq!(handle.families()[0].samples[0].value, 1.0);
+    for _ in 0..2 {
+        handle.add_collector(Arc::new(Clock("there")));
+    }
+    until("added", || has(&sink, r#"up{instance="there",job="vigie"} 1"#)).await;
+    handle.reload(vec![]);
+    assert_eq!(handle.targets().len(), 2, "a reload keeps what was added");
     handle.stop().await;
 }

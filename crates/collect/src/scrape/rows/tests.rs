@@ -3,6 +3,7 @@
 use super::*;
 use crate::scrape::testing::Memory;
 use regex::Regex;
+use std::io::Read;
 use vigie_model::relabel::Action;
 
 fn rules() -> Rules {
@@ -148,4 +149,61 @@ fn metadata_is_told_once_and_when_it_changes() {
     }
     scrape(&mut rows, 2, "# HELP a z\n# TYPE a gauge\na 1\n").unwrap();
     assert_eq!(*sink.metadata.lock().unwrap(), ["a gauge x ", "a gauge z "]);
+}
+
+#[test]
+fn a_clock_that_steps_back_a_little_keeps_the_order_and_a_lot_is_left_to_the_store() {
+    let (mut rows, sink) = target(rules());
+    for (ts, wanted) in [(10_000, 10_000), (10_000, 10_001), (9_500, 10_002), (2_000, 2_000)] {
+        scrape(&mut rows, ts, "a 1\n").unwrap();
+        assert_eq!(sink.instants().last(), Some(&wanted), "{ts}");
+    }
+    for (body, wanted) in [("", false), ("# HELP a b\n", false), ("<html>", false), ("a 1", true)] {
+        assert_eq!(TargetRows::is_readable(body.as_bytes(), Format::Text), wanted, "{body}");
+    }
+}
+
+/// The first files of a tar archive; headers are blocks of 512 bytes, sizes octal.
+fn untar(mut bytes: &[u8], count: usize) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    while bytes.len() > 512 && bytes[0] != 0 && files.len() < count {
+        let text = |range: std::ops::Range<usize>| {
+            String::from_utf8_lossy(&bytes[range]).trim_matches(['\0', ' ']).to_owned()
+        };
+        let size = usize::from_str_radix(&text(124..136), 8).unwrap();
+        if bytes[156] == b'0' {
+            files.push((text(0..100), bytes[512..512 + size].to_vec()));
+        }
+        bytes = &bytes[512 + size.div_ceil(512) * 512..];
+    }
+    files
+}
+
+#[test]
+fn sixty_real_scrapes_in_a_row_ask_for_each_id_once() {
+    let Some(root) = std::env::var_os("VIGIE_CORPORA") else {
+        eprintln!("SKIPPED: 60 real scrapes: VIGIE_CORPORA is not set");
+        return;
+    };
+    let path = std::path::Path::new(&root).join("node_exporter/scrapes_2s_763.tar.gz");
+    let mut archive = Vec::new();
+    let file = std::fs::File::open(path).unwrap();
+    flate2::read::GzDecoder::new(file).take(8 << 20).read_to_end(&mut archive).unwrap();
+    let mut files = untar(&archive, 60);
+    files.sort();
+    assert_eq!(files.len(), 60);
+    let (mut rows, sink) = target(rules());
+    let mut ids = Vec::new();
+    for (at, (name, body)) in files.iter().enumerate() {
+        let body = Some((&body[..], Format::Text));
+        rows.ingest(Fetched { ts_ms: 2000 * at as i64, duration_s: 0.1, body, error: None })
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        ids.push(sink.interned());
+    }
+    let row = sink.row(2000 * 59);
+    let stale = row.iter().filter(|sample| sample.ends_with(" stale")).count();
+    println!("{} samples a row, {} ids asked for in 60 scrapes", row.len(), ids[59]);
+    assert_eq!(stale, 0);
+    assert!(ids[59] - ids[0] < 20, "new series only where the machine changed: {ids:?}");
+    assert!(row.len() >= 500, "{}", row.len());
 }
