@@ -180,12 +180,12 @@ impl WatchHandle {
         self.core.am_alerts()
     }
 
-    /// The newest messages, newest first.
+    /// The newest messages, newest first. Reads the ledger: milliseconds.
     pub fn notifications(&self, limit: usize) -> Result<Vec<NotificationStatus>, LedgerError> {
         self.core.notifications(limit)
     }
 
-    /// The coordinator's own metrics.
+    /// The coordinator's own metrics. Reads the ledger: milliseconds.
     pub fn metrics(&self) -> Vec<Metric> {
         self.core.metrics()
     }
