@@ -1,13 +1,70 @@
 //! Every configuration file, first *as written* (YAML with positions), then *as used* (defaults
 //! filled in, durations in milliseconds, names cross-checked).
 //!
-//! The types of this crate's public modules are the second form; nothing outside sees the first.
-//! A file that is wrong is refused whole, with file, line, column, an excerpt and what would be right.
-//! This crate reads files and does no other IO.
+//! [`load`] is the only entrance. A file is recognised by its top-level keys: `vigie.yml` holds
+//! sections, each inline or the path of an unchanged original, and an unchanged `prometheus.yml`
+//! works by itself. The types of the public modules are the second form; nothing outside sees the
+//! first. A file that is wrong is refused whole, with file, line, column, an excerpt and what would
+//! be right. This crate reads files and does no other IO.
 
 #![forbid(unsafe_code)]
 
 pub mod alerting;
+mod env;
+mod error;
 pub mod http_client;
+mod load;
+mod matchers;
 pub mod rules;
 pub mod scrape;
+mod written;
+mod yaml;
+
+pub use error::{ConfigError, Finding};
+pub use load::{LoadOptions, load, rule_groups};
+pub use matchers::parse_matchers;
+pub use written::rules::ExprCheck;
+
+use vigie_model::Labels;
+
+/// Everything the program is told, as used.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from, as the user named it.
+    pub file: Option<String>,
+    /// Whether the classic ports are opened on loopback.
+    pub classic_ports: bool,
+    /// How long metrics are kept, in milliseconds.
+    pub metrics_retention_ms: i64,
+    /// How long log lines are kept, in milliseconds.
+    pub logs_retention_ms: i64,
+    /// Added to what leaves the machine; never stored.
+    pub external_labels: Labels,
+    /// Milliseconds between scrapes of the built-in collectors.
+    pub scrape_interval_ms: i64,
+    /// Milliseconds between evaluations of a rule group that names no interval.
+    pub evaluation_interval_ms: i64,
+    /// Whether the host is collected.
+    pub host: bool,
+    /// The scrape jobs; `None` when no file names any, and the program looks around by itself.
+    pub scrape_jobs: Option<Vec<scrape::ScrapeJob>>,
+    /// The PostgreSQL servers; `None` when no file names any.
+    pub postgres: Option<Vec<scrape::PostgresTarget>>,
+    /// The rule groups of the user's rule files.
+    pub rule_groups: Vec<rules::RuleGroup>,
+    /// Routes and receivers, when there are any.
+    pub alerting: Option<alerting::Alerting>,
+    /// The log files to follow; `None` when no file names any.
+    pub log_files: Option<Vec<LogFiles>>,
+}
+
+/// Files that are followed, and the labels of their lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFiles {
+    /// Globs.
+    pub paths: Vec<String>,
+    /// A glob of files left out.
+    pub exclude: Option<String>,
+    /// The stream's labels.
+    pub labels: Labels,
+}

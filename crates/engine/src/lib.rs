@@ -1,1 +1,204 @@
-//! engine
+//! The two engines as the rest of the program sees them.
+//!
+//! [`Engine`] is the one trait: metrics and logs go in, questions in either language come out.
+//! [`Embedded`] joins the languages (which know no store) to the stores (which know no language).
+//! A later `cluster` answers the same trait from an existing Prometheus- or Loki-compatible cluster.
+//!
+//! Every method blocks; callers on an async runtime hand the call to a thread that may block.
+//! What `append` and `push` acknowledge is durable to the degree that [`Durability`] names.
+
+#![forbid(unsafe_code)]
+
+mod embedded;
+mod error;
+
+pub use embedded::{Embedded, EmbeddedOptions};
+pub use error::{EngineError, QueryError, QueryErrorKind};
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+use vigie_model::{Direction, Labels, LogEntry, LogRange, Matcher, Row, SeriesId, TimeRange};
+
+/// How durable an acknowledged write is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// On stable storage before the call returns: what somebody pushed to us.
+    Synced,
+    /// In the operating system's hands before the call returns, on stable storage within a second:
+    /// survives `kill -9` at once and a power cut after a second. What we collected ourselves.
+    Written,
+}
+
+/// What became of appended samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AppendReport {
+    /// Stored now.
+    pub appended: u64,
+    /// Already there with the same value.
+    pub duplicates: u64,
+    /// Refused: there with another value, out of order, or too old.
+    pub refused: u64,
+}
+
+/// What became of pushed lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushReport {
+    /// Stored now.
+    pub appended: u64,
+    /// Already there.
+    pub duplicates: u64,
+    /// Why some were refused, in Loki's words; the rest of the push is stored.
+    pub refusal: Option<String>,
+}
+
+/// Lines of one stream on their way in.
+#[derive(Clone, Copy, Debug)]
+pub struct PushBatch<'a> {
+    /// The stream.
+    pub labels: &'a Labels,
+    /// Its lines.
+    pub entries: &'a [LogEntry],
+}
+
+/// The limits of one question.
+#[derive(Clone, Default)]
+pub struct QueryOptions {
+    /// When to give up.
+    pub deadline: Option<Instant>,
+    /// Set by the caller when the client has gone.
+    pub cancel: Option<Arc<AtomicBool>>,
+    /// How far back an instant vector looks, in milliseconds; Prometheus' five minutes when not given.
+    pub lookback_ms: Option<i64>,
+}
+
+/// The instants a metric question is asked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// One instant, in milliseconds.
+    Instant(i64),
+    /// From start to end, both included, in milliseconds.
+    Range {
+        /// First instant.
+        start_ms: i64,
+        /// Last instant.
+        end_ms: i64,
+        /// Distance, greater than zero.
+        step_ms: i64,
+    },
+}
+
+/// Sizes and counts for the status page and Vigie's own metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineStats {
+    /// Series the store knows.
+    pub series: u64,
+    /// Samples appended since start.
+    pub samples_appended: u64,
+    /// Bytes of metrics on disk.
+    pub metrics_bytes: u64,
+    /// Streams the log store knows.
+    pub streams: u64,
+    /// Lines appended since start.
+    pub lines_appended: u64,
+    /// Bytes of logs on disk.
+    pub logs_bytes: u64,
+}
+
+/// Metrics and logs, wherever they are kept.
+pub trait Engine: Send + Sync + 'static {
+    /// The id of a series, made when it is new.
+    fn intern(&self, labels: &Labels) -> Result<SeriesId, EngineError>;
+    /// Appends rows; the ids come from [`Engine::intern`].
+    fn append(&self, rows: &[Row<'_>], durability: Durability)
+    -> Result<AppendReport, EngineError>;
+    /// Answers a PromQL question.
+    fn query_metrics(
+        &self,
+        expr: &vigie_promql::Expr,
+        when: When,
+        options: &QueryOptions,
+    ) -> Result<vigie_promql::Answer, QueryError>;
+    /// The label names of the series that match any of the selectors (all series when there is none).
+    fn metric_label_names(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<String>, EngineError>;
+    /// The values of one label, likewise.
+    fn metric_label_values(
+        &self,
+        name: &str,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<String>, EngineError>;
+    /// The label sets of the series that match any of the selectors.
+    fn metric_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<Labels>, EngineError>;
+
+    /// Stores lines.
+    fn push(
+        &self,
+        batches: &[PushBatch<'_>],
+        durability: Durability,
+    ) -> Result<PushReport, EngineError>;
+    /// Answers a LogQL question that yields lines.
+    fn query_logs(
+        &self,
+        expr: &vigie_logql::Expr,
+        range: LogRange,
+        direction: Direction,
+        limit: usize,
+        options: &QueryOptions,
+    ) -> Result<vigie_logql::Streams, QueryError>;
+    /// Answers a LogQL question that yields numbers; the instants are in nanoseconds.
+    fn query_log_metrics(
+        &self,
+        expr: &vigie_logql::Expr,
+        when: LogWhen,
+        options: &QueryOptions,
+    ) -> Result<vigie_logql::Value, QueryError>;
+    /// The label names of streams.
+    fn log_label_names(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError>;
+    /// The values of one stream label.
+    fn log_label_values(
+        &self,
+        name: &str,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError>;
+    /// The label sets of the streams that match any of the selectors.
+    fn log_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: LogRange,
+    ) -> Result<Vec<Labels>, EngineError>;
+
+    /// Does what has to be done once a second: syncs, seals, retention.
+    fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
+    /// Sizes and counts.
+    fn stats(&self) -> EngineStats;
+}
+
+/// The instants a metric question over logs is asked at, in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogWhen {
+    /// One instant.
+    Instant(i64),
+    /// From start to end, both included.
+    Range {
+        /// First instant.
+        start_ns: i64,
+        /// Last instant.
+        end_ns: i64,
+        /// Distance, greater than zero.
+        step_ns: i64,
+    },
+}

@@ -1,1 +1,39 @@
-//! http
+//! The only crate that serves HTTP: the APIs of Prometheus, Loki, Alertmanager and Grafana, Vigie's
+//! own, and the web UI, which it embeds.
+//!
+//! [`router`] says which address is answered by whom; the modules named after an original hold its
+//! shapes, status codes and words, exactly. Handlers own nothing: they reach the engine and the two
+//! views ([`views`]) through [`state::State`], and run what blocks on threads that may.
+//!
+//! Invariants: an unknown path under an API is 404 with the original's body, never the UI; every
+//! body, connection and queue has a limit; nothing that a client sends reaches a page as markup.
+
+#![forbid(unsafe_code)]
+
+mod alertmanager;
+mod compress;
+pub mod content;
+mod error;
+mod json;
+mod loki;
+mod metadata;
+mod own;
+mod params;
+mod prometheus;
+pub mod router;
+mod runbooks;
+mod serve;
+pub mod state;
+mod ui;
+pub mod views;
+
+pub use metadata::Metadata;
+pub use serve::{bind, serve};
+pub use state::{Parts, State};
+
+/// The version of Prometheus whose API this is; clients choose features by it.
+pub const PROMETHEUS_VERSION: &str = "3.14.0";
+/// The version of Loki whose API this is.
+pub const LOKI_VERSION: &str = "3.7.6";
+/// The version of Alertmanager whose API this is.
+pub const ALERTMANAGER_VERSION: &str = "0.34.0";

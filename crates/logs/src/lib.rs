@@ -1,1 +1,35 @@
-//! logs
+//! The log store: lines of many streams, kept byte-exact, found by label and time.
+//!
+//! [`Store`] owns one directory. A line that is appended goes into the write-ahead log, then into
+//! the *head* (a few MiB in memory, readable at once); the head is *sealed* into immutable part
+//! files, one per day it touches, and the log behind it goes. What [`Durability::Synced`] has
+//! acknowledged is on disk.
+//! Reading keeps the contract of `vigie_model::blocks`: [`Store::select`] hands out blocks,
+//! columns first, text only when somebody asks for it.
+//! The formats stand in `docs/formats/logs-part.md`.
+//!
+//! Invariants: a line is in the log before it is in the head, and in a synced part before its log
+//! goes; the same line of the same stream, instant and metadata is stored once;
+//! rows of a part and of a block ascend by timestamp, equal ones in order of arrival.
+//!
+//! What is simple on purpose: text blocks are zstd, field questions are answered by `None`, and
+//! small parts are not merged. All of it may change behind the same interface.
+
+#![forbid(unsafe_code)]
+
+mod block;
+mod catalog;
+mod coding;
+mod error;
+mod head;
+mod options;
+mod part;
+mod part_write;
+mod record;
+mod select;
+mod store;
+mod time;
+
+pub use error::LogsError;
+pub use options::{Clock, Options};
+pub use store::{Appended, Batch, Durability, Stats, Store, StreamVolume};

@@ -1,1 +1,166 @@
-//! metrics
+//! The metrics store: rows in, columns out, nothing acknowledged lost.
+//!
+//! A scrape is a row: one instant, many series. The store keeps it so. Series that arrive together
+//! form a *group*; its newest rows are open, in memory and in a write-ahead log; when there are
+//! enough of them they are turned into a *chunk*, column by column, and appended to a *segment*
+//! file. A query reads the chunks it needs and the open rows, and gets columns with shared
+//! timestamps ([`vigie_model::columns`]).
+//!
+//! The promise of [`Store::append`]: [`Durability::Synced`] returns when the rows survive a power
+//! cut; [`Durability::Written`] when they survive the death of the process, and [`Store::tick`],
+//! called every second, makes them survive a power cut too.
+//!
+//! Values are bit-exact. Corrupt files are errors that name file and offset. A full disk refuses
+//! new rows and nothing else, and ends by itself.
+//! The store takes no lock on its directory and starts no thread: the program does both.
+//! Formats: `docs/formats/metrics-log.md`, `docs/formats/metrics-segment.md`, `docs/formats/wal.md`.
+
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod checkpoint;
+mod chunk;
+mod column;
+mod head;
+mod ints;
+mod read;
+mod record;
+mod segment;
+mod series_log;
+mod store;
+mod wire;
+
+pub use store::Store;
+
+use vigie_disk::DiskError;
+use vigie_model::ReadError;
+use vigie_model::limits::{
+    LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
+};
+
+/// Rows of a chunk.
+const CHUNK_ROWS_MAX: usize = 120;
+/// Columns of a group; a target with more series gets several groups.
+const GROUP_COLUMNS_MAX: usize = 4096;
+/// Numbers of groups that may be missing between two that a log names.
+const GROUP_GAP_MAX: usize = 1 << 20;
+/// Samples written to the log in one record, give or take a row.
+const CELLS_PER_RECORD_MAX: usize = 1 << 20;
+
+/// What the store is told once.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Samples older than this may be removed, and are refused at the door.
+    pub retention_ms: i64,
+    /// The oldest segments are removed when all files together are larger than this.
+    pub disk_bytes_max: Option<u64>,
+    /// New samples are refused while the disk has less than this left.
+    pub free_bytes_min: u64,
+    /// A sample may be older than the newest of its group by this much; 0 takes them in order only.
+    pub late_window_ms: i64,
+    /// Memory for open rows, or 128 bytes per series if that is more.
+    pub open_bytes_max: usize,
+    /// The log is cut when it has grown to this (or to twice the open rows).
+    pub log_bytes_max: u64,
+    /// Most series.
+    pub series_max: usize,
+    /// Most labels of a series.
+    pub labels_max: usize,
+    /// Longest label name.
+    pub label_name_bytes_max: usize,
+    /// Longest label value.
+    pub label_value_bytes_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            retention_ms: 30 * 24 * 3600 * 1000,
+            disk_bytes_max: None,
+            free_bytes_min: 512 * 1024 * 1024,
+            late_window_ms: 3600 * 1000,
+            open_bytes_max: 8 * 1024 * 1024,
+            log_bytes_max: 8 * 1024 * 1024,
+            series_max: SERIES_MAX,
+            labels_max: LABELS_PER_SERIES_MAX,
+            label_name_bytes_max: LABEL_NAME_BYTES_MAX,
+            label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
+        }
+    }
+}
+
+/// What [`Store::append`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The rows survive a power cut: for what somebody pushed and will forget.
+    Synced,
+    /// The rows survive the death of the process, and within a second a power cut: for scrapes.
+    Written,
+}
+
+/// What became of the samples of an append.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Taken in.
+    pub appended: u64,
+    /// There already, with the same bits: fine.
+    pub duplicates: u64,
+    /// Refused: there is another value at this instant.
+    pub conflicting: u64,
+    /// Refused: older than the newest, and the late window is 0.
+    pub out_of_order: u64,
+    /// Refused: older than the late window or the retention.
+    pub too_old: u64,
+    /// Refused: more than ten minutes in the future.
+    pub too_new: u64,
+}
+
+/// The store in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Series that have had a sample.
+    pub series: u64,
+    /// Groups of series that arrive together.
+    pub groups: u64,
+    /// Samples taken in since the store was opened.
+    pub samples_appended: u64,
+    /// Memory of the open rows.
+    pub open_bytes: u64,
+    /// Chunks in all segments.
+    pub chunks: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Length of the write-ahead log.
+    pub log_bytes: u64,
+    /// Length of all files, the log included.
+    pub disk_bytes: u64,
+    /// The oldest instant there is.
+    pub oldest_ms: Option<i64>,
+}
+
+/// Why the store could not do something.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetricsError {
+    /// A file operation failed; the text names the file and says what to do.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A limit; the text says which, in Prometheus' words where it has any.
+    #[error("{0}")]
+    Limit(String),
+}
+
+impl MetricsError {
+    /// Whether waiting can help: the disk is full.
+    pub fn is_full(&self) -> bool {
+        matches!(self, MetricsError::Disk(e) if e.is_full())
+    }
+}
+
+fn read_error(error: DiskError) -> ReadError {
+    match error {
+        DiskError::Corrupt { file, offset, what } => ReadError::Corrupt { file, offset, what },
+        DiskError::Io { file, what } => ReadError::Io { file, what },
+        other => ReadError::Io { file: "metrics".to_owned(), what: other.to_string() },
+    }
+}

@@ -17,7 +17,21 @@ use vigie_config::http_client::Secret;
 /// The session's driver runs as a task of its own and ends when the client is dropped or the
 /// connection breaks; the client's calls then fail, and the caller connects again.
 pub async fn connect(dsn: &Secret, timeout: Duration) -> Result<Client, NetError> {
+    open(parse(dsn)?, timeout).await
+}
+
+/// Like [`connect`], but to another database of the same server.
+pub async fn connect_database(
+    dsn: &Secret,
+    database: &str,
+    timeout: Duration,
+) -> Result<Client, NetError> {
     let mut config = parse(dsn)?;
+    config.dbname(database);
+    open(config, timeout).await
+}
+
+async fn open(mut config: Config, timeout: Duration) -> Result<Client, NetError> {
     let instance = instance_of(&config);
     config.connect_timeout(timeout).application_name("vigie");
     let attempt = tokio::time::timeout(timeout, config.connect(NoTls)).await;

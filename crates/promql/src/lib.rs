@@ -1,1 +1,15 @@
-//! promql
+//! PromQL: text to tree ([`parse`]), tree to answer ([`instant`], [`range`]), over any [`Source`]
+//! of columns.
+//!
+//! The crate knows no store and does no IO. Grammar, semantics, error texts and annotations are
+//! Prometheus 3's; its own test scripts run against it (`tests/promqltest.rs`) with a floor that may
+//! only rise. Native histograms do not exist here, and the experimental parts of the language are
+//! either implemented or refused by name, never answered with nothing.
+
+#![forbid(unsafe_code)]
+
+mod eval;
+mod syntax;
+
+pub use eval::{Answer, EvalError, Options, Sample, Series, Source, Value, instant, range};
+pub use syntax::*;

@@ -1,2 +1,91 @@
-//! vigie
-fn main() {}
+//! The program: command line and wiring. Everything it does is done by the crates it starts.
+//!
+//! A problem that a person can mend is one clear sentence on stderr and exit code 1.
+
+#![forbid(unsafe_code)]
+
+mod adapt;
+mod cli;
+mod demo;
+mod listen;
+mod own_metrics;
+mod plan;
+mod run;
+
+use anyhow::Result;
+use clap::Parser;
+use cli::{Cli, Command, DemoArgs, RunArgs};
+use std::process::ExitCode;
+
+/// Threads that move bytes; what blocks has threads of its own.
+const WORKERS: usize = 2;
+/// Most threads that may block at once: queries, scrapes being stored, followed files.
+const BLOCKING_MAX: usize = 16;
+
+fn main() -> ExitCode {
+    let arguments = match cli::normalise(std::env::args()) {
+        Ok(arguments) => arguments,
+        Err(error) => return failed(&error),
+    };
+    let cli = Cli::parse_from(arguments);
+    let ended = match cli.command {
+        Some(Command::Run(arguments)) => run(arguments),
+        Some(Command::Demo(arguments)) => demonstrate(arguments),
+        None => run(cli.run),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("vigie: {error:#}");
+    ExitCode::FAILURE
+}
+
+fn run(arguments: RunArgs) -> Result<()> {
+    say_through_stderr(&arguments.log_level);
+    let plan = plan::from_arguments(&arguments)?;
+    block_on(run::run(plan))
+}
+
+fn demonstrate(arguments: DemoArgs) -> Result<()> {
+    say_through_stderr(&arguments.log_level);
+    eprintln!("Starting a private PostgreSQL, the backend and its visitors …");
+    let demo = demo::prepare(demo::DemoOptions {
+        data_dir: arguments.storage_path.clone(),
+        requests_per_second: f64::from(arguments.rate),
+        ..demo::DemoOptions::default()
+    })?;
+    eprintln!(
+        "The backend is process {} at {}, PostgreSQL is process {}: end one to see its alert.",
+        demo.syndic_pid, demo.syndic_url, demo.postgres_pid
+    );
+    let plan = plan::for_demo(&arguments, &demo)?;
+    let ended = block_on(run::run(plan));
+    demo.stop();
+    ended
+}
+
+fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_MAX)
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(future);
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended
+}
+
+/// Messages go to stderr, one line each, with the level that was asked for.
+fn say_through_stderr(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(level)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,220 @@
+//! The protobuf form: `logproto.PushRequest`, read and written by hand.
+//!
+//! ```text
+//! PushRequest { 1: repeated Stream }
+//! Stream      { 1: labels (text), 2: repeated Entry, 3: hash (ignored) }
+//! Entry       { 1: Timestamp { 1: seconds, 2: nanos }, 2: line, 3: repeated LabelPair }
+//! LabelPair   { 1: name, 2: value }
+//! ```
+//! Unknown fields are skipped. Nothing is allocated on the word of a length that the body
+//! does not hold.
+
+use super::{PushError, PushRequest, PushStream, labels::parse_labels, metadata_name};
+use vigie_model::{LabelsBuilder, LogEntry};
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// A value of a field, still in the body.
+enum Value<'a> {
+    Number(u64),
+    Bytes(Reader<'a>),
+    Skipped,
+}
+
+/// A cursor over one message; `base` is the place of its first byte in the whole body.
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    base: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&self, what: &'static str) -> PushError {
+        PushError::Proto { what, offset: self.base + self.at }
+    }
+
+    fn varint(&mut self) -> Result<u64, PushError> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.bytes.get(self.at).ok_or_else(|| self.error("unexpected EOF"))?;
+            self.at += 1;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(self.error("integer overflow"))
+    }
+
+    fn take(&mut self, len: u64) -> Result<Reader<'a>, PushError> {
+        let rest = self.bytes.len() - self.at;
+        let len = usize::try_from(len)
+            .ok()
+            .filter(|&len| len <= rest)
+            .ok_or_else(|| self.error("unexpected EOF"))?;
+        let taken =
+            Reader { bytes: &self.bytes[self.at..self.at + len], at: 0, base: self.base + self.at };
+        self.at += len;
+        Ok(taken)
+    }
+
+    /// The next field's number and value, or `None` at the end of the message.
+    fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, PushError> {
+        if self.at == self.bytes.len() {
+            return Ok(None);
+        }
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => Value::Number(self.varint()?),
+            1 => self.take(8).map(|_| Value::Skipped)?,
+            2 => {
+                let len = self.varint()?;
+                Value::Bytes(self.take(len)?)
+            }
+            5 => self.take(4).map(|_| Value::Skipped)?,
+            _ => return Err(self.error("illegal wireType")),
+        };
+        if tag >> 3 == 0 {
+            return Err(self.error("illegal tag 0"));
+        }
+        Ok(Some((tag >> 3, value)))
+    }
+
+    fn text(&self) -> Result<&'a str, PushError> {
+        std::str::from_utf8(self.bytes).map_err(|_| self.error("text is not UTF-8"))
+    }
+}
+
+/// Decodes a whole body that is not compressed any more.
+pub(super) fn decode(body: &[u8]) -> Result<PushRequest, PushError> {
+    let mut reader = Reader { bytes: body, at: 0, base: 0 };
+    let mut request = PushRequest::default();
+    while let Some((number, value)) = reader.field()? {
+        if let (1, Value::Bytes(stream)) = (number, value) {
+            request.streams.push(decode_stream(stream)?);
+        }
+    }
+    Ok(request)
+}
+
+fn decode_stream(mut reader: Reader<'_>) -> Result<PushStream, PushError> {
+    let mut stream = PushStream::default();
+    let mut labels = "{}";
+    while let Some((number, value)) = reader.field()? {
+        match (number, value) {
+            (1, Value::Bytes(text)) => labels = text.text()?,
+            (2, Value::Bytes(entry)) => stream.entries.push(decode_entry(entry)?),
+            _ => {}
+        }
+    }
+    stream.labels = parse_labels(labels)?;
+    Ok(stream)
+}
+
+fn decode_entry(mut reader: Reader<'_>) -> Result<LogEntry, PushError> {
+    let mut ts_ns = 0;
+    let mut line = Vec::new();
+    let mut metadata = LabelsBuilder::default();
+    while let Some((number, value)) = reader.field()? {
+        match (number, value) {
+            (1, Value::Bytes(ts)) => ts_ns = decode_timestamp(ts)?,
+            (2, Value::Bytes(bytes)) => line = bytes.bytes.to_vec(),
+            (3, Value::Bytes(pair)) => {
+                let (name, value) = decode_pair(pair)?;
+                metadata.set(metadata_name(name).as_ref(), value);
+            }
+            _ => {}
+        }
+    }
+    Ok(LogEntry { ts_ns, line, metadata: metadata.build() })
+}
+
+fn decode_timestamp(mut reader: Reader<'_>) -> Result<i64, PushError> {
+    let (mut seconds, mut nanos) = (0, 0);
+    while let Some((number, value)) = reader.field()? {
+        match (number, value) {
+            (1, Value::Number(value)) => seconds = value as i64,
+            (2, Value::Number(value)) => nanos = value as i64,
+            _ => {}
+        }
+    }
+    if !(0..NANOS_PER_SECOND).contains(&nanos) {
+        return Err(reader.error("nanos not in range [0, 1e9)"));
+    }
+    seconds
+        .checked_mul(NANOS_PER_SECOND)
+        .and_then(|ns| ns.checked_add(nanos))
+        .ok_or_else(|| reader.error("timestamp is out of range"))
+}
+
+fn decode_pair<'a>(mut reader: Reader<'a>) -> Result<(&'a str, &'a str), PushError> {
+    let (mut name, mut text) = ("", "");
+    while let Some((number, value)) = reader.field()? {
+        match (number, value) {
+            (1, Value::Bytes(bytes)) => name = bytes.text()?,
+            (2, Value::Bytes(bytes)) => text = bytes.text()?,
+            _ => {}
+        }
+    }
+    Ok((name, text))
+}
+
+/// Encodes a `logproto.PushRequest`, not compressed.
+pub fn encode_proto(request: &PushRequest) -> Vec<u8> {
+    let mut out = Vec::new();
+    for stream in &request.streams {
+        let mut message = Vec::new();
+        put_bytes(&mut message, 1, stream.labels.to_string().as_bytes());
+        for entry in &stream.entries {
+            put_bytes(&mut message, 2, &encode_entry(entry));
+        }
+        put_bytes(&mut out, 1, &message);
+    }
+    out
+}
+
+/// Encodes a body as Loki's clients send it: [`encode_proto`] and snappy over it.
+pub fn encode_snappy(request: &PushRequest) -> Result<Vec<u8>, PushError> {
+    let proto = encode_proto(request);
+    snap::raw::Encoder::new()
+        .compress_vec(&proto)
+        .map_err(|_| PushError::TooLarge { bytes: proto.len(), limit: u32::MAX as usize })
+}
+
+fn encode_entry(entry: &LogEntry) -> Vec<u8> {
+    let mut timestamp = Vec::new();
+    put_number(&mut timestamp, 1, entry.ts_ns.div_euclid(NANOS_PER_SECOND) as u64);
+    put_number(&mut timestamp, 2, entry.ts_ns.rem_euclid(NANOS_PER_SECOND) as u64);
+    let mut out = Vec::with_capacity(entry.line.len() + 32);
+    put_bytes(&mut out, 1, &timestamp);
+    put_bytes(&mut out, 2, &entry.line);
+    for label in &entry.metadata {
+        let mut pair = Vec::new();
+        put_bytes(&mut pair, 1, label.name.as_bytes());
+        put_bytes(&mut pair, 2, label.value.as_bytes());
+        put_bytes(&mut out, 3, &pair);
+    }
+    out
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn put_number(out: &mut Vec<u8>, field: u64, value: u64) {
+    put_varint(out, field << 3);
+    put_varint(out, value);
+}
+
+fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
+    put_varint(out, field << 3 | 2);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}

@@ -1,0 +1,373 @@
+//! From a body to rows in the store, for one target.
+//!
+//! One scrape is one row: its samples, stale markers, `up` and companions share the timestamp.
+//! Samples that bring their own time form rows of their own.
+
+use super::cache::Cache;
+use crate::MetricSink;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use vigie_codec::exposition::{Entry, Format, MetricKind, Sample, parse, unescape_help};
+use vigie_model::limits::{LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX};
+use vigie_model::relabel::{self, Rule};
+use vigie_model::{Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
+
+/// Most families whose metadata a target may set.
+const METADATA_MAX: usize = 10_000;
+
+/// How the samples of a target are changed on their way in.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    /// Whether the target's own labels win over ours.
+    pub honor_labels: bool,
+    /// Whether the target's own timestamps are kept.
+    pub honor_timestamps: bool,
+    /// `metric_relabel_configs`.
+    pub metric_relabel: Vec<Rule>,
+    /// Most samples after relabelling; 0 for no limit.
+    pub sample_limit: usize,
+}
+
+/// What a fetch brought.
+pub(super) struct Fetched<'a> {
+    /// When the scrape was due.
+    pub ts_ms: i64,
+    /// How long it took.
+    pub duration_s: f64,
+    /// The body, if there is one. A built-in collector may bring one and an error.
+    pub body: Option<(&'a [u8], Format)>,
+    /// Why the target counts as down.
+    pub error: Option<String>,
+}
+
+/// The samples of one scrape before they are written.
+#[derive(Default)]
+struct Batch {
+    ids: Vec<SeriesId>,
+    values: Vec<f64>,
+    own_ts: BTreeMap<i64, (Vec<SeriesId>, Vec<f64>)>,
+    scraped: usize,
+    kept: usize,
+    added: usize,
+}
+
+/// A target's memory between scrapes.
+pub(super) struct TargetRows {
+    labels: Labels,
+    rules: Rules,
+    cache: Cache,
+    report_ids: Option<[SeriesId; 5]>,
+    metadata: HashMap<String, (MetricKind, String, String)>,
+    last_ts_ms: i64,
+    /// Whether the last body named a series twice, after relabelling.
+    has_repeats: bool,
+    sink: Arc<dyn MetricSink>,
+}
+
+const REPORT: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+];
+
+impl TargetRows {
+    pub(super) fn new(labels: Labels, rules: Rules, sink: Arc<dyn MetricSink>) -> TargetRows {
+        TargetRows {
+            labels,
+            rules,
+            cache: Cache::new(),
+            report_ids: None,
+            metadata: HashMap::new(),
+            last_ts_ms: i64::MIN,
+            has_repeats: false,
+            sink,
+        }
+    }
+
+    /// Takes new rules; the mapping from lines to series starts anew.
+    pub(super) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+        self.cache.forget_mapping();
+    }
+
+    /// Whether `body` can be read at all, without writing anything.
+    pub(super) fn is_readable(body: &[u8], format: Format) -> Result<(), String> {
+        parse(body, format, &mut |_| {}).map_err(|error| error.to_string())
+    }
+
+    /// Writes what a scrape brought. The result is the target's `lastError`.
+    pub(super) fn ingest(&mut self, fetched: Fetched<'_>) -> Result<(), String> {
+        let ts_ms = fetched.ts_ms.max(self.last_ts_ms.saturating_add(1));
+        self.last_ts_ms = ts_ms;
+        self.cache.begin();
+        let mut batch = Batch::default();
+        let read = match fetched.body {
+            Some((body, format)) => self.read(body, format, &mut batch),
+            None => Err(String::new()),
+        };
+        let (read_ok, read_error) = match read {
+            Ok(()) => (true, None),
+            Err(what) => (false, Some(what).filter(|what| !what.is_empty())),
+        };
+        let gone = if read_ok {
+            self.cache.vanished()
+        } else {
+            batch = Batch { scraped: batch.scraped, kept: batch.kept, ..Batch::default() };
+            self.cache.failed()
+        };
+        let error = fetched.error.or(read_error);
+        self.mark_stale(&mut batch, &gone)?;
+        self.report(&mut batch, error.is_none(), fetched.duration_s)?;
+        self.write(ts_ms, &batch)?;
+        error.map_or(Ok(()), Err)
+    }
+
+    /// Adds a stale marker for each of `gone` that the row does not hold anyway.
+    fn mark_stale(&mut self, batch: &mut Batch, gone: &[SeriesId]) -> Result<(), String> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut present: HashSet<SeriesId> = batch.ids.iter().copied().collect();
+        present.extend(self.report_ids()?);
+        for id in gone {
+            if present.insert(*id) {
+                batch.ids.push(*id);
+                batch.values.push(STALE_NAN);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every series of the target: it is not scraped any more.
+    pub(super) fn end(&mut self, now_ms: i64) -> Result<(), String> {
+        let mut ids = self.cache.live_ids();
+        ids.extend(self.report_ids.into_iter().flatten());
+        ids.sort_unstable();
+        ids.dedup();
+        let values = vec![STALE_NAN; ids.len()];
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ts_ms = now_ms.max(self.last_ts_ms.saturating_add(1));
+        self.sink.append(&[Row { ts_ms, series: &ids, values: &values }])
+    }
+
+    fn read(&mut self, body: &[u8], format: Format, batch: &mut Batch) -> Result<(), String> {
+        let mut failed = None;
+        let mut said: Vec<Entry<'_>> = Vec::new();
+        let parsed = parse(body, format, &mut |entry| match entry {
+            Entry::Sample(sample) if failed.is_none() => {
+                if let Err(what) = self.sample(sample, batch) {
+                    failed = Some(what);
+                }
+            }
+            Entry::Sample(_) => {}
+            other => said.push(other),
+        });
+        parsed.map_err(|error| error.to_string())?;
+        if let Some(what) = failed {
+            return Err(what);
+        }
+        // The lines of a steady scrape are those of the last one, and so are their repetitions.
+        let steady = self.cache.is_steady();
+        if !steady || self.has_repeats {
+            let reserved = self.report_ids()?;
+            self.has_repeats = drop_repeated_ids(batch, &reserved);
+        }
+        if !steady {
+            self.note_metadata(&said);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn sample(&mut self, sample: Sample<'_>, batch: &mut Batch) -> Result<(), String> {
+        batch.scraped += 1;
+        let ts_ms = sample.ts_ms.filter(|_| self.rules.honor_timestamps);
+        let known = match self.cache.find(sample.series, ts_ms.is_some()) {
+            Some(known) => known,
+            None => {
+                let id = self.resolve(&sample)?;
+                self.cache.insert(sample.series, id, ts_ms.is_some())
+            }
+        };
+        let Some(id) = known.id else { return Ok(()) };
+        if known.twice && ts_ms.is_none() {
+            return Ok(());
+        }
+        batch.kept += 1;
+        batch.added += usize::from(known.added);
+        if self.rules.sample_limit > 0 && batch.kept > self.rules.sample_limit {
+            return Err("sample limit exceeded".to_owned());
+        }
+        match ts_ms {
+            None => {
+                batch.ids.push(id);
+                batch.values.push(vigie_model::value::canonical(sample.value));
+            }
+            Some(ts_ms) => {
+                let (ids, values) = batch.own_ts.entry(ts_ms).or_default();
+                ids.push(id);
+                values.push(vigie_model::value::canonical(sample.value));
+            }
+        }
+        Ok(())
+    }
+
+    /// The id of a line that the cache does not know; `None` when relabelling drops it.
+    fn resolve(&self, sample: &Sample<'_>) -> Result<Option<SeriesId>, String> {
+        let own = sample.labels()?;
+        let merged = if self.rules.honor_labels {
+            honored(&own, &self.labels, sample.series)
+        } else {
+            exported(&own, &self.labels)
+        };
+        let Some(labels) = relabel::relabel(&merged, &self.rules.metric_relabel) else {
+            return Ok(None);
+        };
+        if labels.metric_name().is_none() {
+            return Err("series missing metric name".to_owned());
+        }
+        for label in &labels {
+            let (name, length) = (&label.name, label.value.len());
+            if name.len() > LABEL_NAME_BYTES_MAX {
+                return Err(format!(
+                    "label_name_length_limit exceeded (label name: {name:.50}…, length: {}, limit: \
+                     {LABEL_NAME_BYTES_MAX})",
+                    name.len()
+                ));
+            }
+            if length > LABEL_VALUE_BYTES_MAX {
+                return Err(format!(
+                    "label_value_length_limit exceeded (label name: {name:.50}, length: {length}, \
+                     limit: {LABEL_VALUE_BYTES_MAX})"
+                ));
+            }
+        }
+        self.sink.intern(&labels).map(Some)
+    }
+
+    fn report(&mut self, batch: &mut Batch, up: bool, duration_s: f64) -> Result<(), String> {
+        let ids = self.report_ids()?;
+        let values = [
+            f64::from(u8::from(up)),
+            duration_s,
+            batch.scraped as f64,
+            batch.kept as f64,
+            batch.added as f64,
+        ];
+        batch.ids.extend(ids);
+        batch.values.extend(values);
+        Ok(())
+    }
+
+    fn report_ids(&mut self) -> Result<[SeriesId; 5], String> {
+        if let Some(ids) = self.report_ids {
+            return Ok(ids);
+        }
+        let mut ids = [SeriesId(0); 5];
+        for (id, name) in ids.iter_mut().zip(REPORT) {
+            let mut labels = self.labels.to_builder();
+            labels.set(METRIC_NAME, name);
+            *id = self.sink.intern(&labels.build())?;
+        }
+        Ok(*self.report_ids.insert(ids))
+    }
+
+    fn write(&self, ts_ms: i64, batch: &Batch) -> Result<(), String> {
+        let own = batch.own_ts.iter().map(|(ts_ms, (ids, values))| Row {
+            ts_ms: *ts_ms,
+            series: ids,
+            values,
+        });
+        let main = Row { ts_ms, series: &batch.ids, values: &batch.values };
+        let rows: Vec<Row<'_>> = own.chain(std::iter::once(main)).collect();
+        self.sink.append(&rows)
+    }
+
+    fn note_metadata(&mut self, said: &[Entry<'_>]) {
+        let mut pages: HashMap<&str, (MetricKind, &str, &str)> = HashMap::new();
+        for entry in said {
+            match entry {
+                Entry::Type { name, kind } => pages.entry(name).or_default().0 = *kind,
+                Entry::Help { name, text } => pages.entry(name).or_default().1 = text,
+                Entry::Unit { name, unit } => pages.entry(name).or_default().2 = unit,
+                Entry::Sample(_) => {}
+            }
+        }
+        for (name, (kind, help, unit)) in pages {
+            let known = self.metadata.get(name);
+            if known.is_some_and(|known| known.0 == kind && known.1 == help && known.2 == unit) {
+                continue;
+            }
+            if known.is_none() && self.metadata.len() >= METADATA_MAX {
+                continue;
+            }
+            self.sink.metadata(name, kind, &unescape_help(help), unit);
+            self.metadata.insert(name.to_owned(), (kind, help.to_owned(), unit.to_owned()));
+        }
+    }
+}
+
+/// Two lines may be one series after relabelling: the first counts, and none may be one of
+/// `reserved`, which the scraper writes itself. Says whether anything was dropped.
+fn drop_repeated_ids(batch: &mut Batch, reserved: &[SeriesId]) -> bool {
+    let mut dropped = false;
+    let rows = std::iter::once((&mut batch.ids, &mut batch.values))
+        .chain(batch.own_ts.values_mut().map(|(ids, values)| (ids, values)));
+    for (ids, values) in rows {
+        let mut seen = HashSet::with_capacity(ids.len() + reserved.len());
+        seen.extend(reserved);
+        let (mut kept_ids, mut kept_values) = (Vec::new(), Vec::new());
+        for (id, value) in ids.iter().zip(values.iter()) {
+            if seen.insert(*id) {
+                kept_ids.push(*id);
+                kept_values.push(*value);
+            }
+        }
+        if kept_ids.len() < ids.len() {
+            dropped = true;
+            (*ids, *values) = (kept_ids, kept_values);
+        }
+    }
+    dropped
+}
+
+/// `honor_labels: true`: ours only where the sample says nothing, not even "empty".
+fn honored(own: &Labels, target: &Labels, raw: &[u8]) -> Labels {
+    let mut labels = own.to_builder();
+    for label in target {
+        let empty = format!("{}=\"\"", label.name);
+        let says_empty = raw.windows(empty.len()).any(|window| window == empty.as_bytes());
+        if own.get(&label.name).is_none() && !says_empty {
+            labels.set(label.name.clone(), label.value.clone());
+        }
+    }
+    labels.build()
+}
+
+/// `honor_labels: false`: ours win, and the sample's move to `exported_…`.
+fn exported(own: &Labels, target: &Labels) -> Labels {
+    let mut labels = own.to_builder();
+    let mut conflicts = Vec::new();
+    for label in target {
+        if let Some(value) = own.get(&label.name) {
+            conflicts.push((label.name.to_string(), value.to_owned()));
+        }
+        labels.set(label.name.clone(), label.value.clone());
+    }
+    conflicts.sort_by_key(|(name, _)| name.len());
+    for (name, value) in conflicts {
+        let mut name = format!("exported_{name}");
+        while labels.get(&name).is_some() {
+            name.insert_str(0, "exported_");
+        }
+        labels.set(name, value);
+    }
+    labels.build()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! Where collected samples go: the store, seen from here.
+
+use vigie_codec::exposition::MetricKind;
+use vigie_model::{Labels, Row, SeriesId};
+
+/// The store, as far as collecting needs it. Calls may block, so they are made from threads that may.
+pub trait MetricSink: Send + Sync {
+    /// The id of a series, new or known. The error is a sentence (a limit, a full disk).
+    fn intern(&self, labels: &Labels) -> Result<SeriesId, String>;
+
+    /// Stores rows; each series stands in a row at most once.
+    fn append(&self, rows: &[Row<'_>]) -> Result<(), String>;
+
+    /// What a target says about a family. Called when it is first said and when it changes.
+    fn metadata(&self, name: &str, kind: MetricKind, help: &str, unit: &str) {
+        let _ = (name, kind, help, unit);
+    }
+}

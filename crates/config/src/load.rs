@@ -1,0 +1,206 @@
+//! From a path to a [`Config`].
+
+use crate::error::ConfigError;
+use crate::rules::RuleGroup;
+use crate::written::alertmanager::{self, Alertmanager};
+use crate::written::prometheus::{self, Prometheus};
+use crate::written::promtail::{self, Promtail};
+use crate::written::rules::{self, ExprCheck};
+use crate::written::vigie::Vigie;
+use crate::yaml::{Section, Source};
+use crate::{Config, env};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use vigie_model::Labels;
+
+/// Retention of metrics when nothing is written: 30 days.
+const METRICS_RETENTION_MS: i64 = 30 * 24 * 3_600_000;
+/// Retention of logs when nothing is written: 7 days.
+const LOGS_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
+/// Interval of the built-in collectors and of rules when nothing is written.
+const INTERVAL_MS: i64 = 15_000;
+/// Most bytes of one configuration file.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How files are read.
+pub struct LoadOptions<'a> {
+    /// Whether `${VAR}` is expanded.
+    pub expand_env: bool,
+    /// Says whether a text is PromQL.
+    pub check_expr: ExprCheck<'a>,
+}
+
+/// Reads the configuration, or gives the one that works with no file at all.
+pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, ConfigError> {
+    let mut config = Config {
+        file: path.map(|path| path.display().to_string()),
+        classic_ports: true,
+        metrics_retention_ms: METRICS_RETENTION_MS,
+        logs_retention_ms: LOGS_RETENTION_MS,
+        external_labels: Labels::default(),
+        scrape_interval_ms: INTERVAL_MS,
+        evaluation_interval_ms: INTERVAL_MS,
+        host: true,
+        scrape_jobs: None,
+        postgres: None,
+        rule_groups: Vec::new(),
+        alerting: None,
+        log_files: None,
+    };
+    let Some(path) = path else { return Ok(config) };
+    let (file, text) = read(path, options)?;
+    let source = Source { file: &file, text: &text };
+    let directory = path.parent().unwrap_or(Path::new("."));
+    if is_prometheus(&source)? {
+        metrics(&mut config, &source, source.parse()?, directory, options)?;
+        return Ok(config);
+    }
+    let written: Vigie = source.parse()?;
+    config.classic_ports = written.web.classic_ports;
+    if let Some(retention) = written.storage.retention.metrics {
+        config.metrics_retention_ms = retention.0;
+    }
+    if let Some(retention) = written.storage.retention.logs {
+        config.logs_retention_ms = retention.0;
+    }
+    if let Some(section) = written.metrics {
+        with_section(section, &source, directory, options, |source, written, directory| {
+            metrics(&mut config, source, written, directory, options)
+        })?;
+    }
+    if let Some(section) = written.logs {
+        with_section(section, &source, directory, options, |source, written: Promtail, _| {
+            config.log_files = Some(promtail::read(source, &written)?);
+            Ok(())
+        })?;
+    }
+    if let Some(section) = written.alerting {
+        with_section(section, &source, directory, options, |source, written: Alertmanager, _| {
+            config.alerting = Some(alertmanager::read(source, &written)?);
+            Ok(())
+        })?;
+    }
+    Ok(config)
+}
+
+/// The groups of a rule file that is at hand as text (the shipped content).
+pub fn rule_groups(
+    file: &str,
+    text: &str,
+    interval_ms: i64,
+    check: ExprCheck<'_>,
+) -> Result<Vec<RuleGroup>, ConfigError> {
+    rules::read(&Source { file, text }, interval_ms, check)
+}
+
+fn is_prometheus(source: &Source<'_>) -> Result<bool, ConfigError> {
+    let keys: Option<BTreeMap<String, serde::de::IgnoredAny>> = source.parse()?;
+    let keys = keys.unwrap_or_default();
+    Ok(["global", "scrape_configs", "rule_files"].iter().any(|key| keys.contains_key(*key)))
+}
+
+fn read(path: &Path, options: &LoadOptions<'_>) -> Result<(String, String), ConfigError> {
+    let file = path.display().to_string();
+    let unreadable = |reason: String| ConfigError::Unreadable { file: file.clone(), reason };
+    let size_bytes = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+    if size_bytes > FILE_BYTES_MAX {
+        return Err(unreadable(format!("it has {size_bytes} bytes, more than {FILE_BYTES_MAX}")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = if options.expand_env {
+        env::expand(&file, &text, &|name| std::env::var(name).ok())?
+    } else {
+        text
+    };
+    Ok((file, text))
+}
+
+/// Hands a section on, inline or read from the file that it names.
+fn with_section<T: DeserializeOwned>(
+    section: Section<T>,
+    source: &Source<'_>,
+    directory: &Path,
+    options: &LoadOptions<'_>,
+    then: impl FnOnce(&Source<'_>, T, &Path) -> Result<(), ConfigError>,
+) -> Result<(), ConfigError> {
+    match section {
+        Section::Inline(written) => then(source, written, directory),
+        Section::Path(path) => {
+            let path = directory.join(path);
+            let (file, text) = read(&path, options)?;
+            let source = Source { file: &file, text: &text };
+            then(&source, source.parse()?, path.parent().unwrap_or(directory))
+        }
+    }
+}
+
+fn metrics(
+    config: &mut Config,
+    source: &Source<'_>,
+    written: Prometheus,
+    directory: &Path,
+    options: &LoadOptions<'_>,
+) -> Result<(), ConfigError> {
+    let defaults = written.global.defaults();
+    config.external_labels = Labels::from_pairs(written.global.external_labels.clone());
+    config.scrape_interval_ms = written.global.scrape_interval.map_or(INTERVAL_MS, |d| d.0).max(1);
+    config.evaluation_interval_ms =
+        written.global.evaluation_interval.map_or(INTERVAL_MS, |d| d.0).max(1);
+    config.host = written.host.unwrap_or(true);
+    let mut jobs = Vec::new();
+    for scrape in &written.scrape_configs {
+        let job = prometheus::job(source, scrape, &defaults)?;
+        if jobs.iter().any(|other: &crate::scrape::ScrapeJob| other.job_name == job.job_name) {
+            let message = format!("found multiple scrape configs with job name {:?}", job.job_name);
+            return Err(source.wrong_at(scrape, message));
+        }
+        jobs.push(job);
+    }
+    config.scrape_jobs = Some(jobs);
+    if !written.postgres.is_empty() {
+        config.postgres =
+            Some(written.postgres.iter().map(|one| one.used(config.scrape_interval_ms)).collect());
+    }
+    for pattern in &written.rule_files {
+        let files =
+            glob(directory, &pattern.value).map_err(|reason| source.wrong_at(pattern, reason))?;
+        for path in files {
+            let (file, text) = read(&path, options)?;
+            let source = Source { file: &file, text: &text };
+            config.rule_groups.extend(rules::read(
+                &source,
+                config.evaluation_interval_ms,
+                options.check_expr,
+            )?);
+        }
+    }
+    Ok(())
+}
+
+/// The files a pattern names; `*` stands in the last part only, as Prometheus' rule_files allow.
+fn glob(directory: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let path = directory.join(pattern);
+    if !pattern.contains('*') {
+        return Ok(vec![path]);
+    }
+    let (parent, name) =
+        (path.parent().unwrap_or(directory), path.file_name().and_then(|name| name.to_str()));
+    let name = name.filter(|_| !parent.to_string_lossy().contains('*'));
+    let name = name
+        .ok_or_else(|| format!("{pattern}: only the last part of a rule file's path may hold *"))?;
+    let (prefix, suffix) = name.split_once('*').unwrap_or((name, ""));
+    let Ok(entries) = std::fs::read_dir(parent) else { return Ok(Vec::new()) };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+                name.len() >= prefix.len() + suffix.len()
+                    && name.starts_with(prefix)
+                    && name.ends_with(suffix)
+            })
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}

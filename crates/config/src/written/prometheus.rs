@@ -1,0 +1,339 @@
+//! `prometheus.yml` (Prometheus' `config/config.go`).
+
+use crate::error::ConfigError;
+use crate::http_client::{BasicAuth, HttpClientConfig, Secret};
+use crate::scrape::{PostgresTarget, ScrapeJob, StaticTargets};
+use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use vigie_model::{Labels, relabel};
+
+/// The whole file; every key of Prometheus stands here, built or not.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Prometheus {
+    pub(crate) global: Global,
+    pub(crate) scrape_configs: Vec<Spanned<Scrape>>,
+    pub(crate) rule_files: Vec<Spanned<String>>,
+    /// Vigie's own: PostgreSQL servers watched by the built-in collector.
+    pub(crate) postgres: Vec<Postgres>,
+    /// Vigie's own: whether the host is collected.
+    pub(crate) host: Option<bool>,
+    /// Accepted: Vigie is its own Alertmanager, see `alerting` of vigie.yml.
+    #[serde(rename = "alerting")]
+    _alerting: Accepted,
+    #[serde(rename = "runtime")]
+    _runtime: Accepted,
+    #[serde(rename = "scrape_config_files")]
+    _scrape_config_files: Option<Unbuilt>,
+    #[serde(rename = "remote_write")]
+    _remote_write: Option<Unbuilt>,
+    #[serde(rename = "remote_read")]
+    _remote_read: Option<Unbuilt>,
+    #[serde(rename = "otlp")]
+    _otlp: Option<Unbuilt>,
+    #[serde(rename = "storage")]
+    _storage: Option<Unbuilt>,
+    #[serde(rename = "tracing")]
+    _tracing: Option<Unbuilt>,
+}
+
+/// `global:`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Global {
+    pub(crate) scrape_interval: Option<DurationMs>,
+    pub(crate) scrape_timeout: Option<DurationMs>,
+    pub(crate) evaluation_interval: Option<DurationMs>,
+    pub(crate) external_labels: TextMap,
+    pub(crate) sample_limit: usize,
+    #[serde(rename = "scrape_protocols")]
+    _scrape_protocols: Accepted,
+    #[serde(rename = "rule_query_offset")]
+    _rule_query_offset: Option<Unbuilt>,
+    #[serde(rename = "query_log_file")]
+    _query_log_file: Option<Unbuilt>,
+}
+
+/// A scrape job as written.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scrape {
+    job_name: Spanned<String>,
+    scrape_interval: Option<DurationMs>,
+    scrape_timeout: Option<Spanned<DurationMs>>,
+    metrics_path: Option<String>,
+    scheme: Option<Spanned<String>>,
+    #[serde(default)]
+    params: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    honor_labels: bool,
+    honor_timestamps: Option<bool>,
+    #[serde(default)]
+    static_configs: Vec<Static>,
+    #[serde(default)]
+    relabel_configs: Vec<Spanned<Relabel>>,
+    #[serde(default)]
+    metric_relabel_configs: Vec<Spanned<Relabel>>,
+    sample_limit: Option<usize>,
+    basic_auth: Option<Basic>,
+    authorization: Option<Authorization>,
+    tls_config: Option<Tls>,
+    follow_redirects: Option<bool>,
+    #[serde(default)]
+    http_headers: BTreeMap<String, HeaderValues>,
+    #[serde(default, rename = "scrape_protocols")]
+    _scrape_protocols: Accepted,
+    #[serde(default, rename = "fallback_scrape_protocol")]
+    _fallback_scrape_protocol: Accepted,
+    #[serde(default, rename = "enable_compression")]
+    _enable_compression: Accepted,
+    #[serde(default, rename = "enable_http2")]
+    _enable_http2: Accepted,
+    #[serde(default, rename = "file_sd_configs")]
+    _file_sd: Option<Unbuilt>,
+    #[serde(default, rename = "http_sd_configs")]
+    _http_sd: Option<Unbuilt>,
+    #[serde(default, rename = "dns_sd_configs")]
+    _dns_sd: Option<Unbuilt>,
+    #[serde(default, rename = "docker_sd_configs")]
+    _docker_sd: Option<Unbuilt>,
+    #[serde(default, rename = "kubernetes_sd_configs")]
+    _kubernetes_sd: Option<Unbuilt>,
+    #[serde(default, rename = "consul_sd_configs")]
+    _consul_sd: Option<Unbuilt>,
+    #[serde(default, rename = "oauth2")]
+    _oauth2: Option<Unbuilt>,
+    #[serde(default, rename = "proxy_url")]
+    _proxy_url: Option<Unbuilt>,
+}
+
+/// A PostgreSQL server as written.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Postgres {
+    dsn: String,
+    instance: Option<String>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Static {
+    #[serde(default)]
+    targets: Vec<String>,
+    #[serde(default)]
+    labels: TextMap,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Relabel {
+    source_labels: Vec<String>,
+    separator: Option<String>,
+    regex: Option<Spanned<String>>,
+    target_label: String,
+    replacement: Option<String>,
+    action: Option<Spanned<String>>,
+    modulus: Option<Unbuilt>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Basic {
+    username: String,
+    #[serde(default)]
+    password: String,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Authorization {
+    r#type: Option<String>,
+    credentials: String,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tls {
+    insecure_skip_verify: bool,
+    ca: Option<String>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct HeaderValues {
+    values: Vec<String>,
+    secrets: Vec<String>,
+}
+
+/// What a job inherits.
+pub(crate) struct Defaults {
+    pub(crate) interval_ms: i64,
+    pub(crate) timeout_ms: i64,
+    pub(crate) sample_limit: usize,
+}
+
+impl Global {
+    /// Prometheus' defaults (one minute, ten seconds) where nothing is written.
+    pub(crate) fn defaults(&self) -> Defaults {
+        let interval_ms = self.scrape_interval.map_or(60_000, |d| d.0).max(1);
+        let timeout_ms = self.scrape_timeout.map_or(10_000, |d| d.0).min(interval_ms);
+        Defaults { interval_ms, timeout_ms, sample_limit: self.sample_limit }
+    }
+}
+
+impl Postgres {
+    /// The server as used.
+    pub(crate) fn used(&self, interval_ms: i64) -> PostgresTarget {
+        let instance = self.instance.clone().unwrap_or_else(|| "localhost:5432".to_owned());
+        PostgresTarget { dsn: Secret::new(self.dsn.clone()), instance, interval_ms }
+    }
+}
+
+/// A job as used.
+pub(crate) fn job(
+    source: &Source<'_>,
+    written: &Spanned<Scrape>,
+    defaults: &Defaults,
+) -> Result<ScrapeJob, ConfigError> {
+    let scrape = &written.value;
+    if scrape.job_name.value.is_empty() {
+        return Err(source.wrong_at(&scrape.job_name, "job_name is empty"));
+    }
+    let interval_ms = scrape.scrape_interval.map_or(defaults.interval_ms, |d| d.0);
+    if interval_ms <= 0 {
+        return Err(source.wrong_at(written, "scrape_interval must be greater than zero"));
+    }
+    let timeout_ms = match &scrape.scrape_timeout {
+        Some(timeout) if timeout.value.0 > interval_ms => {
+            let message =
+                "scrape timeout greater than scrape interval: make it at most the interval";
+            return Err(source.wrong_at(timeout, message));
+        }
+        Some(timeout) => timeout.value.0,
+        None => defaults.timeout_ms.min(interval_ms),
+    };
+    let scheme = match &scrape.scheme {
+        Some(scheme) if scheme.value != "http" && scheme.value != "https" => {
+            return Err(source.wrong_at(scheme, "scheme must be http or https"));
+        }
+        Some(scheme) => scheme.value.clone(),
+        None => "http".to_owned(),
+    };
+    let params = scrape
+        .params
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |v| (name.clone(), v.clone())));
+    Ok(ScrapeJob {
+        job_name: scrape.job_name.value.clone(),
+        interval_ms,
+        timeout_ms,
+        metrics_path: scrape.metrics_path.clone().unwrap_or_else(|| "/metrics".to_owned()),
+        scheme,
+        params: params.collect(),
+        honor_labels: scrape.honor_labels,
+        honor_timestamps: scrape.honor_timestamps.unwrap_or(true),
+        static_targets: scrape.static_configs.iter().map(static_targets).collect(),
+        relabel: relabel_rules(source, &scrape.relabel_configs)?,
+        metric_relabel: relabel_rules(source, &scrape.metric_relabel_configs)?,
+        http: http_client(scrape),
+        sample_limit: scrape.sample_limit.unwrap_or(defaults.sample_limit),
+        body_size_bytes_max: 0,
+        when_seen: false,
+    })
+}
+
+fn static_targets(written: &Static) -> StaticTargets {
+    StaticTargets {
+        targets: written.targets.clone(),
+        labels: Labels::from_pairs(written.labels.clone()),
+    }
+}
+
+fn http_client(scrape: &Scrape) -> HttpClientConfig {
+    let mut headers = Vec::new();
+    for (name, values) in &scrape.http_headers {
+        let all = values.values.iter().chain(&values.secrets);
+        headers.extend(all.map(|value| (name.clone(), Secret::new(value.clone()))));
+    }
+    HttpClientConfig {
+        basic_auth: scrape.basic_auth.as_ref().map(|basic| BasicAuth {
+            username: basic.username.clone(),
+            password: Secret::new(basic.password.clone()),
+        }),
+        authorization: scrape.authorization.as_ref().map(|auth| {
+            Secret::new(format!(
+                "{} {}",
+                auth.r#type.as_deref().unwrap_or("Bearer"),
+                auth.credentials
+            ))
+        }),
+        headers,
+        follow_redirects: scrape.follow_redirects.unwrap_or(true),
+        insecure_skip_verify: scrape
+            .tls_config
+            .as_ref()
+            .is_some_and(|tls| tls.insecure_skip_verify),
+        ca_pem: scrape.tls_config.as_ref().and_then(|tls| tls.ca.clone()),
+    }
+}
+
+fn relabel_rules(
+    source: &Source<'_>,
+    written: &[Spanned<Relabel>],
+) -> Result<Vec<relabel::Rule>, ConfigError> {
+    written.iter().map(|rule| relabel_rule(source, rule)).collect()
+}
+
+fn relabel_rule(
+    source: &Source<'_>,
+    written: &Spanned<Relabel>,
+) -> Result<relabel::Rule, ConfigError> {
+    let rule = &written.value;
+    let action = match rule
+        .action
+        .as_ref()
+        .map_or("replace", |action| action.value.as_str())
+        .to_lowercase()
+        .as_str()
+    {
+        "replace" => relabel::Action::Replace,
+        "keep" => relabel::Action::Keep,
+        "drop" => relabel::Action::Drop,
+        "keepequal" => relabel::Action::KeepEqual,
+        "dropequal" => relabel::Action::DropEqual,
+        "labelmap" => relabel::Action::LabelMap,
+        "labeldrop" => relabel::Action::LabelDrop,
+        "labelkeep" => relabel::Action::LabelKeep,
+        "lowercase" => relabel::Action::Lowercase,
+        "uppercase" => relabel::Action::Uppercase,
+        other => {
+            let message = format!(
+                "unknown relabel action {other:?}: replace, keep, drop, keepequal, dropequal, labelmap, labeldrop, labelkeep, lowercase and uppercase are built"
+            );
+            return Err(source.wrong_at(written, message));
+        }
+    };
+    let needs_target = matches!(
+        action,
+        relabel::Action::Replace | relabel::Action::Lowercase | relabel::Action::Uppercase
+    );
+    if needs_target && rule.target_label.is_empty() {
+        return Err(source.wrong_at(
+            written,
+            "relabel configuration for replace action requires 'target_label' value",
+        ));
+    }
+    let pattern = rule.regex.as_ref().map_or("(.*)", |regex| regex.value.as_str());
+    let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+        source.wrong_at(written, format!("{pattern:?} is not a regular expression"))
+    })?;
+    Ok(relabel::Rule {
+        source_labels: rule.source_labels.clone(),
+        separator: rule.separator.clone().unwrap_or_else(|| ";".to_owned()),
+        regex,
+        target_label: rule.target_label.clone(),
+        replacement: rule.replacement.clone().unwrap_or_else(|| "$1".to_owned()),
+        action,
+    })
+}

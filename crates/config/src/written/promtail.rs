@@ -1,0 +1,72 @@
+//! The part of promtail's file that says which files are followed.
+
+use crate::LogFiles;
+use crate::error::ConfigError;
+use crate::yaml::{Accepted, Source, Spanned, TextMap, Unbuilt};
+use serde::Deserialize;
+use vigie_model::Labels;
+
+/// promtail's file, or the `logs` section of vigie.yml.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Promtail {
+    scrape_configs: Vec<Spanned<Scrape>>,
+    #[serde(rename = "server")]
+    _server: Accepted,
+    #[serde(rename = "positions")]
+    _positions: Accepted,
+    #[serde(rename = "clients")]
+    _clients: Accepted,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scrape {
+    job_name: Option<String>,
+    #[serde(default)]
+    static_configs: Vec<Static>,
+    #[serde(default, rename = "pipeline_stages")]
+    _pipeline_stages: Option<Unbuilt>,
+    #[serde(default, rename = "journal")]
+    _journal: Option<Unbuilt>,
+    #[serde(default, rename = "syslog")]
+    _syslog: Option<Unbuilt>,
+    #[serde(default, rename = "docker_sd_configs")]
+    _docker: Option<Unbuilt>,
+    #[serde(default, rename = "relabel_configs")]
+    _relabel: Option<Unbuilt>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Static {
+    #[serde(default, rename = "targets")]
+    _targets: Accepted,
+    labels: TextMap,
+}
+
+/// The files as used.
+pub(crate) fn read(source: &Source<'_>, written: &Promtail) -> Result<Vec<LogFiles>, ConfigError> {
+    let mut files = Vec::new();
+    for scrape in &written.scrape_configs {
+        for one in &scrape.value.static_configs {
+            let Some(path) = one.labels.get("__path__") else {
+                let message =
+                    "static_configs needs the label __path__: the glob of the files to follow";
+                return Err(source.wrong_at(scrape, message));
+            };
+            let mut labels = one.labels.clone();
+            labels.retain(|name, _| !name.starts_with("__"));
+            if let (false, Some(job)) = (labels.contains_key("job"), &scrape.value.job_name) {
+                labels.insert("job".to_owned(), job.clone());
+            }
+            let exclude = one.labels.get("__path_exclude__").cloned();
+            files.push(LogFiles {
+                paths: vec![path.clone()],
+                exclude,
+                labels: Labels::from_pairs(labels),
+            });
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,115 @@
+//! `groups:` (Prometheus' `model/rulefmt`).
+
+use crate::error::ConfigError;
+use crate::rules::{Rule, RuleGroup, RuleKind};
+use crate::yaml::{DurationMs, Source, Spanned, TextMap};
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use vigie_model::Labels;
+
+/// Says whether a PromQL text is one; the program passes the parser, which this crate does not know.
+pub type ExprCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    name: Spanned<String>,
+    interval: Option<DurationMs>,
+    query_offset: Option<DurationMs>,
+    #[serde(default)]
+    limit: usize,
+    #[serde(default)]
+    labels: TextMap,
+    #[serde(default)]
+    rules: Vec<Spanned<WrittenRule>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenRule {
+    record: Option<String>,
+    alert: Option<String>,
+    expr: Spanned<String>,
+    r#for: Option<DurationMs>,
+    keep_firing_for: Option<DurationMs>,
+    #[serde(default)]
+    labels: TextMap,
+    #[serde(default)]
+    annotations: TextMap,
+}
+
+/// Reads a rule file. `interval_ms` is the global evaluation interval.
+pub(crate) fn read(
+    source: &Source<'_>,
+    interval_ms: i64,
+    check: ExprCheck<'_>,
+) -> Result<Vec<RuleGroup>, ConfigError> {
+    let file: File = source.parse()?;
+    let mut names = BTreeSet::new();
+    let mut groups = Vec::new();
+    for group in file.groups {
+        if !names.insert(group.name.value.clone()) {
+            let message = format!("groupname: {:?} is repeated in the same file", group.name.value);
+            return Err(source.wrong_at(&group.name, message));
+        }
+        let rules =
+            group.rules.iter().map(|rule| used(source, rule, check)).collect::<Result<_, _>>()?;
+        groups.push(RuleGroup {
+            file: source.file.to_owned(),
+            name: group.name.value,
+            interval_ms: group.interval.map_or(interval_ms, |interval| interval.0).max(1),
+            limit: group.limit,
+            query_offset_ms: group.query_offset.map_or(0, |offset| offset.0),
+            labels: Labels::from_pairs(group.labels),
+            rules,
+        });
+    }
+    Ok(groups)
+}
+
+fn used(
+    source: &Source<'_>,
+    rule: &Spanned<WrittenRule>,
+    check: ExprCheck<'_>,
+) -> Result<Rule, ConfigError> {
+    let written = &rule.value;
+    let kind = match (&written.alert, &written.record) {
+        (Some(name), None) => RuleKind::Alert {
+            name: name.clone(),
+            for_ms: written.r#for.map_or(0, |d| d.0),
+            keep_firing_for_ms: written.keep_firing_for.map_or(0, |d| d.0),
+            annotations: written.annotations.clone().into_iter().collect(),
+        },
+        (None, Some(name)) => {
+            if written.r#for.is_some()
+                || written.keep_firing_for.is_some()
+                || !written.annotations.is_empty()
+            {
+                return Err(source.wrong_at(
+                    rule,
+                    "a recording rule has no `for`, `keep_firing_for` or `annotations`",
+                ));
+            }
+            RuleKind::Record { name: name.clone() }
+        }
+        (Some(_), Some(_)) => {
+            return Err(source.wrong_at(rule, "only one of 'record' and 'alert' must be set"));
+        }
+        (None, None) => return Err(source.wrong_at(rule, "one of 'record' or 'alert' must be set")),
+    };
+    check(&written.expr.value).map_err(|reason| {
+        source.wrong_at(&written.expr, format!("could not parse expression: {reason}"))
+    })?;
+    Ok(Rule {
+        kind,
+        expr: written.expr.value.clone(),
+        labels: written.labels.clone().into_iter().collect(),
+    })
+}

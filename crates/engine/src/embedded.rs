@@ -1,0 +1,227 @@
+//! The engine of one machine: the languages over the stores in the data directory.
+//!
+//! It owns the directory's lock. The layout below the data directory is `metrics/`, `logs/` and
+//! whatever other parts of the program keep beside them.
+
+mod logs;
+mod metrics;
+
+use crate::{
+    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
+    QueryError, QueryOptions, When,
+};
+use std::path::Path;
+use std::sync::Arc;
+use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
+use vigie_model::{Direction, Labels, LogRange, Matcher, Row, SeriesId, TimeRange};
+
+/// What the owner of the directory decides.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddedOptions {
+    /// How long metrics are kept, in milliseconds.
+    pub metrics_retention_ms: i64,
+    /// How long lines are kept, in milliseconds.
+    pub logs_retention_ms: i64,
+}
+
+/// Both stores of a data directory.
+pub struct Embedded {
+    disk: Arc<dyn Disk>,
+    directory: std::path::PathBuf,
+    metrics: vigie_metrics::Store,
+    logs: vigie_logs::Store,
+    _lock: DirLock,
+}
+
+impl Embedded {
+    /// Locks the directory (made when it is missing) and opens both stores.
+    pub fn open(directory: &Path, options: EmbeddedOptions) -> Result<Embedded, EngineError> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        disk.create_dir_all(directory).map_err(unavailable)?;
+        let lock = DirLock::acquire(directory).map_err(unavailable)?;
+        let metrics = vigie_metrics::Options {
+            retention_ms: options.metrics_retention_ms,
+            ..Default::default()
+        };
+        let metrics = vigie_metrics::Store::open(disk.clone(), &directory.join("metrics"), metrics);
+        let logs =
+            vigie_logs::Options { retention_ms: options.logs_retention_ms, ..Default::default() };
+        let logs = vigie_logs::Store::open(disk.clone(), directory.join("logs"), logs);
+        Ok(Embedded {
+            disk,
+            directory: directory.to_owned(),
+            metrics: metrics.map_err(metrics::error)?,
+            logs: logs.map_err(logs::error)?,
+            _lock: lock,
+        })
+    }
+
+    /// Bytes that may still be written to the data directory's file system.
+    pub fn free_bytes(&self) -> u64 {
+        self.disk.free_bytes(&self.directory).unwrap_or(0)
+    }
+
+    /// Makes everything durable and closes the stores.
+    pub fn close(&self) -> Result<(), EngineError> {
+        self.metrics.close().map_err(metrics::error)?;
+        self.logs.close().map_err(logs::error)
+    }
+}
+
+impl Engine for Embedded {
+    fn intern(&self, labels: &Labels) -> Result<SeriesId, EngineError> {
+        self.metrics.intern(labels).map_err(metrics::error)
+    }
+
+    fn append(
+        &self,
+        rows: &[Row<'_>],
+        durability: Durability,
+    ) -> Result<AppendReport, EngineError> {
+        let durability = match durability {
+            Durability::Synced => vigie_metrics::Durability::Synced,
+            Durability::Written => vigie_metrics::Durability::Written,
+        };
+        let done = self.metrics.append(rows, durability).map_err(metrics::error)?;
+        Ok(AppendReport {
+            appended: done.appended,
+            duplicates: done.duplicates,
+            refused: done.conflicting + done.out_of_order + done.too_old + done.too_new,
+        })
+    }
+
+    fn query_metrics(
+        &self,
+        expr: &vigie_promql::Expr,
+        when: When,
+        options: &QueryOptions,
+    ) -> Result<vigie_promql::Answer, QueryError> {
+        metrics::query(&self.metrics, expr, when, options)
+    }
+
+    fn metric_label_names(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<String>, EngineError> {
+        let names = |matchers: &[Matcher]| self.metrics.label_names(matchers, range, usize::MAX);
+        Ok(union(selectors, names)?)
+    }
+
+    fn metric_label_values(
+        &self,
+        name: &str,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<String>, EngineError> {
+        let values =
+            |matchers: &[Matcher]| self.metrics.label_values(name, matchers, range, usize::MAX);
+        Ok(union(selectors, values)?)
+    }
+
+    fn metric_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<Labels>, EngineError> {
+        let series = |matchers: &[Matcher]| self.metrics.series(matchers, range, usize::MAX);
+        Ok(union(selectors, series)?)
+    }
+
+    fn push(
+        &self,
+        batches: &[PushBatch<'_>],
+        durability: Durability,
+    ) -> Result<PushReport, EngineError> {
+        logs::push(&self.logs, batches, durability)
+    }
+
+    fn query_logs(
+        &self,
+        expr: &vigie_logql::Expr,
+        range: LogRange,
+        direction: Direction,
+        limit: usize,
+        options: &QueryOptions,
+    ) -> Result<vigie_logql::Streams, QueryError> {
+        logs::query(&self.logs, expr, range, direction, limit, options)
+    }
+
+    fn query_log_metrics(
+        &self,
+        expr: &vigie_logql::Expr,
+        when: LogWhen,
+        options: &QueryOptions,
+    ) -> Result<vigie_logql::Value, QueryError> {
+        logs::query_numbers(&self.logs, expr, when, options)
+    }
+
+    fn log_label_names(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError> {
+        Ok(self.logs.label_names(selector, range)?)
+    }
+
+    fn log_label_values(
+        &self,
+        name: &str,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<String>, EngineError> {
+        Ok(self.logs.label_values(name, selector, range)?)
+    }
+
+    fn log_series(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: LogRange,
+    ) -> Result<Vec<Labels>, EngineError> {
+        Ok(union(selectors, |matchers| self.logs.series(matchers, range))?)
+    }
+
+    fn tick(&self, now_ms: i64) -> Result<(), EngineError> {
+        // Both have their turn, whatever becomes of the first.
+        let metrics = self.metrics.tick(now_ms).map_err(metrics::error);
+        self.logs.tick(now_ms).map_err(logs::error)?;
+        metrics
+    }
+
+    fn stats(&self) -> EngineStats {
+        let (metrics, logs) = (self.metrics.stats(), self.logs.stats());
+        EngineStats {
+            series: metrics.series,
+            samples_appended: metrics.samples_appended,
+            metrics_bytes: metrics.disk_bytes,
+            streams: logs.streams as u64,
+            lines_appended: logs.stored,
+            logs_bytes: logs.part_file_bytes + logs.wal_bytes,
+        }
+    }
+}
+
+/// What matches any of the selectors, sorted, without duplicates; all when there is no selector.
+fn union<T: Ord, E>(
+    selectors: &[Vec<Matcher>],
+    list: impl Fn(&[Matcher]) -> Result<Vec<T>, E>,
+) -> Result<Vec<T>, E> {
+    let mut all = match selectors {
+        [] => list(&[])?,
+        [one] => list(one)?,
+        many => {
+            let mut all = Vec::new();
+            for matchers in many {
+                all.extend(list(matchers)?);
+            }
+            all
+        }
+    };
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
+}
+
+fn unavailable(error: DiskError) -> EngineError {
+    EngineError::Unavailable(error.to_string())
+}

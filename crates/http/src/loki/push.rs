@@ -1,0 +1,94 @@
+//! `push`: JSON and snappy protobuf, gzip or deflate around it.
+
+use crate::error::ApiError;
+use crate::state::State;
+use axum::body::{Body, to_bytes};
+use axum::extract;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use flate2::read::{DeflateDecoder, GzDecoder};
+use std::io::Read;
+use vigie_codec::loki_push::{self, ServiceName};
+use vigie_engine::{Durability, EngineError, PushBatch};
+use vigie_model::limits::{PUSH_BODY_BYTES_MAX, PUSH_DECODED_BYTES_MAX};
+
+/// `/loki/api/v1/push`: 204 once every line is on stable storage.
+pub async fn push(
+    extract::State(state): extract::State<State>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match store(&state, &headers, body).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err((status, message)) => {
+            (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{message}\n"))
+                .into_response()
+        }
+    }
+}
+
+type Refusal = (StatusCode, String);
+
+async fn store(state: &State, headers: &HeaderMap, body: Body) -> Result<(), Refusal> {
+    let text =
+        |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let (encoding, content_type) = (text(CONTENT_ENCODING), text(CONTENT_TYPE));
+    let too_large = || {
+        let message = format!("request body too large: limit: {PUSH_BODY_BYTES_MAX} bytes");
+        (StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    let body = to_bytes(body, PUSH_BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+    let engine = state.engine.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let body = unpack(&encoding, &body)?;
+        let request =
+            loki_push::decode(&content_type, &body, ServiceName::Discover).map_err(|error| {
+                let status =
+                    StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+                (status, error.to_string())
+            })?;
+        let batches: Vec<PushBatch<'_>> = request
+            .streams
+            .iter()
+            .map(|one| PushBatch { labels: &one.labels, entries: &one.entries })
+            .collect();
+        let report = engine.push(&batches, Durability::Synced).map_err(|error| match error {
+            EngineError::Refused(message) => (StatusCode::BAD_REQUEST, message),
+            error => (
+                ApiError::from(error).status(),
+                "the lines could not be stored: try again".to_owned(),
+            ),
+        })?;
+        report.refusal.map_or(Ok(()), |words| Err((StatusCode::BAD_REQUEST, words)))
+    });
+    done.await.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?
+}
+
+fn unpack(encoding: &str, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let reader: Box<dyn Read + '_> = match encoding {
+        // Snappy is a part of the protobuf form, whatever the header says.
+        "" | "snappy" | "identity" => return Ok(body.to_vec()),
+        "gzip" => Box::new(GzDecoder::new(body)),
+        "deflate" => Box::new(DeflateDecoder::new(body)),
+        other => {
+            return Err((
+                StatusCode::BAD_REQUEST,
+                format!("Content-Encoding {other:?} not supported"),
+            ));
+        }
+    };
+    let mut out = Vec::new();
+    let limit = PUSH_DECODED_BYTES_MAX as u64 + 1;
+    reader
+        .take(limit)
+        .read_to_end(&mut out)
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("{encoding}: {error}")))?;
+    if out.len() > PUSH_DECODED_BYTES_MAX {
+        return Err((
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("request body too large: limit: {PUSH_DECODED_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(out)
+}

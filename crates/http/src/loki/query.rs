@@ -1,0 +1,179 @@
+//! `query` and `query_range`: lines or numbers, by what the question asks for.
+
+use super::{parse_time_ns, range_ns};
+use crate::error::{ApiError, LokiError};
+use crate::json::Json;
+use crate::params::{Params, parse_step_ms};
+use crate::prometheus::success;
+use crate::state::{State, now_ms};
+use axum::extract;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use vigie_engine::LogWhen;
+use vigie_logql::{Expr, Stream, Value};
+use vigie_model::limits::{LOG_ENTRIES_PER_QUERY_MAX, QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
+use vigie_model::{Direction, LogRange};
+
+/// Lines answered when the question names no limit.
+const LIMIT_DEFAULT: usize = 100;
+
+/// `/loki/api/v1/query`: one instant, numbers only.
+pub async fn instant(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, LokiError> {
+    let expr = parse(&params)?;
+    let ts_ns = match params.get("time") {
+        Some(text) => parse_time_ns(text).ok_or_else(|| {
+            ApiError::bad_data(format!("could not parse 'time' parameter: cannot parse {text:?}"))
+        })?,
+        None => now_ms().saturating_mul(1_000_000),
+    };
+    if expr.is_log() {
+        let text = "log queries are not supported as an instant query type, please change your query to a range query type";
+        return Err(ApiError::bad_data(text).into());
+    }
+    numbers(&state, expr, LogWhen::Instant(ts_ns)).await
+}
+
+/// `/loki/api/v1/query_range`.
+pub async fn range(
+    extract::State(state): extract::State<State>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, LokiError> {
+    let expr = parse(&params)?;
+    let (start_ns, end_ns) = range_ns(&params)?;
+    if expr.is_log() {
+        return lines(&state, expr, LogRange { start_ns, end_ns }, &headers, &params).await;
+    }
+    let step_ns = match params.get("step") {
+        Some(text) => parse_step_ms(text)
+            .filter(|step_ms| *step_ms > 0)
+            .ok_or_else(|| ApiError::bad_data("zero or negative query resolution step widths are not accepted. Try a positive integer"))?
+            .saturating_mul(1_000_000),
+        // About 250 points, a second apart at least.
+        None => ((end_ns - start_ns) / 250 / 1_000_000_000).max(1) * 1_000_000_000,
+    };
+    if (end_ns - start_ns) / step_ns > QUERY_POINTS_MAX {
+        let text = "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter";
+        return Err(ApiError::bad_data(text).into());
+    }
+    numbers(&state, expr, LogWhen::Range { start_ns, end_ns, step_ns }).await
+}
+
+fn parse(params: &Params) -> Result<Expr, ApiError> {
+    vigie_logql::parse(params.get("query").unwrap_or(""))
+        .map_err(|error| ApiError::bad_data(error.to_string()))
+}
+
+async fn lines(
+    state: &State,
+    expr: Expr,
+    range: LogRange,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<Response, LokiError> {
+    let limit = match params.get("limit") {
+        Some(text) => text
+            .parse::<usize>()
+            .ok()
+            .filter(|limit| *limit > 0)
+            .ok_or_else(|| ApiError::bad_data("limit must be a positive value"))?,
+        None => LIMIT_DEFAULT,
+    };
+    if limit > LOG_ENTRIES_PER_QUERY_MAX {
+        let text = format!(
+            "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {LOG_ENTRIES_PER_QUERY_MAX})"
+        );
+        return Err(ApiError::bad_data(text).into());
+    }
+    let direction = match params.get("direction").unwrap_or("backward").to_lowercase().as_str() {
+        "forward" => Direction::Forward,
+        "backward" => Direction::Backward,
+        other => return Err(ApiError::bad_data(format!("invalid direction {other:?}")).into()),
+    };
+    let flags = headers
+        .get("x-loki-response-encoding-flags")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("");
+    let categorize = flags.split(',').any(|flag| flag.trim() == "categorize-labels");
+    let engine = state.engine.clone();
+    let streams = state
+        .run_query(QUERY_TIMEOUT_MS, move |options| {
+            engine.query_logs(&expr, range, direction, limit, &options)
+        })
+        .await?;
+    Ok(success(
+        |json| {
+            json.raw(r#"{"resultType":"streams","#);
+            if categorize {
+                json.raw(r#""encodingFlags":["categorize-labels"],"#);
+            }
+            json.raw(r#""result":"#)
+                .list(&streams, |json, stream| write_stream(json, stream, categorize));
+            json.raw(r#","stats":{}}"#);
+        },
+        &[],
+        &[],
+    ))
+}
+
+fn write_stream(json: &mut Json, stream: &Stream, categorize: bool) {
+    json.raw(r#"{"stream":"#)
+        .pairs(if categorize { &stream.stream_labels } else { &stream.labels }.iter());
+    json.raw(r#","values":"#).list(&stream.entries, |json, entry| {
+        json.raw(&format!("[\"{}\",", entry.ts_ns)).text(&String::from_utf8_lossy(&entry.line));
+        if categorize {
+            json.raw(",{");
+            let categories =
+                [("structuredMetadata", &entry.structured_metadata), ("parsed", &entry.parsed)];
+            for (at, (name, labels)) in
+                categories.into_iter().filter(|(_, labels)| !labels.is_empty()).enumerate()
+            {
+                json.raw(if at > 0 { "," } else { "" }).text(name).raw(":").pairs(labels.iter());
+            }
+            json.raw("}");
+        }
+        json.raw("]");
+    });
+    json.raw("}");
+}
+
+async fn numbers(state: &State, expr: Expr, when: LogWhen) -> Result<Response, LokiError> {
+    let engine = state.engine.clone();
+    let value = state
+        .run_query(QUERY_TIMEOUT_MS, move |options| engine.query_log_metrics(&expr, when, &options))
+        .await?;
+    Ok(success(
+        |json| {
+            write_value(json, &value);
+            json.raw(r#","stats":{}}"#);
+        },
+        &[],
+        &[],
+    ))
+}
+
+fn write_value(json: &mut Json, value: &Value) {
+    match value {
+        Value::Scalar { ts_ns, value } => {
+            json.raw(r#"{"resultType":"scalar","result":"#).point(ts_ns / 1_000_000, *value);
+        }
+        Value::Vector(samples) => {
+            json.raw(r#"{"resultType":"vector","result":"#).list(samples, |json, sample| {
+                json.raw(r#"{"metric":"#).pairs(sample.labels.iter()).raw(r#","value":"#);
+                json.point(sample.ts_ns / 1_000_000, sample.value).raw("}");
+            });
+        }
+        Value::Matrix(series) => {
+            json.raw(r#"{"resultType":"matrix","result":"#).list(series, |json, series| {
+                json.raw(r#"{"metric":"#).pairs(series.labels.iter()).raw(r#","values":"#);
+                json.list(&series.points, |json, (ts_ns, value)| {
+                    json.point(ts_ns / 1_000_000, *value);
+                });
+                json.raw("}");
+            });
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Prometheus' HTTP API (`web/api/v1/api.go`), shapes and words its own.
+
+pub mod alerting;
+pub mod listing;
+pub mod query;
+pub mod status;
+pub mod targets;
+
+use crate::error::ApiError;
+use crate::json::Json;
+use crate::state::State;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+
+/// Everything under `/api/v1`.
+pub fn router() -> Router<State> {
+    Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
+        .route("/labels", get(listing::labels).post(listing::labels))
+        .route("/label/{name}/values", get(listing::label_values))
+        .route("/series", get(listing::series).post(listing::series))
+        .route("/metadata", get(listing::metadata))
+        .route("/targets", get(targets::targets))
+        .route("/rules", get(alerting::rules))
+        .route("/alerts", get(alerting::alerts))
+        .route("/alertmanagers", get(status::alertmanagers))
+        .route("/status/buildinfo", get(status::buildinfo))
+        .route("/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/status/flags", get(status::flags))
+        .route("/write", post(status::no_remote_write))
+        .route("/read", post(status::no_remote_read))
+        .fallback(any(not_found))
+}
+
+/// A successful answer: `{"status":"success","data":…}` with `data` written by the caller.
+pub(crate) fn success(
+    data: impl FnOnce(&mut Json),
+    warnings: &[String],
+    infos: &[String],
+) -> Response {
+    let mut json = Json::default();
+    json.raw(r#"{"status":"success","data":"#);
+    data(&mut json);
+    for (name, texts) in [("warnings", warnings), ("infos", infos)] {
+        if !texts.is_empty() {
+            json.raw(",").text(name).raw(":").texts(texts.iter().map(String::as_str));
+        }
+    }
+    json.raw("}");
+    (StatusCode::OK, [(CONTENT_TYPE, "application/json")], json.into_bytes()).into_response()
+}
+
+/// What Prometheus' router answers to a path it does not know.
+pub(crate) async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, [(CONTENT_TYPE, "text/plain; charset=utf-8")], "404 page not found\n")
+        .into_response()
+}
+
+/// Selectors of `match[]`.
+pub(crate) fn selectors(
+    params: &crate::params::Params,
+) -> Result<Vec<Vec<vigie_model::Matcher>>, ApiError> {
+    params
+        .all("match[]")
+        .map(|text| {
+            vigie_promql::parse_selector(text).map_err(|error| {
+                ApiError::bad_data(format!("invalid parameter \"match[]\": {error}"))
+            })
+        })
+        .collect()
+}

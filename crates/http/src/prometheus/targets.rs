@@ -1,0 +1,47 @@
+//! `targets`.
+
+use super::success;
+use crate::json::Json;
+use crate::params::Params;
+use crate::state::{State, rfc3339};
+use crate::views::Target;
+use axum::extract;
+use axum::response::Response;
+use vigie_model::duration::format_duration_ms;
+
+/// `/api/v1/targets`.
+pub async fn targets(extract::State(state): extract::State<State>, params: Params) -> Response {
+    let wanted = params.get("state").unwrap_or("any").to_lowercase();
+    let pool = params.get("scrapePool");
+    let targets: Vec<Target> = match wanted.as_str() {
+        "dropped" => Vec::new(),
+        _ => state
+            .targets
+            .list()
+            .into_iter()
+            .filter(|target| pool.is_none_or(|pool| pool == target.scrape_pool))
+            .collect(),
+    };
+    success(
+        |json| {
+            json.raw(r#"{"activeTargets":"#).list(&targets, write);
+            json.raw(r#","droppedTargets":[],"droppedTargetCounts":{}}"#);
+        },
+        &[],
+        &[],
+    )
+}
+
+fn write(json: &mut Json, target: &Target) {
+    json.raw(r#"{"discoveredLabels":"#).labels(&target.discovered_labels);
+    json.raw(r#","labels":"#).labels(&target.labels);
+    json.raw(r#","scrapePool":"#).text(&target.scrape_pool);
+    json.raw(r#","scrapeUrl":"#).text(&target.scrape_url);
+    json.raw(r#","globalUrl":"#).text(&target.scrape_url);
+    json.raw(r#","lastError":"#).text(&target.last_error);
+    json.raw(r#","lastScrape":"#).text(&rfc3339(target.last_scrape_ms));
+    json.raw(&format!(r#","lastScrapeDuration":{},"health":"#, target.last_duration_ms / 1000.0))
+        .text(target.health);
+    json.raw(r#","scrapeInterval":"#).text(&format_duration_ms(target.interval_ms));
+    json.raw(r#","scrapeTimeout":"#).text(&format_duration_ms(target.timeout_ms)).raw("}");
+}

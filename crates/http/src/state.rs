@@ -1,0 +1,123 @@
+//! What every handler can reach, and how it runs work that blocks.
+
+use crate::error::ApiError;
+use crate::metadata::Metadata;
+use crate::views::{AlertView, TargetView};
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+use vigie_dashboards::Dashboard;
+use vigie_engine::{Engine, EngineError, QueryError, QueryErrorKind, QueryOptions};
+
+/// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
+/// for more cores and more memory than Vigie's users have).
+pub const QUERIES_AT_ONCE_MAX: usize = 8;
+
+/// Shared by all handlers; cloning is one atomic increment.
+#[derive(Clone)]
+pub struct State(Arc<Parts>);
+
+/// What the program hands over when it starts to serve.
+pub struct Parts {
+    /// Metrics and logs.
+    pub engine: Arc<dyn Engine>,
+    /// Rules, alerts, notifications.
+    pub alerts: Arc<dyn AlertView>,
+    /// Targets and collectors.
+    pub targets: Arc<dyn TargetView>,
+    /// What targets say of their metrics.
+    pub metadata: Arc<Metadata>,
+    /// The dashboards, in the order they are listed.
+    pub dashboards: Vec<Dashboard>,
+    /// When the program started.
+    pub started_at_ms: i64,
+    /// Retention of metrics, as Prometheus writes it.
+    pub retention_text: String,
+    /// Retention of logs, likewise.
+    pub logs_retention_text: String,
+    /// Free bytes on the file system of the data directory.
+    pub free_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Whether this is `vigie demo`.
+    pub demo: bool,
+    /// Whether the program is ready to answer.
+    pub ready: AtomicBool,
+    /// Vigie's own metrics as text.
+    pub own_metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Turns that questions take.
+    pub turns: Arc<Semaphore>,
+}
+
+impl Deref for State {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl State {
+    /// Shares the parts.
+    pub fn new(parts: Parts) -> State {
+        State(Arc::new(parts))
+    }
+
+    /// Runs a listing or a write on a thread that may block.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::from)
+    }
+
+    /// Runs a question when its turn comes. It is told to stop at its deadline, and when the
+    /// client goes away (this future is dropped).
+    pub async fn run_query<T: Send + 'static>(
+        &self,
+        timeout_ms: u64,
+        question: impl FnOnce(QueryOptions) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        let turn = tokio::time::timeout_at(deadline.into(), self.turns.clone().acquire_owned());
+        let timed_out = || {
+            ApiError::from(QueryError {
+                kind: QueryErrorKind::Timeout,
+                message: "query timed out in query queue".to_owned(),
+            })
+        };
+        let turn = turn.await.map_err(|_| timed_out())?.map_err(|_| timed_out())?;
+        let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
+        let options = QueryOptions {
+            deadline: Some(deadline),
+            cancel: Some(cancel.0.clone()),
+            lookback_ms: None,
+        };
+        let done = tokio::task::spawn_blocking(move || {
+            let answer = question(options);
+            drop(turn);
+            answer
+        });
+        let answer = done.await.map_err(|error| ApiError::internal(error.to_string()))?;
+        drop(cancel);
+        answer.map_err(ApiError::from)
+    }
+}
+
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Milliseconds since the epoch, now.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// RFC 3339 with milliseconds, in UTC.
+pub fn rfc3339(ts_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ts_ms).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}

@@ -1,0 +1,165 @@
+//! What the API shows of the parts that this crate does not own, in the shapes it needs.
+//!
+//! The program adapts `watch` and `collect` to these two traits, so that handlers can be tested
+//! with a table and the parts can change without touching the wire.
+
+use vigie_model::Labels;
+
+/// Rules, alerts and what was sent.
+pub trait AlertView: Send + Sync {
+    /// The rule groups in order of file and name.
+    fn groups(&self) -> Vec<GroupView>;
+    /// Alertmanager's list of active alerts.
+    fn active(&self) -> Vec<ActiveView>;
+    /// The receivers' names.
+    fn receivers(&self) -> Vec<String>;
+    /// The newest rows of the outbox.
+    fn notifications(&self, limit: usize) -> Result<Vec<NotificationView>, String>;
+}
+
+/// A rule group.
+#[derive(Clone, Debug)]
+pub struct GroupView {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub file: String,
+    /// Milliseconds between evaluations.
+    pub interval_ms: i64,
+    /// When it was evaluated last; 0 before the first time.
+    pub last_evaluation_ms: i64,
+    /// How long that took.
+    pub evaluation_ms: f64,
+    /// Its rules in order.
+    pub rules: Vec<RuleView>,
+}
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct RuleView {
+    /// The alert's or the metric's name.
+    pub name: String,
+    /// The PromQL text.
+    pub expr: String,
+    /// Labels.
+    pub labels: Labels,
+    /// `ok`, `err` or `unknown`.
+    pub health: &'static str,
+    /// Why it is not ok.
+    pub last_error: String,
+    /// When it was evaluated last.
+    pub last_evaluation_ms: i64,
+    /// How long that took.
+    pub evaluation_ms: f64,
+    /// For an alert.
+    pub alert: Option<AlertRuleView>,
+}
+
+/// What only alerting rules have.
+#[derive(Clone, Debug)]
+pub struct AlertRuleView {
+    /// `inactive`, `pending` or `firing`.
+    pub state: &'static str,
+    /// `for`, in milliseconds.
+    pub for_ms: i64,
+    /// `keep_firing_for`, in milliseconds.
+    pub keep_firing_for_ms: i64,
+    /// Annotations as written.
+    pub annotations: Labels,
+    /// What is pending or firing.
+    pub alerts: Vec<AlertInstance>,
+}
+
+/// One pending or firing alert.
+#[derive(Clone, Debug)]
+pub struct AlertInstance {
+    /// Labels, `alertname` included.
+    pub labels: Labels,
+    /// Annotations, expanded.
+    pub annotations: Labels,
+    /// `pending` or `firing`.
+    pub state: &'static str,
+    /// Since when.
+    pub active_at_ms: i64,
+    /// The value of the expression.
+    pub value: f64,
+}
+
+/// An alert as Alertmanager lists it.
+#[derive(Clone, Debug)]
+pub struct ActiveView {
+    /// Labels.
+    pub labels: Labels,
+    /// Annotations.
+    pub annotations: Labels,
+    /// 16 hex digits.
+    pub fingerprint: String,
+    /// When it fired.
+    pub starts_at_ms: i64,
+    /// When it ends unless it is said again.
+    pub ends_at_ms: i64,
+    /// When it was said last.
+    pub updated_at_ms: i64,
+    /// The receivers it is routed to.
+    pub receivers: Vec<String>,
+    /// Where it comes from.
+    pub generator_url: String,
+}
+
+/// A row of the outbox.
+#[derive(Clone, Debug)]
+pub struct NotificationView {
+    /// Its number.
+    pub id: i64,
+    /// When it was written.
+    pub created_at_ms: i64,
+    /// The alert.
+    pub alertname: String,
+    /// `firing` or `resolved`.
+    pub status: String,
+    /// The receiver.
+    pub receiver: String,
+    /// The kind of integration.
+    pub integration: String,
+    /// `pending`, `sending`, `sent` or `failed`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When it is tried next.
+    pub next_at_ms: Option<i64>,
+    /// When it was accepted.
+    pub sent_at_ms: Option<i64>,
+    /// Why it was not.
+    pub last_error: String,
+}
+
+/// Targets.
+pub trait TargetView: Send + Sync {
+    /// All targets, collectors included, in order of job and instance.
+    fn list(&self) -> Vec<Target>;
+}
+
+/// One target.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Labels before relabelling.
+    pub discovered_labels: Labels,
+    /// Labels.
+    pub labels: Labels,
+    /// The job it belongs to.
+    pub scrape_pool: String,
+    /// Where it is scraped.
+    pub scrape_url: String,
+    /// Why the last scrape failed; empty when it did not.
+    pub last_error: String,
+    /// When it was scraped last; 0 before the first time.
+    pub last_scrape_ms: i64,
+    /// How long that took, in milliseconds.
+    pub last_duration_ms: f64,
+    /// `up`, `down` or `unknown`.
+    pub health: &'static str,
+    /// Milliseconds between scrapes.
+    pub interval_ms: i64,
+    /// Milliseconds before a scrape is given up.
+    pub timeout_ms: i64,
+}

@@ -1,0 +1,454 @@
+//! Metric queries: windows over lines, then functions over series, step by step.
+//!
+//! Every range aggregation reads its lines once, for all steps, into samples by series; a window is
+//! a slice of them. A series is a column with one slot per step.
+
+use super::value::{MatrixSeries, Value, VectorSample};
+use super::window::{Point, Window, aggregate};
+use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
+use crate::ast::{
+    Expr, Grouping, LabelFilter, LabelReplace, LineFilter, LineOp, MetricExpr, RangeAggregation,
+    Stage,
+};
+use crate::pipeline::labels::{ERROR_LABEL, LabelSet, LineLabels};
+use crate::pipeline::{Pipeline, Sample, goregex, required_texts, series_labels};
+use std::collections::HashMap;
+use vigie_model::MatchOp;
+use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, StreamId};
+use vigie_model::limits::QUERY_POINTS_MAX;
+
+/// Range aggregations that a `sum` around them may group early, as Loki does.
+const SUMMED: [&str; 5] =
+    ["bytes_over_time", "bytes_rate", "sum_over_time", "rate", "count_over_time"];
+
+/// One series: its value at each step.
+#[derive(Clone, Debug)]
+pub(super) struct Series {
+    pub(super) labels: LabelSet,
+    pub(super) points: Vec<Option<f64>>,
+}
+
+/// What an expression is worth.
+pub(super) enum Evaluated {
+    Scalar(f64),
+    Series(Vec<Series>),
+}
+
+/// The instants of a query.
+#[derive(Clone, Copy)]
+struct Steps {
+    start_ns: i64,
+    step_ns: i64,
+    count: usize,
+}
+
+impl Steps {
+    fn at(&self, step: usize) -> i64 {
+        self.start_ns + self.step_ns * step as i64
+    }
+
+    fn end_ns(&self) -> i64 {
+        self.at(self.count - 1)
+    }
+}
+
+/// Answers a metric query at one instant.
+pub fn instant(
+    source: &dyn LogSource,
+    expr: &Expr,
+    ts_ns: i64,
+    options: &Options,
+) -> Result<Value, EvalError> {
+    let metric = metric_of(expr)?;
+    let steps = Steps { start_ns: ts_ns, step_ns: 1, count: 1 };
+    let mut evaluator = Evaluator { source, steps, budget: Budget::new(options) };
+    let series = match evaluator.expression(metric)? {
+        Evaluated::Scalar(value) => return Ok(Value::Scalar { ts_ns, value }),
+        Evaluated::Series(series) => series,
+    };
+    let mut samples: Vec<VectorSample> = series
+        .into_iter()
+        .filter_map(|one| Some(VectorSample { value: one.points[0]?, labels: one.labels, ts_ns }))
+        .collect();
+    if !sorts(metric) {
+        samples.sort_by(|left, right| left.labels.cmp(&right.labels));
+    }
+    Ok(Value::Vector(samples))
+}
+
+/// Answers a metric query from `start_ns` every `step_ns` to `end_ns` inclusive.
+pub fn range(
+    source: &dyn LogSource,
+    expr: &Expr,
+    start_ns: i64,
+    end_ns: i64,
+    step_ns: i64,
+    options: &Options,
+) -> Result<Value, EvalError> {
+    let metric = metric_of(expr)?;
+    let step_ns = step_ns.max(1);
+    let count = (end_ns - start_ns).max(0) / step_ns + 1;
+    if count > QUERY_POINTS_MAX {
+        return Err(EvalError::Points);
+    }
+    if ranks_approximately(metric) {
+        return Err(EvalError::Kind("approx_topk is only supported on instant queries"));
+    }
+    let steps = Steps { start_ns, step_ns, count: count as usize };
+    let mut evaluator = Evaluator { source, steps, budget: Budget::new(options) };
+    let series = match evaluator.expression(metric)? {
+        Evaluated::Scalar(value) => {
+            vec![Series { labels: LabelSet::default(), points: vec![Some(value); steps.count] }]
+        }
+        Evaluated::Series(series) => series,
+    };
+    let mut matrix: Vec<MatrixSeries> = series
+        .into_iter()
+        .map(|one| MatrixSeries {
+            labels: one.labels,
+            points: one
+                .points
+                .iter()
+                .enumerate()
+                .filter_map(|(step, value)| Some((steps.at(step), (*value)?)))
+                .collect(),
+        })
+        .filter(|one| !one.points.is_empty())
+        .collect();
+    matrix.sort_by(|left, right| left.labels.cmp(&right.labels));
+    Ok(Value::Matrix(matrix))
+}
+
+fn metric_of(expr: &Expr) -> Result<&MetricExpr, EvalError> {
+    match expr {
+        Expr::Metric(metric) => Ok(metric),
+        Expr::Log(_) => Err(EvalError::Kind(
+            "log queries are not supported as an instant query type, please change your query to a \
+             range query type",
+        )),
+    }
+}
+
+fn ranks_approximately(expr: &MetricExpr) -> bool {
+    match expr {
+        MetricExpr::Vector(vector) => {
+            vector.op == "approx_topk" || ranks_approximately(&vector.inner)
+        }
+        MetricExpr::Binary(binary) => {
+            ranks_approximately(&binary.left) || ranks_approximately(&binary.right)
+        }
+        MetricExpr::LabelReplace(replace) => ranks_approximately(&replace.inner),
+        _ => false,
+    }
+}
+
+/// Whether the order of the answer is the query's own.
+fn sorts(expr: &MetricExpr) -> bool {
+    match expr {
+        MetricExpr::Vector(vector) => vector.op.starts_with("sort") || sorts(&vector.inner),
+        MetricExpr::Binary(binary) => sorts(&binary.left) || sorts(&binary.right),
+        MetricExpr::LabelReplace(replace) => sorts(&replace.inner),
+        _ => false,
+    }
+}
+
+struct Evaluator<'a> {
+    source: &'a dyn LogSource,
+    steps: Steps,
+    budget: Budget<'a>,
+}
+
+impl Evaluator<'_> {
+    fn expression(&mut self, expr: &MetricExpr) -> Result<Evaluated, EvalError> {
+        Ok(match expr {
+            MetricExpr::Literal(value) => Evaluated::Scalar(*value),
+            MetricExpr::VectorLiteral(value) => Evaluated::Series(vec![Series {
+                labels: LabelSet::default(),
+                points: vec![Some(*value); self.steps.count],
+            }]),
+            MetricExpr::Range(range) => Evaluated::Series(self.range(range, None)?),
+            MetricExpr::Vector(aggregation) => {
+                let series = match aggregation.inner.as_ref() {
+                    MetricExpr::Range(range)
+                        if aggregation.op == "sum" && SUMMED.contains(&range.op) =>
+                    {
+                        let whole = Grouping::default();
+                        let grouping = aggregation.grouping.as_ref().unwrap_or(&whole);
+                        self.range(range, Some(grouping))?
+                    }
+                    inner => self.series(inner)?,
+                };
+                Evaluated::Series(vector::aggregate(aggregation, series))
+            }
+            MetricExpr::Binary(operation) => {
+                let left = self.expression(&operation.left)?;
+                let right = self.expression(&operation.right)?;
+                binary::evaluate(operation, left, right)?
+            }
+            MetricExpr::LabelReplace(replace) => {
+                let series = self.series(&replace.inner)?;
+                Evaluated::Series(replace_labels(replace, series)?)
+            }
+        })
+    }
+
+    /// An expression as series; a literal is one without labels.
+    fn series(&mut self, expr: &MetricExpr) -> Result<Vec<Series>, EvalError> {
+        Ok(match self.expression(expr)? {
+            Evaluated::Series(series) => series,
+            Evaluated::Scalar(value) => vec![Series {
+                labels: LabelSet::default(),
+                points: vec![Some(value); self.steps.count],
+            }],
+        })
+    }
+
+    fn range(
+        &mut self,
+        range: &RangeAggregation,
+        outer: Option<&Grouping>,
+    ) -> Result<Vec<Series>, EvalError> {
+        let samples = self.samples(range, outer)?;
+        if range.op == "absent_over_time" {
+            return Ok(self.absent(range, &samples));
+        }
+        let keeps_errors = range.log.stages.iter().any(filters_error)
+            || range.unwrap.iter().any(|u| u.filters.iter().any(names_error))
+            || outer.or(range.grouping.as_ref()).is_some_and(|grouping| {
+                !grouping.without && grouping.labels.iter().any(|label| label == ERROR_LABEL)
+            });
+        let mut out = Vec::with_capacity(samples.len());
+        for (labels, mut points) in samples {
+            points.sort_by_key(|(ts_ns, _)| *ts_ns);
+            let column = self.windows(range, &points);
+            let failed = labels.get(ERROR_LABEL).filter(|error| !error.is_empty());
+            // Only a parser's error may be asked for; the others always fail the query.
+            let asked = |error: &str| keeps_errors && error.ends_with("ParserErr");
+            if let Some(error) = failed.filter(|error| !asked(error))
+                && column.iter().any(Option::is_some)
+            {
+                return Err(EvalError::Pipeline {
+                    error: error.to_owned(),
+                    series: labels.to_string(),
+                });
+            }
+            out.push(Series { labels, points: column });
+        }
+        out.sort_by(|left, right| left.labels.cmp(&right.labels));
+        Ok(out)
+    }
+
+    fn windows(&self, range: &RangeAggregation, points: &[Point]) -> Vec<Option<f64>> {
+        let (mut low, mut high) = (0, 0);
+        (0..self.steps.count)
+            .map(|step| {
+                let end_ns = self.steps.at(step) - range.offset_ns;
+                while high < points.len() && points[high].0 <= end_ns {
+                    high += 1;
+                }
+                while low < high && points[low].0 <= end_ns - range.range_ns {
+                    low += 1;
+                }
+                let window =
+                    Window { points: &points[low..high], end_ns, range_ns: range.range_ns };
+                if low == high {
+                    return None;
+                }
+                aggregate(range.op, range.unwrap.is_some(), range.parameter, &window)
+            })
+            .collect()
+    }
+
+    /// 1 at each step without any sample, under the labels that the selector fixes.
+    fn absent(
+        &self,
+        range: &RangeAggregation,
+        samples: &HashMap<LabelSet, Vec<Point>>,
+    ) -> Vec<Series> {
+        let mut instants: Vec<Point> = samples.values().flatten().copied().collect();
+        instants.sort_by_key(|(ts_ns, _)| *ts_ns);
+        let counting = RangeAggregation { op: "count_over_time", ..range.clone() };
+        let present = self.windows(&counting, &instants);
+        let points: Vec<Option<f64>> =
+            present.iter().map(|found| found.is_none().then_some(1.0)).collect();
+        if points.iter().all(Option::is_none) {
+            return Vec::new();
+        }
+        let matchers = &range.log.matchers;
+        let fixed = matchers.iter().filter(|m| {
+            m.op == MatchOp::Equal && matchers.iter().filter(|n| n.name == m.name).count() == 1
+        });
+        let labels = fixed.map(|m| (m.name.as_str(), m.value.as_str()));
+        vec![Series { labels: LabelSet::from_pairs(labels), points }]
+    }
+
+    /// The samples of every line that any step's window can see.
+    fn samples(
+        &mut self,
+        range: &RangeAggregation,
+        outer: Option<&Grouping>,
+    ) -> Result<HashMap<LabelSet, Vec<Point>>, EvalError> {
+        let grouping = outer.or(range.grouping.as_ref());
+        let unwrap = range.unwrap.as_ref();
+        let sample = match unwrap {
+            Some(unwrap) => Sample::unwrap(unwrap)?,
+            None if range.op.starts_with("bytes") => Sample::Bytes,
+            None => Sample::Count,
+        };
+        let texts = required_texts(&range.log.stages);
+        let needles: Vec<Needle> = texts.iter().map(|text| Needle(text.to_vec())).collect();
+        let wanted = LogRange {
+            start_ns: self
+                .steps
+                .start_ns
+                .saturating_sub(range.offset_ns)
+                .saturating_sub(range.range_ns)
+                .saturating_add(1),
+            end_ns: self.steps.end_ns().saturating_sub(range.offset_ns).saturating_add(1),
+        };
+        let mut reader = Reader {
+            pipeline: Pipeline::for_samples(&range.log.stages, unwrap, grouping)?,
+            sample,
+            grouping,
+            unwrapped: unwrap.map(|unwrap| unwrap.label.as_str()),
+            texts,
+            counts_only: counts_only(range),
+            labels_fixed: range.unwrap.is_none() && only_line_filters(&range.log.stages),
+            series: HashMap::new(),
+            lists: Vec::new(),
+            of_stream: HashMap::new(),
+            labels: LineLabels::default(),
+        };
+        let mut blocks =
+            self.source.select(&range.log.matchers, wanted, Direction::Forward, &needles)?;
+        while let Some(block) = blocks.next_block() {
+            self.budget.look()?;
+            reader.block(block?.as_ref(), blocks.as_ref(), &mut self.budget)?;
+        }
+        let mut lists = reader.lists;
+        Ok(reader
+            .series
+            .into_iter()
+            .map(|(labels, at)| (labels, std::mem::take(&mut lists[at])))
+            .collect())
+    }
+}
+
+fn only_line_filters(stages: &[Stage]) -> bool {
+    stages.iter().all(|stage| matches!(stage, Stage::Line(_)))
+}
+
+/// Whether a sample needs no line: only `|=` filters, which blocks answer, and counting.
+fn counts_only(range: &RangeAggregation) -> bool {
+    let answered = |stage: &Stage| {
+        matches!(stage, Stage::Line(LineFilter { op: LineOp::Contains, texts })
+            if texts.len() == 1 && !texts[0].is_ip && !texts[0].text.is_empty())
+    };
+    range.unwrap.is_none()
+        && !range.op.starts_with("bytes")
+        && range.log.stages.iter().all(answered)
+}
+
+fn names_error(filter: &LabelFilter) -> bool {
+    match filter {
+        LabelFilter::And(left, right) | LabelFilter::Or(left, right) => {
+            names_error(left) || names_error(right)
+        }
+        LabelFilter::Text(matcher) => matcher.name == ERROR_LABEL,
+        _ => false,
+    }
+}
+
+fn filters_error(stage: &Stage) -> bool {
+    matches!(stage, Stage::Label(filter) if names_error(filter))
+}
+
+/// Turns lines into samples.
+struct Reader<'a> {
+    pipeline: Pipeline,
+    sample: Sample,
+    grouping: Option<&'a Grouping>,
+    unwrapped: Option<&'a str>,
+    texts: Vec<&'a [u8]>,
+    counts_only: bool,
+    labels_fixed: bool,
+    series: HashMap<LabelSet, usize>,
+    lists: Vec<Vec<Point>>,
+    /// The stream's labels, and its series if its lines without metadata all have the same.
+    of_stream: HashMap<StreamId, (vigie_model::Labels, Option<usize>)>,
+    labels: LineLabels,
+}
+
+impl Reader<'_> {
+    fn block(
+        &mut self,
+        block: &dyn LogBlock,
+        blocks: &dyn LogBlocks,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
+        let rows = block.timestamps_ns().len();
+        let mut wanted = vec![true; rows];
+        for text in &self.texts {
+            block.contains(text, &mut wanted)?;
+        }
+        let mut line = Vec::new();
+        for row in (0..rows).filter(|row| wanted[*row]) {
+            budget.line()?;
+            if !self.counts_only {
+                block.line(row, &mut line)?;
+            }
+            self.row(block, blocks, row, &mut line);
+        }
+        Ok(())
+    }
+
+    fn row(
+        &mut self,
+        block: &dyn LogBlock,
+        blocks: &dyn LogBlocks,
+        row: usize,
+        line: &mut Vec<u8>,
+    ) {
+        let ts_ns = block.timestamps_ns()[row];
+        let id = block.stream(row);
+        let (stream, known) =
+            self.of_stream.entry(id).or_insert_with(|| (blocks.labels(id), None)).clone();
+        let metadata = block.metadata(row);
+        self.labels.start(&stream, &metadata);
+        if !self.counts_only && !self.pipeline.run(ts_ns, line, &mut self.labels) {
+            return;
+        }
+        let Some(value) = self.sample.take(line, &mut self.labels) else { return };
+        let cacheable = self.labels_fixed && metadata.is_empty();
+        let at = known.filter(|_| cacheable).unwrap_or_else(|| {
+            let labels = series_labels(&self.labels, self.grouping, self.unwrapped);
+            *self.series.entry(labels).or_insert_with(|| {
+                self.lists.push(Vec::new());
+                self.lists.len() - 1
+            })
+        });
+        if cacheable {
+            self.of_stream.insert(id, (stream, Some(at)));
+        }
+        self.lists[at].push((ts_ns, value));
+    }
+}
+
+fn replace_labels(replace: &LabelReplace, series: Vec<Series>) -> Result<Vec<Series>, EvalError> {
+    let regex = goregex::compile(&format!("^(?:{})$", replace.pattern))
+        .map_err(|why| EvalError::Matching(format!("invalid regex in label_replace: {why}")))?;
+    let mut out: Vec<Series> = Vec::with_capacity(series.len());
+    for mut one in series {
+        let value = one.labels.get(&replace.source).unwrap_or("");
+        if let Some(captures) = regex.captures(value.as_bytes()) {
+            let mut text = Vec::new();
+            captures.expand(replace.replacement.as_bytes(), &mut text);
+            let text = String::from_utf8_lossy(&text);
+            one.labels = one
+                .labels
+                .with(&replace.target, Some(&text).filter(|t| !t.is_empty()).map(AsRef::as_ref));
+        }
+        out.push(one);
+    }
+    Ok(out)
+}

@@ -1,0 +1,171 @@
+//! Evaluation: where lines come from, what a query may cost, and how it can fail.
+
+mod aggregate;
+pub(crate) mod binary;
+pub(crate) mod logs;
+pub(crate) mod metric;
+pub(crate) mod value;
+mod window;
+
+use crate::ast::{Expr, RangeAggregation};
+use crate::parse::ParseError;
+use crate::pipeline::{Pipeline, Sample};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use vigie_model::blocks::{Direction, LogBlocks, LogRange, Needle};
+use vigie_model::limits::LOG_ENTRIES_PER_QUERY_MAX;
+use vigie_model::{Matcher, ReadError};
+
+/// A store of log lines.
+pub trait LogSource: Send + Sync {
+    /// The blocks whose streams fulfil all `matchers` and that touch `range`, as
+    /// `vigie_model::blocks::LogBlocks` orders them. Every wanted line contains every needle.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        range: LogRange,
+        direction: Direction,
+        needles: &[Needle],
+    ) -> Result<Box<dyn LogBlocks>, ReadError>;
+}
+
+/// What a query may cost.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Most lines that a log query may be asked for.
+    pub entries_max: usize,
+    /// Most lines that a query may rebuild and look at.
+    pub lines_scanned_max: u64,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+    /// Set from outside to stop the query.
+    pub cancel: Option<Arc<AtomicBool>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            entries_max: LOG_ENTRIES_PER_QUERY_MAX,
+            lines_scanned_max: 500_000_000,
+            deadline: None,
+            cancel: None,
+        }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// The query parses, but a stage of it cannot work.
+    #[error(transparent)]
+    Stage(#[from] ParseError),
+    /// A log query where a metric query is needed, or the other way round.
+    #[error("{0}")]
+    Kind(&'static str),
+    /// Lines with errors in a metric query. Loki's text.
+    #[error(
+        "pipeline error: '{error}' for series: '{series}'.\nUse a label filter to intentionally \
+         skip this error. (e.g | __error__!=\"{error}\").\nTo skip all potential errors you can \
+         match empty errors.(e.g __error__=\"\")\nThe label filter can also be specified after \
+         unwrap. (e.g | unwrap latency | __error__=\"\" )\n"
+    )]
+    Pipeline {
+        /// The value of `__error__`.
+        error: String,
+        /// The series.
+        series: String,
+    },
+    /// Two series that cannot be told apart, or any other impossible pairing.
+    #[error("{0}")]
+    Matching(String),
+    /// More lines asked for than allowed. Loki's text.
+    #[error(
+        "max entries limit per query exceeded, limit > max_entries_limit_per_query ({asked} > {most})"
+    )]
+    Entries {
+        /// Lines asked for.
+        asked: usize,
+        /// Lines allowed.
+        most: usize,
+    },
+    /// More steps than allowed. Loki's text.
+    #[error(
+        "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of \
+         the step parameter"
+    )]
+    Points,
+    /// More lines looked at than allowed.
+    #[error("query looks at more than {0} lines; narrow its selector, its range or its filters")]
+    Scanned(u64),
+    /// The deadline passed.
+    #[error("query timed out; narrow its selector or its range")]
+    Timeout,
+    /// The caller stopped the query.
+    #[error("query was canceled")]
+    Canceled,
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl EvalError {
+    /// Whether the query is to blame (HTTP 400) and not the server.
+    pub fn is_bad_request(&self) -> bool {
+        !matches!(self, EvalError::Read(_) | EvalError::Timeout | EvalError::Canceled)
+    }
+}
+
+/// Checks what Loki checks after parsing: that every stage can be compiled.
+pub fn check(expr: &Expr) -> Result<(), EvalError> {
+    match expr {
+        Expr::Log(log) => Pipeline::new(&log.stages).map(|_| ()).map_err(EvalError::Stage),
+        Expr::Metric(metric) => {
+            let mut checked = Ok(());
+            metric.each_range(&mut |range: &RangeAggregation| {
+                if checked.is_ok() {
+                    checked = Pipeline::new(&range.log.stages).and_then(|_| {
+                        range.unwrap.as_ref().map_or(Ok(()), |u| Sample::unwrap(u).map(|_| ()))
+                    });
+                }
+            });
+            checked.map_err(EvalError::Stage)
+        }
+    }
+}
+
+/// Counts what a query has cost so far.
+pub(crate) struct Budget<'a> {
+    options: &'a Options,
+    lines_scanned: u64,
+}
+
+/// Lines between two looks at the clock.
+const LINES_PER_LOOK: u64 = 512;
+
+impl<'a> Budget<'a> {
+    pub(crate) fn new(options: &'a Options) -> Budget<'a> {
+        Budget { options, lines_scanned: 0 }
+    }
+
+    /// Accounts for one more line.
+    pub(crate) fn line(&mut self) -> Result<(), EvalError> {
+        self.lines_scanned += 1;
+        if self.lines_scanned > self.options.lines_scanned_max {
+            return Err(EvalError::Scanned(self.options.lines_scanned_max));
+        }
+        if self.lines_scanned.is_multiple_of(LINES_PER_LOOK) { self.look() } else { Ok(()) }
+    }
+
+    /// Looks at the clock and at the cancel flag.
+    pub(crate) fn look(&self) -> Result<(), EvalError> {
+        if self.options.cancel.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(EvalError::Canceled);
+        }
+        if self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(EvalError::Timeout);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,237 @@
+//! [`Store`]: the directory, its one writer and its many readers.
+//!
+//! Locks, in the order in which they may be taken: `sealing` (one seal at a time), `state` (the
+//! head and the list of parts), `catalog`. An append holds `state` while it writes to the log but
+//! not while it waits for the disk, so that several share one `fdatasync`.
+
+mod append;
+mod maintain;
+mod query;
+
+pub use append::{Appended, Batch, Durability};
+pub use query::StreamVolume;
+
+use crate::block::Columns;
+use crate::catalog::Catalog;
+use crate::coding::Broken;
+use crate::head::Head;
+use crate::part::Part;
+use crate::record;
+use crate::{LogsError, Options};
+use parking_lot::{Mutex, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vigie_disk::{Disk, DiskError, SegmentId, Wal, WalOptions};
+
+const PART_SUFFIX: &str = ".part";
+const TMP_SUFFIX: &str = ".tmp";
+
+/// The log store of one directory. Thread-safe; every method blocks.
+///
+/// Two stores over one directory would destroy each other's log: the owner holds a
+/// `vigie_disk::DirLock` on the directory or one above.
+pub struct Store {
+    disk: Arc<dyn Disk>,
+    parts_dir: PathBuf,
+    options: Options,
+    catalog: Arc<RwLock<Catalog>>,
+    state: Mutex<State>,
+    sealing: Mutex<maintain::Progress>,
+    wal: Wal,
+    counters: Counters,
+}
+
+struct State {
+    head: Head,
+    /// What is being sealed, and the log segment that is the first without any of it.
+    frozen: Option<(Arc<Head>, SegmentId)>,
+    /// By number.
+    parts: Arc<Vec<Arc<Part>>>,
+    next_number: u64,
+    /// Blocks that the search for duplicates read last.
+    recent: Vec<RecentBlock>,
+    closed: bool,
+}
+
+/// A decoded block that the search for duplicates may need again.
+struct RecentBlock {
+    number: u64,
+    block: usize,
+    columns: Columns,
+    text: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Counters {
+    stored: AtomicU64,
+    duplicates: AtomicU64,
+    refused: AtomicU64,
+    broken_parts: AtomicU64,
+}
+
+/// What a store holds and has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Streams that hold data.
+    pub streams: usize,
+    /// Lines in the head, which are in the log and in no part yet.
+    pub head_rows: u64,
+    /// What the head takes in memory.
+    pub head_bytes: usize,
+    /// Part files.
+    pub parts: usize,
+    /// Lines in parts.
+    pub part_rows: u64,
+    /// What the lines in parts take uncompressed.
+    pub part_line_bytes: u64,
+    /// What the parts take on disk.
+    pub part_file_bytes: u64,
+    /// What the write-ahead log takes on disk.
+    pub wal_bytes: u64,
+    /// The oldest line's instant, if there is a line.
+    pub oldest_ns: Option<i64>,
+    /// Lines stored since the store was opened.
+    pub stored: u64,
+    /// Lines not stored again since then.
+    pub duplicates: u64,
+    /// Lines refused since then.
+    pub refused: u64,
+    /// Part files that could not be opened and are not read.
+    pub broken_parts: u64,
+}
+
+impl Store {
+    /// Opens the store in `dir`, making it when it is not there, and takes up what the log holds.
+    ///
+    /// A part that is damaged is logged, counted in [`Stats::broken_parts`] and left where it is.
+    /// A damaged log is an error, because what it acknowledged would be lost.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: impl AsRef<Path>,
+        options: Options,
+    ) -> Result<Store, LogsError> {
+        let dir = dir.as_ref();
+        let parts_dir = dir.join("parts");
+        disk.create_dir_all(&parts_dir)?;
+        let counters = Counters::default();
+        let mut catalog = Catalog::default();
+        let (parts, next_number) = open_parts(&*disk, &parts_dir, &mut catalog, &counters)?;
+        let mut state = State {
+            head: Head::default(),
+            frozen: None,
+            next_number,
+            parts: Arc::new(parts),
+            recent: Vec::new(),
+            closed: false,
+        };
+        let now_ms = options.clock.now_ms();
+        let wal_dir = dir.join("wal");
+        let mut replay = |record: &[u8]| {
+            record::replay(record, &mut |labels, entry| {
+                let id = catalog.intern(labels, usize::MAX).expect("no limit, fewer than 2^32");
+                state.take_up(&*disk, &catalog, id, &entry, now_ms);
+                Ok::<(), Broken>(())
+            })
+            .map_err(|broken| {
+                let what = format!("a record's byte {}: {}", broken.at, broken.what);
+                DiskError::corrupt(&wal_dir, 0, what)
+            })
+        };
+        let wal = Wal::open(disk.clone(), &wal_dir, WalOptions::default(), &mut replay)?;
+        state.recent = Vec::new();
+        let store = Store {
+            disk,
+            parts_dir,
+            options,
+            catalog: Arc::new(RwLock::new(catalog)),
+            state: Mutex::new(state),
+            sealing: Mutex::default(),
+            wal,
+            counters,
+        };
+        if store.state.lock().head.bytes() >= store.options.head_bytes_max {
+            store.seal()?;
+        }
+        Ok(store)
+    }
+
+    /// What the store holds and has done.
+    pub fn stats(&self) -> Stats {
+        let wal_bytes = self.wal.bytes();
+        let state = self.state.lock();
+        let heads = || std::iter::once(&state.head).chain(state.frozen.iter().map(|f| &*f.0));
+        let parts = || state.parts.iter();
+        let oldest_head = heads().flat_map(|head| head.rows()).map(|row| row.ts_ns).min();
+        let oldest_part = parts().map(|part| part.span.min_ns).min();
+        Stats {
+            streams: self.catalog.read().live_count(),
+            head_rows: heads().map(|head| head.rows().len() as u64).sum(),
+            head_bytes: heads().map(Head::bytes).sum(),
+            parts: state.parts.len(),
+            part_rows: parts().map(|part| part.span.rows).sum(),
+            part_line_bytes: parts().map(|part| part.span.line_bytes).sum(),
+            part_file_bytes: parts().map(|part| part.file_bytes).sum(),
+            wal_bytes,
+            oldest_ns: oldest_head.into_iter().chain(oldest_part).min(),
+            stored: self.counters.stored.load(Ordering::Relaxed),
+            duplicates: self.counters.duplicates.load(Ordering::Relaxed),
+            refused: self.counters.refused.load(Ordering::Relaxed),
+            broken_parts: self.counters.broken_parts.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Makes everything durable and takes nothing more. What is in the head stays in the log,
+    /// where the next opening finds it.
+    pub fn close(&self) -> Result<(), LogsError> {
+        self.state.lock().closed = true;
+        Ok(self.wal.sync_all()?)
+    }
+}
+
+/// Opens what the directory lists and removes what a crash left unfinished; also the first number
+/// that no file has, damaged ones included.
+fn open_parts(
+    disk: &dyn Disk,
+    dir: &Path,
+    catalog: &mut Catalog,
+    counters: &Counters,
+) -> Result<(Vec<Arc<Part>>, u64), LogsError> {
+    let mut parts = Vec::new();
+    let mut next_number = 1;
+    for name in disk.list(dir)? {
+        let path = dir.join(&name);
+        if name.ends_with(TMP_SUFFIX) {
+            disk.remove(&path)?;
+            continue;
+        }
+        let Some(number) = part_number(&name) else { continue };
+        next_number = next_number.max(number + 1);
+        let mut intern = |labels: &_| {
+            catalog.intern(labels, usize::MAX).expect("no limit, fewer than 2^32 streams")
+        };
+        match Part::open(disk, &path, number, &mut intern) {
+            Ok(part) => {
+                raise_sealed(catalog, &part);
+                parts.push(Arc::new(part));
+            }
+            Err(error) => {
+                counters.broken_parts.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "a part of the log store cannot be read and is left out");
+            }
+        }
+    }
+    parts.sort_unstable_by_key(|part| part.number);
+    Ok((parts, next_number))
+}
+
+fn raise_sealed(catalog: &mut Catalog, part: &Part) {
+    for (id, span) in part.streams() {
+        catalog.raise_sealed_max(*id, span.max_ns);
+    }
+}
+
+/// The number in `2026-11-26-0000000042.part`.
+fn part_number(name: &str) -> Option<u64> {
+    name.strip_suffix(PART_SUFFIX)?.rsplit('-').next()?.parse().ok()
+}

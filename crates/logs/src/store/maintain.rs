@@ -1,0 +1,152 @@
+//! What happens by itself: the log is synced, the head is sealed, old parts go.
+
+use super::{PART_SUFFIX, State, Store, raise_sealed};
+use crate::LogsError;
+use crate::error::read_error;
+use crate::head::Head;
+use crate::part::Part;
+use crate::part_write;
+use crate::time::day_name;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use vigie_disk::{DiskError, SegmentId, write_atomic};
+use vigie_model::StreamId;
+
+const NANOS_PER_MILLI: i64 = 1_000_000;
+
+/// How far the seal under way has come, so that one that failed in the middle goes on where it
+/// stopped: it neither writes a day twice nor leaves a file of another number behind.
+#[derive(Default)]
+pub(super) struct Progress {
+    numbers: BTreeMap<i64, u64>,
+    written: Vec<(i64, Arc<Part>)>,
+}
+
+impl Store {
+    /// To be called about every second: makes [`super::Durability::Written`] lines durable, seals
+    /// a head that is full or old, and applies retention. Everything is tried; the first error
+    /// is returned, and what failed is tried again the next time.
+    pub fn tick(&self, now_ms: i64) -> Result<(), LogsError> {
+        let synced = self.wal.sync_all().map_err(LogsError::from);
+        let due = {
+            let mut state = self.state.lock();
+            state.recent = Vec::new();
+            let age_ms = state.head.since_ms.map_or(0, |since_ms| now_ms - since_ms);
+            state.frozen.is_some()
+                || state.head.bytes() >= self.options.head_bytes_max
+                || age_ms >= self.options.head_age_max_ms
+        };
+        let sealed = if due { self.seal() } else { Ok(()) };
+        let retained = self.apply_retention(now_ms);
+        synced.and(sealed).and(retained)
+    }
+
+    /// Writes the head into parts, one per day, and lets the log behind it go.
+    pub fn seal(&self) -> Result<(), LogsError> {
+        let mut progress = self.sealing.lock();
+        let Some((head, segment)) = self.freeze()? else { return Ok(()) };
+        for (day, rows) in head.days() {
+            if progress.written.iter().all(|(done, _)| *done != day) {
+                let number = *progress.numbers.entry(day).or_insert_with(|| self.next_number());
+                let part = self.write_part(&head, day, number, &rows)?;
+                progress.written.push((day, Arc::new(part)));
+            }
+        }
+        let mut state = self.state.lock();
+        let mut parts = state.parts.to_vec();
+        let rows: u64 = progress.written.iter().map(|(_, part)| part.span.rows).sum();
+        assert_eq!(rows, head.rows().len() as u64, "every row of the head stands in one part");
+        for (_, part) in std::mem::take(&mut *progress).written {
+            raise_sealed(&mut self.catalog.write(), &part);
+            parts.push(part);
+        }
+        parts.sort_unstable_by_key(|part| part.number);
+        state.parts = Arc::new(parts);
+        state.frozen = None;
+        drop(state);
+        self.wal.remove_before(segment)?;
+        Ok(())
+    }
+
+    /// Sets the head aside; what a failed seal set aside comes first.
+    fn freeze(&self) -> Result<Option<(Arc<Head>, SegmentId)>, LogsError> {
+        let mut state = self.state.lock();
+        if state.frozen.is_none() && !state.head.is_empty() {
+            let segment = self.wal.rotate()?;
+            let head = std::mem::take(&mut state.head);
+            state.frozen = Some((Arc::new(head), segment));
+        }
+        Ok(state.frozen.clone())
+    }
+
+    fn next_number(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.next_number += 1;
+        state.next_number - 1
+    }
+
+    fn write_part(
+        &self,
+        head: &Head,
+        day: i64,
+        number: u64,
+        rows: &[u32],
+    ) -> Result<Part, LogsError> {
+        let path = self.parts_dir.join(format!("{}-{number:010}{PART_SUFFIX}", day_name(day)));
+        let labels_of = |id: StreamId| self.catalog.read().labels(id).clone();
+        let bytes =
+            part_write::encode(head, rows, &labels_of).map_err(|e| DiskError::io(&path, e))?;
+        write_atomic(&*self.disk, &path, &bytes)?;
+        let mut intern = |labels: &_| {
+            let id = self.catalog.write().intern(labels, usize::MAX);
+            id.expect("no limit, fewer than 2^32 streams")
+        };
+        let part = Part::open(&*self.disk, &path, number, &mut intern)?;
+        assert_eq!(part.span.rows, rows.len() as u64, "what was written reads back");
+        Ok(part)
+    }
+
+    /// Unlinks parts that are too old, then the oldest while they take too much room.
+    fn apply_retention(&self, now_ms: i64) -> Result<(), LogsError> {
+        let cutoff_ns =
+            now_ms.saturating_sub(self.options.retention_ms).saturating_mul(NANOS_PER_MILLI);
+        let doomed = {
+            let mut state = self.state.lock();
+            let doomed = doomed(&state.parts, cutoff_ns, self.options.disk_bytes_max);
+            if doomed.is_empty() {
+                return Ok(());
+            }
+            let stays = |part: &&Arc<Part>| doomed.iter().all(|gone| gone.number != part.number);
+            state.parts = Arc::new(state.parts.iter().filter(stays).cloned().collect());
+            self.catalog.write().set_live(live_streams(&state).into_iter());
+            doomed
+        };
+        for part in doomed {
+            part.set_gone();
+            if let Err(error) = self.disk.remove(&part.path) {
+                // It is read no more, and the next opening finds it and tries again.
+                return Err(read_error(error).into());
+            }
+        }
+        Ok(self.disk.sync_dir(&self.parts_dir)?)
+    }
+}
+
+fn doomed(parts: &[Arc<Part>], cutoff_ns: i64, bytes_max: Option<u64>) -> Vec<Arc<Part>> {
+    let mut by_age: Vec<&Arc<Part>> = parts.iter().collect();
+    by_age.sort_by_key(|part| part.span.max_ns);
+    let mut bytes: u64 = parts.iter().map(|part| part.file_bytes).sum();
+    let goes = |part: &&&Arc<Part>| {
+        let too_much = bytes_max.is_some_and(|bytes_max| bytes > bytes_max);
+        let goes = part.span.max_ns < cutoff_ns || too_much;
+        bytes -= if goes { part.file_bytes } else { 0 };
+        goes
+    };
+    by_age.iter().filter(goes).map(|part| Arc::clone(part)).collect()
+}
+
+fn live_streams(state: &State) -> Vec<StreamId> {
+    let in_parts = state.parts.iter().flat_map(|part| part.streams()).map(|(id, _)| *id);
+    let heads = std::iter::once(&state.head).chain(state.frozen.iter().map(|f| &*f.0));
+    in_parts.chain(heads.flat_map(|head| head.rows()).map(|row| row.stream)).collect()
+}

@@ -1,0 +1,225 @@
+//! The store on a simulated disk whose power is cut, or which is full, between any two operations.
+//!
+//! Kill -9 cannot show a missing fsync; this can. It proves itself: with a disk that lies about
+//! file syncs, or about directory syncs, it finds lost lines.
+//! Faults that were planted by hand and that this file found: an append that the log refused and
+//! that stayed in the head; a `Synced` append without the sync; the log removed before the part was
+//! written; no look into the head that is being sealed for duplicates; a part written again under
+//! a new number after a failed sync of the directory.
+
+#![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
+
+mod common;
+
+use common::*;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use vigie_disk::sim::{Lies, SimDisk};
+use vigie_logs::{Batch, Durability, LogsError, Options, Store};
+use vigie_model::{Direction, LogEntry};
+
+const SEEDS: u64 = 40;
+const CUTS_PER_SEED: u64 = 8;
+
+/// A row, for comparison: stream, instant, line.
+type Rows = BTreeSet<(String, i64, Vec<u8>)>;
+
+type Request = (String, Vec<LogEntry>);
+
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
+
+struct Run {
+    dice: Dice,
+    disk: SimDisk,
+    next: i64,
+    /// Acknowledged as durable.
+    sure: Rows,
+    /// Acknowledged as written since the power came.
+    written: Rows,
+    /// Everything that was ever sent: nothing else may be there.
+    sent: Rows,
+    /// The last request that was refused by the disk, to be sent again.
+    unanswered: Option<Request>,
+    /// Requests that were answered, some of which are sent again all the same.
+    answered: Vec<Request>,
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let (disk, dice) = (SimDisk::new(seed), Dice(seed ^ 0x5bd1));
+        let (sure, written, sent) = (Rows::new(), Rows::new(), Rows::new());
+        Run { dice, disk, next: 0, sure, written, sent, unanswered: None, answered: Vec::new() }
+    }
+
+    fn open(&self) -> Result<Store, LogsError> {
+        let options = Options { head_bytes_max: 3000, ..options() };
+        Store::open(Arc::new(self.disk.clone()), "/logs", options)
+    }
+
+    fn request(&mut self) -> Request {
+        if let Some(again) = self.unanswered.take() {
+            return again;
+        }
+        if !self.answered.is_empty() && self.dice.roll(4) == 0 {
+            let at = self.dice.roll(self.answered.len() as u64) as usize;
+            return self.answered[at].clone();
+        }
+        let count = 1 + self.dice.roll(8) as i64;
+        let filler = "x".repeat(self.dice.roll(60) as usize);
+        let entries = (self.next..self.next + count)
+            // Instants go back and forth over three days.
+            .map(|n| entry(NOW_NS - n % 3 * DAY_NS + n / 7, format!("{n} {filler}")))
+            .collect();
+        self.next += count;
+        (format!("app{}", self.dice.roll(3)), entries)
+    }
+
+    fn append(&mut self, store: &Store) -> Result<(), LogsError> {
+        let (app, entries) = self.request();
+        let rows: Rows = entries.iter().map(|e| (app.clone(), e.ts_ns, e.line.clone())).collect();
+        self.sent.extend(rows.clone());
+        let synced = self.dice.roll(2) == 0;
+        let durability = if synced { Durability::Synced } else { Durability::Written };
+        let batch = [Batch { labels: &labels(&app), entries: &entries }];
+        if let Err(error) = store.append(&batch, durability) {
+            self.unanswered = Some((app, entries));
+            return Err(error);
+        }
+        self.written.extend(rows);
+        self.answered.push((app, entries));
+        if synced {
+            self.sure.append(&mut self.written);
+        }
+        Ok(())
+    }
+
+    /// Works until the disk refuses.
+    fn work(&mut self, store: &Store) {
+        loop {
+            let done = match self.dice.roll(20) {
+                0 => store.seal(),
+                1..4 => store.tick(NOW_MS).map(|()| self.sure.append(&mut self.written)),
+                _ => self.append(store),
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// What is lost, doubled or made up.
+    fn fault(&self, store: &Store) -> Option<String> {
+        let rows: Vec<_> = read(store, &[], EVERYTHING, Direction::Forward)
+            .into_iter()
+            .map(|(labels, e)| (labels.get("app").unwrap().to_owned(), e.ts_ns, e.line))
+            .collect();
+        let found: Rows = rows.iter().cloned().collect();
+        if found.len() != rows.len() {
+            return Some("a line is there twice".to_owned());
+        }
+        if let Some(lost) = self.sure.difference(&found).next() {
+            return Some(format!("lost: {lost:?}"));
+        }
+        let made_up = found.difference(&self.sent).next();
+        made_up.map(|row| format!("made up: {row:?}"))
+    }
+
+    fn cut_the_power(&mut self) -> Option<String> {
+        match self.open() {
+            Err(error) => Some(format!("not opened: {error}")),
+            Ok(store) => {
+                if let Some(fault) = self.fault(&store) {
+                    return Some(fault);
+                }
+                let operations = self.dice.roll(120);
+                self.disk.stop_after(operations);
+                self.work(&store);
+                drop(store);
+                self.disk.power_cut();
+                self.written.clear();
+                None
+            }
+        }
+    }
+}
+
+/// The first fault that a seed's cuts show.
+fn run(seed: u64, lies: Lies) -> Option<String> {
+    let mut run = Run::new(seed);
+    run.disk.lie(lies);
+    let fault = (0..CUTS_PER_SEED).find_map(|_| run.cut_the_power());
+    fault.or_else(|| match run.open() {
+        Ok(store) => run.fault(&store),
+        Err(error) => Some(format!("not opened: {error}")),
+    })
+}
+
+#[test]
+fn lines_survive_cuts_between_any_two_operations() {
+    for seed in 0..SEEDS {
+        assert_eq!(run(seed, Lies::default()), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_disk_that_lies_about_syncs_is_found_out() {
+    let file_sync = Lies { file_sync: true, ..Lies::default() };
+    let dir_sync = Lies { dir_sync: true, ..Lies::default() };
+    for lies in [file_sync, dir_sync] {
+        let found = (0..SEEDS).filter(|&seed| run(seed, lies).is_some()).count();
+        assert!(found > SEEDS as usize / 2, "{lies:?}: {found} of {SEEDS} seeds");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_what_is_sent_again_is_there_once() {
+    for seed in 0..SEEDS {
+        let mut run = Run::new(seed);
+        let mut store = run.open().unwrap();
+        for round in 0..6 {
+            let free_bytes = run.dice.roll(4000);
+            run.disk.set_free_bytes(free_bytes);
+            run.work(&store);
+            run.disk.set_free_bytes(u64::MAX);
+            assert_eq!(run.fault(&store), None, "seed {seed}, round {round}");
+            while run.unanswered.is_some() {
+                run.append(&store).unwrap();
+            }
+            store.tick(NOW_MS).unwrap();
+            run.sure.append(&mut run.written);
+            assert_eq!(run.fault(&store), None, "seed {seed}, round {round}, with room again");
+            drop(store);
+            store = run.open().unwrap();
+            assert_eq!(run.fault(&store), None, "seed {seed}, round {round}, opened again");
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_for_a_while_loses_and_doubles_nothing() {
+    for seed in 0..2 * SEEDS {
+        let mut run = Run::new(seed);
+        for round in 0..4 {
+            let store = run.open().unwrap();
+            let operations = run.dice.roll(80);
+            run.disk.stop_after(operations);
+            run.work(&store);
+            run.disk.stop_after(u64::MAX);
+            // After a failed fdatasync the log takes nothing more until it is opened again.
+            for _ in 0..5 {
+                let _ = store.tick(NOW_MS).and_then(|()| run.append(&store));
+                assert_eq!(run.fault(&store), None, "seed {seed}, round {round}");
+            }
+            drop(store);
+            let store = run.open().unwrap();
+            assert_eq!(run.fault(&store), None, "seed {seed}, round {round}, opened again");
+        }
+    }
+}

@@ -1,0 +1,606 @@
+//! The open rows of every group, and how rows come in and are sealed into chunks.
+//!
+//! A *group* is a set of series that arrive together: those first seen in one row under the same
+//! `job` and `instance`. A row of a group is one instant with some of its columns; consecutive rows
+//! with the same columns share the list of them, so an open sample costs eight bytes.
+//! When a group has enough rows they are turned into columns and appended to a segment.
+//!
+//! Invariants: the open rows of a group ascend strictly by time; a cell (series, instant) stands in
+//! at most one place, open row or chunk: what arrives again is compared and dropped at the door;
+//! a series has one place (group, column) for ever.
+
+use crate::catalog::{Catalog, NO_PAIR};
+use crate::chunk::{Chunk, Encoder};
+use crate::column;
+use crate::record::{Definition, Part};
+use crate::segment::{ChunkMeta, Scanned, Segments, read_chunk};
+use crate::{Appended, CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX, Options};
+use hashbrown::HashMap;
+use std::sync::Arc;
+use vigie_disk::DiskError;
+use vigie_model::value::canonical;
+use vigie_model::{ABSENT, Row};
+
+/// Cells a chunk may have: larger groups are sealed with fewer rows.
+const CHUNK_CELLS_MAX: usize = 128 * 1024;
+/// Fewer rows than this are carried over at a checkpoint and not sealed.
+pub(crate) const CHUNK_ROWS_MIN: usize = 16;
+/// How far in the future a sample may lie, as in Prometheus' doors.
+const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
+/// What an open row costs beside its values.
+const ROW_BYTES: usize = 80;
+const NO_GROUP: u32 = u32::MAX;
+
+/// One instant of a group.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenRow {
+    pub(crate) ts_ms: i64,
+    /// Ascending; shared with the row before when it has the same.
+    pub(crate) columns: Arc<[u32]>,
+    pub(crate) values: Vec<f64>,
+}
+
+impl OpenRow {
+    fn bytes(&self) -> usize {
+        ROW_BYTES + 8 * self.values.len()
+    }
+
+    pub(crate) fn value(&self, column: u32) -> Option<f64> {
+        // The usual row has all columns of its group.
+        match self.columns.get(column as usize) {
+            Some(found) if *found == column => Some(self.values[column as usize]),
+            _ => self.columns.binary_search(&column).ok().map(|at| self.values[at]),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) group: u32,
+    pub(crate) column: u32,
+}
+
+pub(crate) struct Group {
+    /// The pairs of `job` and `instance`, so that a row of two targets makes two groups.
+    key: (u32, u32),
+    /// The series of each column.
+    pub(crate) series: Vec<u32>,
+    pub(crate) rows: Vec<Arc<OpenRow>>,
+    pub(crate) chunks: Vec<ChunkMeta>,
+    /// The newest instant, open or sealed.
+    newest_ms: i64,
+    /// The newest instant of any chunk.
+    sealed_ms: i64,
+    /// When the first open row came in; 0 when that is not known.
+    opened_ms: i64,
+}
+
+impl Group {
+    fn open_bytes(&self) -> usize {
+        self.rows.iter().map(|row| row.bytes()).sum()
+    }
+
+    fn rows_max(&self) -> usize {
+        (CHUNK_CELLS_MAX / self.series.len().max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
+    }
+
+    fn add_chunk(&mut self, meta: ChunkMeta) {
+        self.sealed_ms = self.sealed_ms.max(meta.max_ms);
+        self.newest_ms = self.newest_ms.max(meta.max_ms);
+        self.chunks.push(meta);
+    }
+}
+
+/// A chunk that was read to look for duplicates, kept because the next question is about it too.
+struct Recent {
+    segment: u32,
+    offset: u32,
+    payload: Vec<u8>,
+}
+
+/// Everything that changes when rows come in. Behind one lock.
+pub(crate) struct Heads {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) segments: Segments,
+    /// By series id.
+    places: Vec<Place>,
+    /// Series with a place that no log has yet.
+    pub(crate) unlogged: Vec<u32>,
+    /// Series that only the write-ahead log has, in the order of their columns.
+    pub(crate) pending: Vec<u32>,
+    pub(crate) open_bytes: usize,
+    pub(crate) samples: u64,
+    /// The time of the last tick; 0 before the first.
+    pub(crate) now_ms: i64,
+    /// Why the last seal failed, until one works.
+    pub(crate) seal_error: Option<DiskError>,
+    placed: usize,
+    encoder: Encoder,
+    recent: Option<Recent>,
+}
+
+impl Heads {
+    pub(crate) fn new(segments: Segments) -> Heads {
+        Heads {
+            groups: Vec::new(),
+            segments,
+            places: Vec::new(),
+            unlogged: Vec::new(),
+            pending: Vec::new(),
+            open_bytes: 0,
+            samples: 0,
+            now_ms: 0,
+            seal_error: None,
+            placed: 0,
+            encoder: Encoder::default(),
+            recent: None,
+        }
+    }
+
+    /// Where a series stands, once it has had a sample.
+    pub(crate) fn place(&self, id: u32) -> Option<Place> {
+        self.places.get(id as usize).copied().filter(|place| place.group != NO_GROUP)
+    }
+
+    /// How many series have a place.
+    pub(crate) fn placed(&self) -> usize {
+        self.placed
+    }
+
+    /// Turns a row into parts, one per group, leaving out what is too old or too new.
+    pub(crate) fn stage(
+        &mut self,
+        row: &Row<'_>,
+        options: &Options,
+        catalog: &Catalog,
+        parts: &mut Vec<Part>,
+        counts: &mut Appended,
+    ) {
+        assert_eq!(row.series.len(), row.values.len(), "one value per series");
+        if self.now_ms > 0 {
+            let samples = row.series.len() as u64;
+            if row.ts_ms > self.now_ms.saturating_add(FUTURE_MS_MAX) {
+                counts.too_new += samples;
+                return;
+            }
+            if row.ts_ms < self.now_ms.saturating_sub(options.retention_ms) {
+                counts.too_old += samples;
+                return;
+            }
+        }
+        self.assign(row, catalog);
+        let mut cells: Vec<(u32, u32, f64)> = row
+            .series
+            .iter()
+            .zip(row.values)
+            .map(|(id, value)| {
+                let Place { group, column } = self.places[id.0 as usize];
+                (group, column, canonical(*value))
+            })
+            .collect();
+        if !cells.windows(2).all(|pair| (pair[0].0, pair[0].1) < (pair[1].0, pair[1].1)) {
+            cells.sort_by_key(|(group, column, _)| (*group, *column));
+            cells.dedup_by(|later, first| {
+                let again = (later.0, later.1) == (first.0, first.1);
+                if again && later.2.to_bits() == first.2.to_bits() {
+                    counts.duplicates += 1;
+                } else if again {
+                    counts.conflicting += 1;
+                }
+                again
+            });
+        }
+        for cells in cells.chunk_by(|a, b| a.0 == b.0) {
+            let newest_ms = self.groups[cells[0].0 as usize].newest_ms;
+            if row.ts_ms < newest_ms.saturating_sub(options.late_window_ms) {
+                let counter = match options.late_window_ms {
+                    0 => &mut counts.out_of_order,
+                    _ => &mut counts.too_old,
+                };
+                *counter += cells.len() as u64;
+                continue;
+            }
+            parts.push(Part {
+                group: cells[0].0,
+                ts_ms: row.ts_ms,
+                columns: cells.iter().map(|cell| cell.1).collect(),
+                values: cells.iter().map(|cell| cell.2).collect(),
+            });
+        }
+    }
+
+    /// Gives a place to the series of a row that have none: in the group of a series of the same
+    /// target that came in the same row, or in a new group.
+    fn assign(&mut self, row: &Row<'_>, catalog: &Catalog) {
+        if row.series.iter().all(|id| self.place(id.0).is_some()) {
+            return;
+        }
+        let mut groups: HashMap<(u32, u32), u32, foldhash::fast::RandomState> = HashMap::default();
+        for id in row.series {
+            if let Some(place) = self.place(id.0) {
+                let key = self.groups[place.group as usize].key;
+                // Of several groups the newest is the one that has room.
+                let group = groups.entry(key).or_insert(place.group);
+                *group = place.group.max(*group);
+            }
+        }
+        for id in row.series.iter().map(|id| id.0) {
+            if self.place(id).is_some() {
+                continue;
+            }
+            assert!((id as usize) < catalog.len(), "series {id} is of another store");
+            let key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
+            let group = match groups.get(&key) {
+                Some(g) if self.groups[*g as usize].series.len() < GROUP_COLUMNS_MAX => *g,
+                _ => {
+                    let group = self.groups.len() as u32;
+                    self.add_group(key);
+                    groups.insert(key, group);
+                    group
+                }
+            };
+            self.settle(id, group);
+            self.unlogged.push(id);
+        }
+    }
+
+    fn add_group(&mut self, key: (u32, u32)) {
+        self.groups.push(Group {
+            key,
+            series: Vec::new(),
+            rows: Vec::new(),
+            chunks: Vec::new(),
+            newest_ms: i64::MIN,
+            sealed_ms: i64::MIN,
+            opened_ms: 0,
+        });
+    }
+
+    fn settle(&mut self, id: u32, group: u32) {
+        let columns = &mut self.groups[group as usize].series;
+        let place = Place { group, column: columns.len() as u32 };
+        columns.push(id);
+        if self.places.len() <= id as usize {
+            let nowhere = Place { group: NO_GROUP, column: 0 };
+            self.places.resize(id as usize + 1, nowhere);
+        }
+        assert_eq!(self.places[id as usize].group, NO_GROUP, "a series has one place");
+        self.places[id as usize] = place;
+        self.placed += 1;
+    }
+
+    /// Gives a series the place it had before a restart. `Ok(false)` when it has it already.
+    pub(crate) fn restore(
+        &mut self,
+        definition: &Definition,
+        catalog: &mut Catalog,
+    ) -> Result<bool, &'static str> {
+        let Definition { id, group, column, labels } = definition;
+        if !catalog.define(*id, labels) {
+            return Err("two series have one id, or one series two");
+        }
+        if let Some(place) = self.place(*id) {
+            let same = (place.group, place.column) == (*group, *column);
+            return if same { Ok(false) } else { Err("a series has two places") };
+        }
+        let key = (catalog.pair_named(*id, "job"), catalog.pair_named(*id, "instance"));
+        if *group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
+            return Err("a group has an impossible number");
+        }
+        while self.groups.len() <= *group as usize {
+            self.add_group((NO_PAIR, NO_PAIR));
+        }
+        let known = &mut self.groups[*group as usize];
+        if known.series.is_empty() {
+            known.key = key;
+        }
+        if known.series.len() != *column as usize {
+            return Err("a column of a group is missing");
+        }
+        self.settle(*id, *group);
+        Ok(true)
+    }
+
+    /// What a log says about a series.
+    pub(crate) fn definition(&self, id: u32, catalog: &Catalog) -> Definition {
+        let Place { group, column } = self.places[id as usize];
+        Definition { id, group, column, labels: catalog.labels(id) }
+    }
+
+    /// Puts a part into its group, cell by cell where it meets what is there already.
+    pub(crate) fn insert(&mut self, part: Part, counts: &mut Appended) -> Result<(), DiskError> {
+        let sealed_ms = self.groups[part.group as usize].sealed_ms;
+        let part = if part.ts_ms <= sealed_ms { self.unsealed(part, counts)? } else { part };
+        self.insert_open(part, counts);
+        Ok(())
+    }
+
+    /// [`Heads::insert`] for a part of which no chunk has a cell.
+    fn insert_open(&mut self, part: Part, counts: &mut Appended) {
+        if part.columns.is_empty() {
+            return;
+        }
+        let now_ms = self.now_ms;
+        let group = &mut self.groups[part.group as usize];
+        if group.rows.is_empty() {
+            group.opened_ms = now_ms;
+        }
+        let added = group.merge(part, counts);
+        counts.appended += added.cells as u64;
+        self.samples += added.cells as u64;
+        self.open_bytes += added.bytes;
+    }
+
+    /// Puts a part of the log back. Whether a chunk has it too is found out at the end.
+    pub(crate) fn replay(&mut self, part: Part) -> Result<(), &'static str> {
+        let group = self.groups.get(part.group as usize).ok_or("a row of an unknown group")?;
+        let last = part.columns.last().ok_or("a row without a column")?;
+        if *last as usize >= group.series.len() {
+            return Err("a row of an unknown series");
+        }
+        let samples = self.samples;
+        self.insert_open(part, &mut Appended::default());
+        self.samples = samples;
+        Ok(())
+    }
+
+    /// A part without the cells that a chunk has already.
+    fn unsealed(&mut self, part: Part, counts: &mut Appended) -> Result<Part, DiskError> {
+        let chunks: Vec<ChunkMeta> = self.groups[part.group as usize]
+            .chunks
+            .iter()
+            .filter(|meta| meta.min_ms <= part.ts_ms && part.ts_ms <= meta.max_ms)
+            .copied()
+            .collect();
+        let mut left: Vec<(u32, f64)> = part.columns.into_iter().zip(part.values).collect();
+        for meta in chunks {
+            let Some(segment) = self.segments.get(meta.segment) else { continue };
+            let file = segment.file.clone();
+            let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
+            let here = (meta.segment, meta.offset);
+            let payload = match self.recent.take() {
+                Some(recent) if (recent.segment, recent.offset) == here => recent.payload,
+                _ => read_chunk(&*file, &meta)?,
+            };
+            let chunk = Chunk::parse(&payload).map_err(corrupt)?;
+            if let Ok(at) = chunk.timestamps_ms.binary_search(&part.ts_ms) {
+                let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
+                let mut still = Vec::with_capacity(left.len());
+                for (column, value) in left {
+                    let stored = match chunk.body(column) {
+                        Some(body) => {
+                            column::decode(body, &mut values).map_err(corrupt)?;
+                            values[at]
+                        }
+                        None => ABSENT,
+                    };
+                    match stored.to_bits() {
+                        bits if bits == ABSENT.to_bits() => still.push((column, value)),
+                        bits if bits == value.to_bits() => counts.duplicates += 1,
+                        _ => counts.conflicting += 1,
+                    }
+                }
+                left = still;
+            }
+            self.recent = Some(Recent { segment: here.0, offset: here.1, payload });
+        }
+        let (columns, values) = left.into_iter().unzip();
+        Ok(Part { columns, values, ..part })
+    }
+
+    /// Seals the open rows of a group. Returns where the chunk ends, or `None` when there is no row.
+    /// On an error the rows that have no chunk yet stay open.
+    pub(crate) fn seal(&mut self, at: u32) -> Result<Option<(u32, u64)>, DiskError> {
+        let mut end = None;
+        // A group restored from a log may hold more rows than one chunk takes.
+        while !self.groups[at as usize].rows.is_empty() {
+            let group = &mut self.groups[at as usize];
+            let count = group.rows.len().min(CHUNK_ROWS_MAX);
+            let rows = &group.rows[..count];
+            let columns = columns_of(rows);
+            let matrix = matrix_of(rows, &columns);
+            let times: Vec<i64> = rows.iter().map(|row| row.ts_ms).collect();
+            let payload = self.encoder.encode(at, &times, &columns, &matrix);
+            let series = columns.iter().map(|column| group.series[*column as usize]);
+            let span = (times[0], times[count - 1]);
+            let meta = self.segments.append(payload, count, span, series)?;
+            group.add_chunk(meta);
+            let sealed = group.rows.drain(..count);
+            self.open_bytes -= sealed.map(|row| row.bytes()).sum::<usize>();
+            end = Some((meta.segment, u64::from(meta.offset) + u64::from(meta.bytes)));
+        }
+        let group = &mut self.groups[at as usize];
+        group.rows.shrink_to(CHUNK_ROWS_MIN);
+        group.opened_ms = 0;
+        Ok(end)
+    }
+
+    /// Whether a group has as many rows as a chunk takes.
+    pub(crate) fn is_full(&self, group: u32) -> bool {
+        let group = &self.groups[group as usize];
+        group.rows.len() >= group.rows_max()
+    }
+
+    /// Forgets the open rows of a group: a log says that a chunk has them.
+    pub(crate) fn drop_open(&mut self, group: u32) {
+        if let Some(group) = self.groups.get_mut(group as usize) {
+            self.open_bytes -= group.open_bytes();
+            group.rows.clear();
+        }
+    }
+
+    /// Takes in a chunk found in a segment. `false` when the group is not known.
+    pub(crate) fn add_chunk(&mut self, group: u32, meta: ChunkMeta) -> bool {
+        let Some(group) = self.groups.get_mut(group as usize) else { return false };
+        group.add_chunk(meta);
+        true
+    }
+
+    /// The series of a scanned chunk, or `None` when one of its columns is not known.
+    pub(crate) fn series_of(&self, scanned: &Scanned) -> Option<Vec<u32>> {
+        let group = self.groups.get(scanned.group as usize)?;
+        scanned.columns.iter().map(|column| group.series.get(*column as usize).copied()).collect()
+    }
+
+    /// Puts open rows aside that stand in chunks too: a crash came between a chunk and its mark.
+    pub(crate) fn drop_sealed_again(&mut self) -> Result<(), DiskError> {
+        let mut ignored = Appended::default();
+        for at in 0..self.groups.len() {
+            let group = &self.groups[at];
+            if group.rows.first().is_none_or(|row| row.ts_ms > group.sealed_ms) {
+                continue;
+            }
+            let rows = std::mem::take(&mut self.groups[at].rows);
+            self.open_bytes -= rows.iter().map(|row| row.bytes()).sum::<usize>();
+            let samples = self.samples;
+            for row in rows {
+                let part = Part {
+                    group: at as u32,
+                    ts_ms: row.ts_ms,
+                    columns: row.columns.to_vec(),
+                    values: row.values.clone(),
+                };
+                self.insert(part, &mut ignored)?;
+            }
+            self.samples = samples;
+        }
+        Ok(())
+    }
+
+    /// The groups to seal because their rows have waited long, and notes the time.
+    pub(crate) fn waiting(&mut self, now_ms: i64, wait_ms: i64) -> Vec<u32> {
+        self.now_ms = now_ms;
+        let mut waiting = Vec::new();
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            if group.rows.is_empty() {
+                continue;
+            }
+            if group.opened_ms == 0 {
+                group.opened_ms = now_ms;
+            }
+            if now_ms - group.opened_ms >= wait_ms {
+                waiting.push(at as u32);
+            }
+        }
+        waiting
+    }
+
+    /// Groups with open rows, those with the most bytes first.
+    pub(crate) fn by_open_bytes(&self) -> Vec<u32> {
+        let mut groups: Vec<(usize, u32)> = (0..self.groups.len() as u32)
+            .map(|at| (self.groups[at as usize].open_bytes(), at))
+            .filter(|(bytes, _)| *bytes > 0)
+            .collect();
+        groups.sort_unstable_by(|a, b| b.cmp(a));
+        groups.into_iter().map(|(_, at)| at).collect()
+    }
+
+    /// All chunks of a segment by offset, each with its group.
+    pub(crate) fn chunks_of(&self, segment: u32) -> Vec<(u32, ChunkMeta)> {
+        let mut chunks: Vec<(u32, ChunkMeta)> = Vec::new();
+        for (at, group) in self.groups.iter().enumerate() {
+            let of_segment = group.chunks.iter().filter(|meta| meta.segment == segment);
+            chunks.extend(of_segment.map(|meta| (at as u32, *meta)));
+        }
+        chunks.sort_unstable_by_key(|(_, meta)| meta.offset);
+        chunks
+    }
+
+    /// Forgets the chunks of a segment that is removed.
+    pub(crate) fn forget_segment(&mut self, segment: u32) {
+        self.recent = None;
+        for group in &mut self.groups {
+            group.chunks.retain(|meta| meta.segment != segment);
+        }
+    }
+
+    /// The oldest instant there is.
+    pub(crate) fn oldest_ms(&self) -> Option<i64> {
+        let sealed = self.segments.list.iter().map(|segment| segment.min_ms);
+        let open = self.groups.iter().filter_map(|group| group.rows.first()).map(|row| row.ts_ms);
+        sealed.chain(open).min().filter(|ms| *ms != i64::MAX)
+    }
+}
+
+/// What a merge did.
+struct Added {
+    cells: usize,
+    bytes: usize,
+}
+
+impl Group {
+    /// Adds the cells of a part that are not there yet.
+    fn merge(&mut self, part: Part, counts: &mut Appended) -> Added {
+        self.newest_ms = self.newest_ms.max(part.ts_ms);
+        match self.rows.binary_search_by_key(&part.ts_ms, |row| row.ts_ms) {
+            Err(at) => {
+                let like = at.checked_sub(1).map(|before| &self.rows[before].columns);
+                let columns = match like {
+                    Some(columns) if **columns == *part.columns => columns.clone(),
+                    _ => part.columns.into(),
+                };
+                let row = OpenRow { ts_ms: part.ts_ms, columns, values: part.values };
+                let added = Added { cells: row.values.len(), bytes: row.bytes() };
+                self.rows.insert(at, Arc::new(row));
+                added
+            }
+            Ok(at) => {
+                let row = Arc::make_mut(&mut self.rows[at]);
+                let before = (row.values.len(), row.bytes());
+                row.merge(&part, counts);
+                Added { cells: row.values.len() - before.0, bytes: row.bytes() - before.1 }
+            }
+        }
+    }
+}
+
+impl OpenRow {
+    fn merge(&mut self, part: &Part, counts: &mut Appended) {
+        let mut new = Vec::new();
+        for (column, value) in part.columns.iter().zip(&part.values) {
+            match self.value(*column) {
+                Some(known) if known.to_bits() == value.to_bits() => counts.duplicates += 1,
+                Some(_) => counts.conflicting += 1,
+                None => new.push((*column, *value)),
+            }
+        }
+        if new.is_empty() {
+            return;
+        }
+        let known = self.columns.iter().copied().zip(self.values.iter().copied());
+        let mut cells: Vec<(u32, f64)> = known.chain(new).collect();
+        cells.sort_unstable_by_key(|(column, _)| *column);
+        let (columns, values): (Vec<u32>, Vec<f64>) = cells.into_iter().unzip();
+        self.columns = columns.into();
+        self.values = values;
+    }
+}
+
+/// The columns that have a value in any of the rows, ascending.
+fn columns_of(rows: &[Arc<OpenRow>]) -> Vec<u32> {
+    let mut columns: Vec<u32> = rows[0].columns.to_vec();
+    for pair in rows.windows(2) {
+        if !Arc::ptr_eq(&pair[0].columns, &pair[1].columns) {
+            columns.extend_from_slice(&pair[1].columns);
+        }
+    }
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+/// The rows turned into columns, one after the other.
+fn matrix_of(rows: &[Arc<OpenRow>], columns: &[u32]) -> Vec<f64> {
+    let mut matrix = vec![ABSENT; rows.len() * columns.len()];
+    for (at, row) in rows.iter().enumerate() {
+        let mut next = 0;
+        for (column, value) in row.columns.iter().zip(&row.values) {
+            while columns[next] != *column {
+                next += 1;
+            }
+            matrix[next * rows.len() + at] = *value;
+            next += 1;
+        }
+    }
+    matrix
+}

@@ -1,0 +1,201 @@
+//! What the records of the write-ahead log and of `series.log` say.
+//! The bytes stand in `docs/formats/metrics-log.md`.
+
+use crate::GROUP_COLUMNS_MAX;
+use crate::wire::{Bad, Bytes, put_int, put_runs, put_text, put_uint};
+use vigie_model::Labels;
+use vigie_model::limits::LABELS_PER_SERIES_MAX;
+
+const ROWS: u8 = 1;
+const SEALED: u8 = 2;
+const CHECKPOINT: u8 = 3;
+
+/// A record of the write-ahead log.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Record {
+    /// New series, then rows that may use them.
+    Rows(Vec<Definition>, Vec<Part>),
+    /// Every row of `group` logged before this stands in a segment that is good up to `end`.
+    Sealed { group: u32, segment: u32, end: u64 },
+    /// What is known to be durable elsewhere.
+    Checkpoint { series_log_bytes: u64, segment: u32, segment_bytes: u64 },
+}
+
+/// A series and its place.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Definition {
+    pub(crate) id: u32,
+    pub(crate) group: u32,
+    pub(crate) column: u32,
+    pub(crate) labels: Labels,
+}
+
+/// The cells of one row that belong to one group, columns ascending.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) group: u32,
+    pub(crate) ts_ms: i64,
+    pub(crate) columns: Vec<u32>,
+    pub(crate) values: Vec<f64>,
+}
+
+pub(crate) fn put_definition(out: &mut Vec<u8>, definition: &Definition) {
+    put_uint(out, u64::from(definition.id));
+    put_uint(out, u64::from(definition.group));
+    put_uint(out, u64::from(definition.column));
+    put_uint(out, definition.labels.len() as u64);
+    for label in &definition.labels {
+        put_text(out, &label.name);
+        put_text(out, &label.value);
+    }
+}
+
+fn definition(input: &mut Bytes<'_>) -> Result<Definition, Bad> {
+    let id = input.count(u32::MAX as usize - 1)? as u32;
+    let group = input.count(u32::MAX as usize - 1)? as u32;
+    let column = input.count(GROUP_COLUMNS_MAX - 1)? as u32;
+    let count = input.count(LABELS_PER_SERIES_MAX)?;
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        pairs.push((input.text()?, input.text()?));
+    }
+    let labels = Labels::from_pairs(pairs);
+    if labels.len() != count || count == 0 {
+        return Err("the labels of a series are not a set");
+    }
+    Ok(Definition { id, group, column, labels })
+}
+
+/// A list of definitions, as `series.log` keeps them.
+pub(crate) fn put_definitions(out: &mut Vec<u8>, definitions: &[Definition]) {
+    put_uint(out, definitions.len() as u64);
+    for definition in definitions {
+        put_definition(out, definition);
+    }
+}
+
+/// Reads what [`put_definitions`] wrote.
+pub(crate) fn definitions(input: &mut Bytes<'_>) -> Result<Vec<Definition>, Bad> {
+    let count = input.count(input.rest.len())?;
+    (0..count).map(|_| definition(input)).collect()
+}
+
+/// Starts a [`Record::Rows`] of `part_count` parts, each added with [`put_part`].
+pub(crate) fn put_rows_head(out: &mut Vec<u8>, definitions: &[Definition], part_count: usize) {
+    out.push(ROWS);
+    put_definitions(out, definitions);
+    put_uint(out, part_count as u64);
+}
+
+/// A part: group, instant, columns, then the values with the zero bytes at their ends cut off.
+pub(crate) fn put_part(out: &mut Vec<u8>, group: u32, ts_ms: i64, columns: &[u32], values: &[f64]) {
+    assert_eq!(columns.len(), values.len());
+    put_uint(out, u64::from(group));
+    put_int(out, ts_ms);
+    put_runs(out, columns);
+    for pair in values.chunks(2) {
+        let second = pair.get(1).map_or(0, |value| byte_count(*value));
+        out.push((byte_count(pair[0]) | second << 4) as u8);
+    }
+    for value in values {
+        out.extend_from_slice(&value.to_bits().to_be_bytes()[..byte_count(*value)]);
+    }
+}
+
+/// How many bytes of a value, high ones first, are left when zeros at the end are cut off.
+fn byte_count(value: f64) -> usize {
+    8 - (value.to_bits().trailing_zeros() / 8) as usize
+}
+
+fn part(input: &mut Bytes<'_>) -> Result<Part, Bad> {
+    let group = input.count(u32::MAX as usize - 1)? as u32;
+    let ts_ms = input.int()?;
+    let columns = input.runs(GROUP_COLUMNS_MAX)?;
+    let counts = input.take(columns.len().div_ceil(2))?;
+    let mut values = Vec::with_capacity(columns.len());
+    for at in 0..columns.len() {
+        let count = usize::from(counts[at / 2] >> (4 * (at % 2)) & 15);
+        let mut bytes = [0; 8];
+        bytes.get_mut(..count).ok_or("a value is too long")?.copy_from_slice(input.take(count)?);
+        values.push(f64::from_bits(u64::from_be_bytes(bytes)));
+    }
+    Ok(Part { group, ts_ms, columns, values })
+}
+
+pub(crate) fn sealed(group: u32, segment: u32, end: u64) -> Vec<u8> {
+    let mut out = vec![SEALED];
+    put_uint(&mut out, u64::from(group));
+    put_uint(&mut out, u64::from(segment));
+    put_uint(&mut out, end);
+    out
+}
+
+pub(crate) fn checkpoint(series_log_bytes: u64, segment: u32, segment_bytes: u64) -> Vec<u8> {
+    let mut out = vec![CHECKPOINT];
+    put_uint(&mut out, series_log_bytes);
+    put_uint(&mut out, u64::from(segment));
+    put_uint(&mut out, segment_bytes);
+    out
+}
+
+pub(crate) fn decode(payload: &[u8]) -> Result<Record, Bad> {
+    let mut input = Bytes::new(payload);
+    let record = match input.byte()? {
+        ROWS => {
+            let definitions = definitions(&mut input)?;
+            let count = input.count(input.rest.len())?;
+            let parts = (0..count).map(|_| part(&mut input)).collect::<Result<_, _>>()?;
+            Record::Rows(definitions, parts)
+        }
+        SEALED => Record::Sealed {
+            group: input.count(u32::MAX as usize)? as u32,
+            segment: input.count(u32::MAX as usize)? as u32,
+            end: input.uint()?,
+        },
+        CHECKPOINT => Record::Checkpoint {
+            series_log_bytes: input.uint()?,
+            segment: input.count(u32::MAX as usize)? as u32,
+            segment_bytes: input.uint()?,
+        },
+        _ => return Err("a record of the log is of an unknown kind"),
+    };
+    if input.rest.is_empty() { Ok(record) } else { Err("a record of the log has bytes too many") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_no_damage_makes_them_panic() {
+        let labels = Labels::from_pairs([("__name__", "up"), ("job", "é")]);
+        let definitions = vec![Definition { id: 5, group: 1, column: 0, labels }];
+        let parts = vec![
+            Part { group: 1, ts_ms: 1000, columns: vec![0, 1, 5], values: vec![0.0, 0.1, -3.0] },
+            Part { group: 0, ts_ms: -1, columns: vec![4000], values: vec![f64::INFINITY] },
+        ];
+        let mut rows = Vec::new();
+        put_rows_head(&mut rows, &definitions, parts.len());
+        for part in &parts {
+            put_part(&mut rows, part.group, part.ts_ms, &part.columns, &part.values);
+        }
+        for (bytes, wanted) in [
+            (rows, Record::Rows(definitions, parts)),
+            (sealed(3, 2, 1 << 30), Record::Sealed { group: 3, segment: 2, end: 1 << 30 }),
+            (
+                checkpoint(9, 1, 7),
+                Record::Checkpoint { series_log_bytes: 9, segment: 1, segment_bytes: 7 },
+            ),
+        ] {
+            assert_eq!(decode(&bytes), Ok(wanted));
+            for len in 0..bytes.len() {
+                assert!(decode(&bytes[..len]).is_err());
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut bad = bytes.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                let _ = decode(&bad);
+            }
+        }
+    }
+}

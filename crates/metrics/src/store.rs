@@ -1,0 +1,329 @@
+//! The store itself: opening, the door for rows, numbers.
+//!
+//! Locks: `heads` may be held while `catalog` is taken, never the other way round; the log has its
+//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment of
+//! the log or of the chunks is full, every few million samples.
+//! A row is written to the log and put into its group under one hold of `heads`, so the log's order
+//! is the order in which the groups saw the rows.
+
+use crate::catalog::Catalog;
+use crate::head::Heads;
+use crate::record::{self, Record};
+use crate::segment::{Found, Segments};
+use crate::series_log::SeriesLog;
+use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
+use parking_lot::{Mutex, RwLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vigie_disk::{Disk, DiskError, Wal, WalOptions};
+use vigie_model::{Labels, Row, SeriesId};
+
+/// The log's segments: small, so that cutting it frees space soon.
+const LOG_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Open rows may outgrow their budget by this factor before rows are refused because the segments
+/// cannot be written.
+const OPEN_BYTES_SLACK: usize = 4;
+
+/// The metrics of one machine. Shared between threads; every method blocks.
+pub struct Store {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) options: Options,
+    pub(crate) wal: Wal,
+    pub(crate) catalog: Arc<RwLock<Catalog>>,
+    pub(crate) heads: Mutex<Heads>,
+    pub(crate) series_log: Mutex<SeriesLog>,
+    /// What the disk has left when that is too little; `u64::MAX` when it has enough.
+    pub(crate) low_free_bytes: AtomicU64,
+    pub(crate) ticks: Mutex<crate::checkpoint::Ticks>,
+}
+
+impl Store {
+    /// Opens the store of a directory, making it when it is not there.
+    /// Everything that was ever acknowledged is back when this returns.
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, MetricsError> {
+        disk.create_dir_all(dir)?;
+        let mut catalog = Catalog::default();
+        let (segments, found) = Segments::open(disk.clone(), &dir.join("segments"))?;
+        let mut heads = Heads::new(segments);
+        let series_log = SeriesLog::open(&*disk, &dir.join("series.log"), &mut |definition| {
+            heads.restore(&definition, &mut catalog).map(|_| ())
+        })?;
+        let log_dir = dir.join("wal");
+        let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
+        let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
+            let corrupt = |what| DiskError::corrupt(&log_dir, 0, what);
+            match record::decode(payload).map_err(corrupt)? {
+                Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
+                    series_log.check(series_log_bytes)?;
+                    heads.segments.reserve(segment);
+                    check_segment(&heads.segments, segment, segment_bytes)
+                }
+                record => replay(record, &mut heads, &mut catalog).map_err(corrupt),
+            }
+        })?;
+        if wal.cut_bytes() > 0 || found.cut_bytes > 0 {
+            tracing::info!(
+                log_bytes = wal.cut_bytes(),
+                segment_bytes = found.cut_bytes,
+                "the metrics store was not closed: unfinished writes were left out"
+            );
+        }
+        take_in(found, &mut heads)?;
+        heads.drop_sealed_again()?;
+        Ok(Store {
+            disk,
+            dir: dir.to_path_buf(),
+            options,
+            wal,
+            catalog: Arc::new(RwLock::new(catalog)),
+            heads: Mutex::new(heads),
+            series_log: Mutex::new(series_log),
+            low_free_bytes: AtomicU64::new(u64::MAX),
+            ticks: Mutex::default(),
+        })
+    }
+
+    /// The id of a label set. It is durable with the first row that uses it.
+    pub fn intern(&self, labels: &Labels) -> Result<SeriesId, MetricsError> {
+        if let Some(id) = self.catalog.read().find(labels) {
+            return Ok(SeriesId(id));
+        }
+        check_labels(labels, &self.options)?;
+        let mut catalog = self.catalog.write();
+        if catalog.len() >= self.options.series_max {
+            let limit = self.options.series_max;
+            return Err(MetricsError::Limit(format!(
+                "series limit exceeded (metric: {:.50}, limit: {limit})",
+                labels.metric_name().unwrap_or("")
+            )));
+        }
+        Ok(SeriesId(catalog.intern(labels)))
+    }
+
+    /// The labels of a series.
+    ///
+    /// # Panics
+    /// If `id` did not come from this store.
+    pub fn labels(&self, id: SeriesId) -> Labels {
+        self.catalog.read().labels(id.0)
+    }
+
+    /// Takes rows in and returns when they are as durable as asked for.
+    /// Samples that are refused are counted, and the others are kept.
+    ///
+    /// # Panics
+    /// If a row has not as many values as series, or an id of another store.
+    pub fn append(
+        &self,
+        rows: &[Row<'_>],
+        durability: Durability,
+    ) -> Result<Appended, MetricsError> {
+        self.refuse_if_full()?;
+        let mut counts = Appended::default();
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let mut cells = 0;
+            let fits = rest.iter().take_while(|row| {
+                let fits = cells < CELLS_PER_RECORD_MAX;
+                cells += row.series.len();
+                fits
+            });
+            let (batch, later) = rest.split_at(fits.count());
+            self.append_batch(batch, &mut counts)?;
+            rest = later;
+        }
+        if durability == Durability::Synced {
+            // Everything, so that duplicates of rows that are only written yet are synced too.
+            self.wal.sync_all()?;
+        }
+        Ok(counts)
+    }
+
+    fn append_batch(&self, rows: &[Row<'_>], counts: &mut Appended) -> Result<(), MetricsError> {
+        let mut parts = Vec::with_capacity(rows.len());
+        let mut payload = Vec::new();
+        let mut heads = self.heads.lock();
+        if heads.open_bytes > OPEN_BYTES_SLACK * self.open_bytes_max(&heads)
+            && let Some(e) = &heads.seal_error
+        {
+            return Err(e.clone().into());
+        }
+        {
+            let catalog = self.catalog.read();
+            for row in rows {
+                heads.stage(row, &self.options, &catalog, &mut parts, counts);
+            }
+            if parts.is_empty() {
+                return Ok(());
+            }
+            let new = heads.unlogged.iter().map(|id| heads.definition(*id, &catalog));
+            record::put_rows_head(&mut payload, &new.collect::<Vec<_>>(), parts.len());
+        }
+        for part in &parts {
+            record::put_part(&mut payload, part.group, part.ts_ms, &part.columns, &part.values);
+        }
+        self.wal.append(&payload)?;
+        let logged = std::mem::take(&mut heads.unlogged);
+        heads.pending.extend(logged);
+        for part in parts {
+            let group = part.group;
+            heads.insert(part, counts)?;
+            if heads.is_full(group) {
+                // Should this fail, the rows stay open and the next tick tries again and tells.
+                let _ = self.seal(&mut heads, group);
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals a group and marks it in the log, so that a restart need not look for duplicates.
+    pub(crate) fn seal(&self, heads: &mut Heads, group: u32) -> Result<(), DiskError> {
+        let sealed = heads.seal(group);
+        heads.seal_error = sealed.as_ref().err().cloned();
+        if let Some((segment, end)) = sealed? {
+            // Without the mark a restart compares the rows with the chunk; it is only slower.
+            let _ = self.wal.append(&record::sealed(group, segment, end));
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable. The store may be used further; dropping it loses nothing.
+    pub fn close(&self) -> Result<(), MetricsError> {
+        Ok(self.wal.sync_all()?)
+    }
+
+    /// The store in numbers.
+    pub fn stats(&self) -> Stats {
+        let log_bytes = self.wal.bytes();
+        let series_log_bytes = self.series_log.lock().bytes();
+        let heads = self.heads.lock();
+        Stats {
+            series: heads.placed() as u64,
+            groups: heads.groups.len() as u64,
+            samples_appended: heads.samples,
+            open_bytes: heads.open_bytes as u64,
+            chunks: heads.groups.iter().map(|group| group.chunks.len() as u64).sum(),
+            segments: heads.segments.list.len() as u64,
+            log_bytes,
+            disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes(),
+            oldest_ms: heads.oldest_ms(),
+        }
+    }
+
+    /// The budget for open rows.
+    pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
+        self.options.open_bytes_max.max(heads.placed() * crate::head::CHUNK_ROWS_MIN * 8)
+    }
+
+    fn refuse_if_full(&self) -> Result<(), MetricsError> {
+        match self.low_free_bytes.load(Ordering::Relaxed) {
+            u64::MAX => Ok(()),
+            free_bytes => {
+                let file = self.dir.display().to_string();
+                Err(DiskError::Full { file, free_bytes }.into())
+            }
+        }
+    }
+}
+
+fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<(), &'static str> {
+    match record {
+        Record::Rows(definitions, parts) => {
+            for definition in definitions {
+                if heads.restore(&definition, catalog)? {
+                    heads.pending.push(definition.id);
+                }
+            }
+            parts.into_iter().try_for_each(|part| heads.replay(part))
+        }
+        Record::Sealed { group, segment, end } => {
+            heads.segments.reserve(segment);
+            // A chunk that did not survive a power cut is made again from the rows.
+            if heads.segments.get(segment).is_none_or(|segment| segment.bytes >= end) {
+                heads.drop_open(group);
+            }
+            Ok(())
+        }
+        Record::Checkpoint { .. } => unreachable!("checked by the caller"),
+    }
+}
+
+/// A segment may be gone (retention), but not shorter than when it was last synced.
+fn check_segment(segments: &Segments, id: u32, synced_bytes: u64) -> Result<(), DiskError> {
+    match segments.get(id) {
+        Some(segment) if segment.bytes < synced_bytes => {
+            let what = format!("the segment is damaged here; {synced_bytes} bytes were good");
+            Err(DiskError::corrupt(segment.file.path(), segment.bytes, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives the chunks found in the segments to their groups.
+fn take_in(found: Found, heads: &mut Heads) -> Result<(), DiskError> {
+    for (group, meta) in found.indexed {
+        if !heads.add_chunk(group, meta) {
+            return Err(unknown_series(heads, meta.segment, meta.offset));
+        }
+    }
+    for scanned in found.scanned {
+        let id = scanned.meta.segment;
+        let Some(series) = heads.series_of(&scanned) else {
+            // Its series were never acknowledged: a power cut took them out of the log.
+            let is_active = heads.segments.active().is_some_and(|active| active.id == id);
+            if !is_active {
+                return Err(unknown_series(heads, id, scanned.meta.offset));
+            }
+            heads.segments.cut(id, u64::from(scanned.meta.offset))?;
+            break;
+        };
+        heads.segments.note_series(id, &series);
+        heads.add_chunk(scanned.group, scanned.meta);
+    }
+    Ok(())
+}
+
+fn unknown_series(heads: &Heads, segment: u32, offset: u32) -> DiskError {
+    let segment = heads.segments.get(segment).expect("the chunk was found in it");
+    let what = "the chunk is of series that series.log does not know";
+    DiskError::corrupt(segment.file.path(), u64::from(offset), what)
+}
+
+/// Prometheus' limits on labels, in its words.
+fn check_labels(labels: &Labels, options: &Options) -> Result<(), MetricsError> {
+    let metric = labels.metric_name().unwrap_or("");
+    let refuse = |text: String| Err(MetricsError::Limit(text));
+    if labels.is_empty() {
+        return refuse("empty labelset: invalid sample".to_owned());
+    }
+    if labels.len() > options.labels_max {
+        return refuse(format!(
+            "label_limit exceeded (metric: {metric:.50}, number of labels: {}, limit: {})",
+            labels.len(),
+            options.labels_max
+        ));
+    }
+    for label in labels {
+        let (name, value) = (&label.name, &label.value);
+        if name.len() > options.label_name_bytes_max {
+            return refuse(format!(
+                "label_name_length_limit exceeded (metric: {metric:.50}, label name: {name:.50}, \
+                 length: {}, limit: {})",
+                name.len(),
+                options.label_name_bytes_max
+            ));
+        }
+        if value.len() > options.label_value_bytes_max {
+            let start: String = value.chars().take(50).collect();
+            return refuse(format!(
+                "label_value_length_limit exceeded (metric: {metric:.50}, label name: {name:.50}, \
+                 value: {start:?}, length: {}, limit: {})",
+                value.len(),
+                options.label_value_bytes_max
+            ));
+        }
+    }
+    Ok(())
+}

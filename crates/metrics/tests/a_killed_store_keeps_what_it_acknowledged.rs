@@ -1,0 +1,127 @@
+//! A child process appends and prints what was acknowledged; it is killed with SIGKILL at a random
+//! moment, and the store is opened again. Twenty times on the same directory.
+
+#![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use support::{Dice, labels, open, patient, read};
+use vigie_metrics::{Durability, Options, Store};
+use vigie_model::{Row, TimeRange};
+
+const KILLS: u64 = 20;
+const DIR_VARIABLE: &str = "VIGIE_KILL_TEST_DIR";
+const START_MS: i64 = 1_700_000_000_000;
+
+fn options() -> Options {
+    Options { log_bytes_max: 20_000, open_bytes_max: 20_000, ..patient() }
+}
+
+/// Row `n` is the same whoever makes it: its instant, its series and their values.
+fn row(n: u64) -> (i64, Vec<(usize, usize, f64)>) {
+    let mut dice = Dice(n);
+    let instance = (n % 3) as usize;
+    let cells = (0..10).filter(|at| at % 5 == 0 || dice.0 % 7 > 0).map(|at| (instance, at));
+    let new = (instance, 100 + (n / 50) as usize);
+    let cells = cells.chain([new]).collect::<Vec<_>>();
+    let value = |at| Dice(n * 31 + at).roll(1 << 40) as f64 / 1024.0;
+    let cells = cells.into_iter().map(|(instance, at)| (instance, at, value(at as u64)));
+    let cells = cells.collect();
+    dice.roll(2);
+    (START_MS + n as i64 * 1000, cells)
+}
+
+fn append(store: &Store, n: u64) {
+    let (ts_ms, cells) = row(n);
+    let ids = cells.iter().map(|(instance, at, _)| store.intern(&labels("m", *instance, *at)));
+    let ids: Vec<_> = ids.map(Result::unwrap).collect();
+    let values: Vec<f64> = cells.iter().map(|cell| cell.2).collect();
+    let durability = if n % 16 == 0 { Durability::Synced } else { Durability::Written };
+    let row = Row { ts_ms, series: &ids, values: &values };
+    assert_eq!(store.append(&[row], durability).unwrap().conflicting, 0);
+}
+
+#[test]
+#[ignore = "the child of the test below"]
+fn child() {
+    let Ok(dir) = std::env::var(DIR_VARIABLE) else { return };
+    let store = open(Path::new(&dir), options());
+    let first = std::env::var("VIGIE_KILL_TEST_FIRST").unwrap().parse().unwrap();
+    let mut out = std::io::stdout();
+    for n in first..u64::MAX {
+        append(&store, n);
+        writeln!(out, "acknowledged {n}").unwrap();
+        if n % 40 == 0 {
+            let day_ms = if n % 400 == 0 { 25 * 3600 * 1000 } else { 0 };
+            store.tick(START_MS + n as i64 * 1000 + day_ms).unwrap();
+        }
+        if n % 300 == 0 {
+            store.flush().unwrap();
+        }
+    }
+}
+
+/// Runs the child from row `first` on, kills it after `acks` and returns the last row acknowledged.
+fn run_and_kill(dir: &Path, first: u64, acks: u64) -> Option<u64> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(DIR_VARIABLE, dir)
+        .env("VIGIE_KILL_TEST_FIRST", first.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut last = None;
+    let mut left = acks;
+    // After the kill the pipe still holds acknowledgements that count.
+    while let Some(Ok(line)) = lines.next() {
+        if let Some(n) = line.strip_prefix("acknowledged ") {
+            last = n.parse().ok().or(last);
+            left = left.saturating_sub(1);
+            if left == 0 {
+                child.kill().unwrap();
+            }
+        }
+    }
+    child.wait().unwrap();
+    last
+}
+
+#[test]
+fn a_killed_store_keeps_what_it_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut dice = Dice(20);
+    let (mut next, mut acknowledged) = (0, 0);
+    for kill in 0..KILLS {
+        let acks = 1 + dice.roll(if kill % 2 == 0 { 40 } else { 400 });
+        let last = run_and_kill(dir.path(), next, acks).expect("something was acknowledged");
+        let from = next.saturating_sub(50);
+        let store = open(dir.path(), options());
+        let range = TimeRange { start_ms: row(from).0, end_ms: i64::MAX };
+        let found = read(&store, &[], range);
+        for n in from..=last {
+            let (ts_ms, cells) = row(n);
+            for (instance, at, value) in cells {
+                let key = (labels("m", instance, at).to_string(), ts_ms);
+                assert_eq!(found.get(&key), Some(&value.to_bits()), "kill {kill}, row {n}");
+            }
+        }
+        acknowledged += last + 1 - next;
+        // The row after may have been written without an acknowledgement: it is sent again.
+        next = last + 1;
+        append(&store, next);
+        next += 1;
+    }
+    let store = open(dir.path(), options());
+    let found = read(&store, &[], support::ALL);
+    for n in 0..next {
+        let (ts_ms, cells) = row(n);
+        for (instance, at, _) in cells {
+            assert!(found.contains_key(&(labels("m", instance, at).to_string(), ts_ms)), "row {n}");
+        }
+    }
+    println!("{KILLS} kills, {acknowledged} rows acknowledged, none lost");
+}

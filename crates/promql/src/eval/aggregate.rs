@@ -1,0 +1,301 @@
+//! Aggregations: series to groups, groups to one value per step (or to the series they keep).
+//!
+//! Labels are looked at only when the grouping names some: `count(up)` touches none.
+
+use super::labels::{by_value, text};
+use super::math::{Mean, kahan, quantile};
+use super::value::{Metric, Series, Steps, Vector, absent};
+use super::{Eval, Result, execution};
+use crate::syntax::{Aggregate, AggregateOp, Grouping, go_quote};
+use std::collections::HashMap;
+use vigie_model::value::format_value;
+use vigie_model::{ABSENT, Labels, METRIC_NAME, is_absent};
+
+/// One group: its labels and the places of its series.
+struct Group {
+    labels: Labels,
+    members: Vec<usize>,
+}
+
+impl Eval<'_> {
+    /// Evaluates an aggregation.
+    pub(super) fn aggregate(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Vector> {
+        if aggregate.op == AggregateOp::CountValues {
+            return self.count_values(aggregate, steps);
+        }
+        let parameter = match &aggregate.parameter {
+            Some(parameter) => self.scalar(parameter, steps)?,
+            None => Vec::new(),
+        };
+        if aggregate.op == AggregateOp::LimitRatio {
+            let span = aggregate.parameter.as_ref().map_or(aggregate.expr.span, |p| p.span);
+            let position = span.line_column(self.expr.text());
+            return Err(execution(format!("{position}: limit_ratio() is not supported")));
+        }
+        match aggregate.op {
+            AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => {
+                let vector = self.vector(&aggregate.expr, steps)?;
+                let groups = grouped(&vector, &aggregate.grouping);
+                self.picked(aggregate.op, &parameter, vector, groups, steps)
+            }
+            AggregateOp::Quantile => {
+                let span = aggregate.parameter.as_ref().map_or(aggregate.expr.span, |p| p.span);
+                for q in parameter.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
+                    self.notes.invalid_quantile(*q, span);
+                }
+                let vector = self.vector(&aggregate.expr, steps)?;
+                let groups = grouped(&vector, &aggregate.grouping);
+                self.group_quantiles(&parameter, &vector, groups, steps)
+            }
+            _ => self.folded(aggregate, steps),
+        }
+    }
+
+    /// The operators that need to see each series only once: they keep one cell per group and step,
+    /// however many series there are.
+    fn folded(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Vector> {
+        let (op, grouping) = (aggregate.op, &aggregate.grouping);
+        let lone = !grouping.without && grouping.labels.is_empty();
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let mut groups: Vec<(Labels, bool)> = Vec::new();
+        let mut cells: Vec<Mean> = Vec::new();
+        self.stream(&aggregate.expr, steps, &mut |eval, metric, drop_name, values| {
+            let labels =
+                if lone { Labels::default() } else { group_labels(&metric.labels(), grouping) };
+            let place = match (lone && !groups.is_empty(), places.get(&labels)) {
+                (true, _) => 0,
+                (false, Some(place)) => *place,
+                (false, None) => {
+                    places.insert(labels.clone(), groups.len());
+                    groups.push((labels, false));
+                    cells.resize(groups.len() * steps.count, Mean::default());
+                    eval.room_for(cells.len() as u64)?;
+                    groups.len() - 1
+                }
+            };
+            groups[place].1 |= drop_name;
+            let cells = &mut cells[place * steps.count..][..steps.count];
+            for (cell, value) in cells.iter_mut().zip(values) {
+                if !is_absent(*value) {
+                    add(cell, op, *value);
+                }
+            }
+            Ok(())
+        })?;
+        let rows = groups.into_iter().zip(cells.chunks_exact(steps.count.max(1)));
+        let series = rows.map(|((labels, drop_name), cells)| Series {
+            metric: Metric::Built(labels),
+            drop_name,
+            values: cells.iter().map(|cell| result(cell, op)).collect(),
+        });
+        Ok(Vector { series: series.collect(), one_name: false })
+    }
+
+    fn group_quantiles(
+        &mut self,
+        parameter: &[f64],
+        vector: &Vector,
+        groups: Vec<Group>,
+        steps: Steps,
+    ) -> Result<Vector> {
+        let mut found = Vec::with_capacity(groups.len());
+        let mut at_step = Vec::new();
+        for group in groups {
+            self.tick()?;
+            let mut values = absent(steps.count);
+            for (step, value) in values.iter_mut().enumerate() {
+                at_step.clear();
+                let members =
+                    group.members.iter().map(|member| vector.series[*member].values[step]);
+                at_step.extend(members.filter(|value| !is_absent(*value)));
+                if !at_step.is_empty() {
+                    *value = quantile(parameter[step], &mut at_step);
+                }
+            }
+            push_group(&mut found, vector, group, values);
+        }
+        Ok(Vector { series: found, one_name: false })
+    }
+
+    /// `topk`, `bottomk`, `limitk`: the series themselves, at the steps at which they are picked.
+    fn picked(
+        &mut self,
+        op: AggregateOp,
+        parameter: &[f64],
+        vector: Vector,
+        groups: Vec<Group>,
+        steps: Steps,
+    ) -> Result<Vector> {
+        let one_name = vector.one_name;
+        let nothing = Ok(Vector { series: Vec::new(), one_name });
+        // Prometheus compares the largest parameter first, and a NaN among others hides behind it.
+        let largest = parameter.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if parameter.iter().any(|k| k.is_nan()) {
+            return Err(execution("Parameter value is NaN"));
+        }
+        if largest < 1.0 {
+            return nothing;
+        }
+        for k in parameter {
+            if *k <= i64::MIN as f64 {
+                return Err(execution(format!("Scalar value {} underflows int64", go(*k))));
+            }
+            if *k >= i64::MAX as f64 {
+                return Err(execution(format!("Scalar value {} overflows int64", go(*k))));
+            }
+        }
+        let mut kept: Vec<Vec<f64>> = Vec::new();
+        kept.resize_with(vector.series.len(), Vec::new);
+        let mut order = Vec::new();
+        let mut ranked: Vec<(f64, usize)> = Vec::new();
+        for group in &groups {
+            self.tick()?;
+            for (step, k) in parameter.iter().enumerate() {
+                ranked.clear();
+                let members = group.members.iter();
+                let at_step = members.map(|member| (vector.series[*member].values[step], *member));
+                ranked.extend(at_step.filter(|(value, _)| !is_absent(*value)));
+                if op != AggregateOp::LimitK {
+                    let descending = op == AggregateOp::TopK;
+                    ranked.sort_by(|left, right| by_value(left.0, right.0, descending));
+                }
+                for (value, member) in ranked.iter().take(k.max(0.0) as usize) {
+                    if kept[*member].is_empty() {
+                        kept[*member] = absent(steps.count);
+                        order.push(*member);
+                    }
+                    kept[*member][step] = *value;
+                }
+            }
+        }
+        let mut series: Vec<Option<Series>> = vector.series.into_iter().map(Some).collect();
+        let picked = order.into_iter().filter_map(|member| {
+            let series = series[member].take()?;
+            Some(Series { values: std::mem::take(&mut kept[member]), ..series })
+        });
+        Ok(Vector { series: picked.collect(), one_name })
+    }
+
+    fn count_values(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Vector> {
+        let label = aggregate.parameter.as_ref().map(text);
+        let Some(label) = label.filter(|label| !label.value.is_empty() && label.raw.is_none())
+        else {
+            let name = label.map_or_else(String::new, |label| go_quote(label.bytes()));
+            return Err(execution(format!("invalid label name {name}")));
+        };
+        let vector = self.vector(&aggregate.expr, steps)?;
+        let mut places: HashMap<Labels, usize> = HashMap::new();
+        let mut found: Vec<Series> = Vec::new();
+        for series in &vector.series {
+            self.tick()?;
+            let labels = group_labels(&series.metric.labels(), &aggregate.grouping);
+            for (step, value) in series.values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+                let mut builder = labels.to_builder();
+                if !(aggregate.grouping.without && aggregate.grouping.labels.contains(&label.value))
+                {
+                    builder.set(label.value.as_str(), format_value(*value));
+                }
+                let labels = builder.build();
+                let place = *places.entry(labels.clone()).or_insert_with(|| {
+                    let (metric, values) = (Metric::Built(labels), absent(steps.count));
+                    found.push(Series { metric, drop_name: false, values });
+                    found.len() - 1
+                });
+                let cell = &mut found[place].values[step];
+                *cell = if is_absent(*cell) { 1.0 } else { *cell + 1.0 };
+            }
+            self.room_for((found.len() * steps.count) as u64)?;
+        }
+        Ok(Vector { series: found, one_name: false })
+    }
+}
+
+fn go(value: f64) -> String {
+    crate::syntax::go_general(value, None)
+}
+
+fn push_group(found: &mut Vec<Series>, vector: &Vector, group: Group, values: Vec<f64>) {
+    if values.iter().all(|value| is_absent(*value)) {
+        return;
+    }
+    let drop_name = group.members.iter().any(|member| vector.series[*member].drop_name);
+    found.push(Series { metric: Metric::Built(group.labels), drop_name, values });
+}
+
+/// The groups of a vector's series, in the order of their first members.
+fn grouped(vector: &Vector, grouping: &Grouping) -> Vec<Group> {
+    if vector.series.is_empty() {
+        return Vec::new();
+    }
+    if !grouping.without && grouping.labels.is_empty() {
+        let members = (0..vector.series.len()).collect();
+        return vec![Group { labels: Labels::default(), members }];
+    }
+    let mut places: HashMap<Labels, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for (at, series) in vector.series.iter().enumerate() {
+        let labels = group_labels(&series.metric.labels(), grouping);
+        let place = *places.entry(labels.clone()).or_insert_with(|| {
+            groups.push(Group { labels, members: Vec::new() });
+            groups.len() - 1
+        });
+        groups[place].members.push(at);
+    }
+    groups
+}
+
+fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
+    let mut names: Vec<&str> = grouping.labels.iter().map(String::as_str).collect();
+    if grouping.without {
+        names.push(METRIC_NAME);
+        labels.without(&names)
+    } else {
+        labels.only(&names)
+    }
+}
+
+/// Adds a value to what a group has seen at one step.
+#[inline]
+fn add(cell: &mut Mean, op: AggregateOp, value: f64) {
+    if op == AggregateOp::Avg {
+        return cell.add(value);
+    }
+    cell.count += 1.0;
+    let first = cell.count == 1.0;
+    match op {
+        AggregateOp::Sum if first => cell.value = value,
+        AggregateOp::Sum => (cell.value, cell.error) = kahan(value, cell.value, cell.error),
+        AggregateOp::Max if first || cell.value < value || cell.value.is_nan() => {
+            cell.value = value;
+        }
+        AggregateOp::Min if first || cell.value > value || cell.value.is_nan() => {
+            cell.value = value;
+        }
+        // The error of the value is the running mean here.
+        AggregateOp::Stddev | AggregateOp::Stdvar if first => {
+            cell.error = value;
+            cell.value = if value.is_finite() { 0.0 } else { f64::NAN };
+        }
+        AggregateOp::Stddev | AggregateOp::Stdvar => {
+            let delta = value - cell.error;
+            cell.error += delta / cell.count;
+            cell.value += delta * (value - cell.error);
+        }
+        _ => {}
+    }
+}
+
+fn result(cell: &Mean, op: AggregateOp) -> f64 {
+    if cell.count == 0.0 {
+        return ABSENT;
+    }
+    match op {
+        AggregateOp::Sum => cell.value + cell.error,
+        AggregateOp::Avg => cell.result(),
+        AggregateOp::Count => cell.count,
+        AggregateOp::Group => 1.0,
+        AggregateOp::Stdvar => cell.value / cell.count,
+        AggregateOp::Stddev => (cell.value / cell.count).sqrt(),
+        _ => cell.value,
+    }
+}

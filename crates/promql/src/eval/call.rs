@@ -1,0 +1,314 @@
+//! Function calls: which argument is what, and which part of the crate does the work.
+
+use super::kernels::{Kernel, Window, kernel};
+use super::math::{go_max, go_min};
+use super::select::{Reading, equal_name};
+use super::value::{Metric, Out, Series, Steps, Vector, Visit, absent};
+use super::{Eval, Result, dates, execution, math};
+use crate::syntax::{Call, Node, NodeKind, ValueType};
+use vigie_model::{Labels, is_absent};
+
+impl Eval<'_> {
+    /// Evaluates a call.
+    pub(super) fn call(&mut self, call: &Call, node: &Node, steps: Steps) -> Result<Out> {
+        let (name, args) = (call.function.name, &call.args[..]);
+        if args.iter().any(|arg| arg.value_type() == ValueType::Matrix) {
+            return self.over_time(call, steps).map(Out::Vector);
+        }
+        if call.function.returns == ValueType::Scalar {
+            return self.scalar_call(name, args, steps).map(Out::Scalar);
+        }
+        if let Some(f) = math::function(name) {
+            let vector = self.vector(&args[0], steps)?;
+            return self.mapped(vector, |_, value| f(value)).map(Out::Vector);
+        }
+        if let Some(f) = dates::function(name) {
+            return self.date(f, args, steps).map(Out::Vector);
+        }
+        self.vector_call(name, args, node, steps).map(Out::Vector)
+    }
+
+    fn scalar_call(&mut self, name: &str, args: &[Node], steps: Steps) -> Result<Vec<f64>> {
+        let query = self.query;
+        let constant = |value: f64| Ok(vec![value; steps.count]);
+        match name {
+            "time" => Ok(steps.times().map(|ts_ms| ts_ms as f64 / 1000.0).collect()),
+            "pi" => constant(std::f64::consts::PI),
+            "start" => constant(query.start_ms as f64 / 1000.0),
+            "end" => constant(query.end_ms as f64 / 1000.0),
+            "range" => constant((query.end_ms - query.start_ms) as f64 / 1000.0),
+            "step" if query.start_ms == query.end_ms => constant(0.0),
+            "step" => constant(query.step_ms as f64 / 1000.0),
+            "max_of" | "min_of" => {
+                let (left, right) = (self.scalar(&args[0], steps)?, self.scalar(&args[1], steps)?);
+                let f = if name == "max_of" { go_max } else { go_min };
+                Ok(left.iter().zip(&right).map(|(left, right)| f(*left, *right)).collect())
+            }
+            _ => {
+                let vector = self.vector(&args[0], steps)?;
+                Ok((0..steps.count).map(|step| only_value(&vector, step)).collect())
+            }
+        }
+    }
+
+    fn vector_call(
+        &mut self,
+        name: &str,
+        args: &[Node],
+        node: &Node,
+        steps: Steps,
+    ) -> Result<Vector> {
+        match name {
+            "vector" => Ok(Vector::lone(Labels::default(), self.scalar(&args[0], steps)?)),
+            "round" | "clamp" | "clamp_min" | "clamp_max" => self.bounded(name, args, steps),
+            "timestamp" => self.timestamp(&args[0], steps),
+            "absent" => self.absent(&args[0], steps),
+            "label_replace" => self.label_replace(args, steps),
+            "label_join" => self.label_join(args, steps),
+            "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => {
+                if self.query.start_ms != self.query.end_ms {
+                    self.notes.sort_in_range(node.span);
+                }
+                self.sorted(name, args, steps)
+            }
+            "histogram_quantile" => self.histogram_quantile(args, steps),
+            "histogram_quantiles" => self.histogram_quantiles(args, steps),
+            "histogram_fraction" => self.histogram_fraction(args, steps),
+            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
+            | "histogram_stdvar" => {
+                // Native histograms only: plain numbers are passed over.
+                self.vector(&args[0], steps)?;
+                Ok(Vector::default())
+            }
+            _ => {
+                let position = node.span.line_column(self.expr.text());
+                Err(execution(format!("{position}: function \"{name}\" is not supported")))
+            }
+        }
+    }
+
+    fn date(&mut self, f: fn(f64) -> f64, args: &[Node], steps: Steps) -> Result<Vector> {
+        let Some(arg) = args.first() else {
+            let values = steps.times().map(|ts_ms| f(ts_ms.div_euclid(1000) as f64)).collect();
+            return Ok(Vector::lone(Labels::default(), values));
+        };
+        let vector = self.vector(arg, steps)?;
+        self.mapped(vector, |_, value| f(value))
+    }
+
+    fn bounded(&mut self, name: &str, args: &[Node], steps: Steps) -> Result<Vector> {
+        let vector = self.vector(&args[0], steps)?;
+        let mut scalars = Vec::new();
+        for arg in &args[1..] {
+            scalars.push(self.scalar(arg, steps)?);
+        }
+        match name {
+            "round" => self.mapped(vector, |step, value| {
+                let inverse = 1.0 / scalars.first().map_or(1.0, |nearest| nearest[step]);
+                (value * inverse + 0.5).floor() / inverse
+            }),
+            "clamp_min" => self.mapped(vector, |step, value| go_max(scalars[0][step], value)),
+            "clamp_max" => self.mapped(vector, |step, value| go_min(scalars[0][step], value)),
+            _ => {
+                let mut vector = vector;
+                for series in &mut vector.series {
+                    for (step, value) in series.values.iter_mut().enumerate() {
+                        if scalars[1][step] < scalars[0][step] {
+                            *value = vigie_model::ABSENT;
+                        }
+                    }
+                }
+                self.mapped(vector, |step, value| {
+                    go_max(scalars[0][step], go_min(scalars[1][step], value))
+                })
+            }
+        }
+    }
+
+    fn timestamp(&mut self, arg: &Node, steps: Steps) -> Result<Vector> {
+        if let NodeKind::Vector(selector) = &arg.unparenthesised().kind {
+            let vector = self.selector(selector, steps, Reading::Timestamp)?;
+            return self.nameless(vector);
+        }
+        let vector = self.vector(arg, steps)?;
+        self.mapped(vector, |step, _| steps.at(step) as f64 / 1000.0)
+    }
+
+    fn absent(&mut self, arg: &Node, steps: Steps) -> Result<Vector> {
+        let vector = self.vector(arg, steps)?;
+        let missing = |step| if vector.any_at(step) { vigie_model::ABSENT } else { 1.0 };
+        let values: Vec<f64> = (0..steps.count).map(missing).collect();
+        Ok(Vector::lone(super::labels::of_absent(arg), values))
+    }
+
+    /// A function over windows.
+    fn over_time(&mut self, call: &Call, steps: Steps) -> Result<Vector> {
+        let arg = range_argument(call);
+        let mut series: Vec<Series> = Vec::new();
+        self.stream_over_time(call, steps, &mut |eval, metric, drop_name, values| {
+            eval.room_for(((series.len() + 1) * steps.count) as u64)?;
+            series.push(Series { metric, drop_name, values: values.to_vec() });
+            Ok(())
+        })?;
+        let vector = Vector { series, one_name: known_name(arg).is_some() };
+        if call.function.name == "absent_over_time" {
+            let missing = |step| if vector.any_at(step) { vigie_model::ABSENT } else { 1.0 };
+            let values: Vec<f64> = (0..steps.count).map(missing).collect();
+            return Ok(Vector::lone(super::labels::of_absent(arg), values));
+        }
+        let apart = self.options.delayed_name_removal || vector.one_name;
+        if apart || keeps_name(call) { Ok(vector) } else { vector.merged() }
+    }
+
+    /// Whether the series of a call may be handed on one by one, because none can meet another.
+    pub(super) fn can_stream(&self, call: &Call) -> bool {
+        let Some(arg) = call.args.iter().find(|arg| arg.value_type() == ValueType::Matrix) else {
+            return false;
+        };
+        let apart = self.options.delayed_name_removal || known_name(arg).is_some();
+        call.function.name != "absent_over_time" && (apart || keeps_name(call))
+    }
+
+    /// Evaluates a function over windows, series by series.
+    pub(super) fn stream_over_time(
+        &mut self,
+        call: &Call,
+        steps: Steps,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let (name, arg) = (call.function.name, range_argument(call));
+        let Some(kernel) = kernel(name) else {
+            return Err(execution(format!("function \"{name}\" is not supported")));
+        };
+        let mut scalars = Vec::new();
+        for scalar in call.args.iter().filter(|arg| arg.value_type() == ValueType::Scalar) {
+            scalars.push(self.scalar(scalar, steps)?);
+        }
+        check_factors(name, &scalars)?;
+        let (delayed, keeps_name) = (self.options.delayed_name_removal, keeps_name(call));
+        let counter = matches!(name, "rate" | "increase");
+        let known = known_name(arg);
+        let mut any = false;
+        self.windowed(
+            (kernel, counter),
+            arg,
+            &scalars,
+            steps,
+            &mut |eval, mut metric, drop_name, values| {
+                if counter && !(any && known.is_some()) {
+                    eval.note_no_counter(known, &metric, arg);
+                }
+                any = true;
+                let drop_name = drop_name || !keeps_name;
+                if drop_name && !delayed {
+                    metric.drop_name();
+                }
+                visit(eval, metric, drop_name, values)
+            },
+        )?;
+        if name == "quantile_over_time" && any {
+            for q in scalars[0].iter().filter(|q| !(0.0..=1.0).contains(*q)) {
+                self.notes.invalid_quantile(*q, call.args[0].span);
+            }
+        }
+        Ok(())
+    }
+
+    fn windowed(
+        &mut self,
+        (kernel, counter): (Kernel, bool),
+        arg: &Node,
+        scalars: &[Vec<f64>],
+        steps: Steps,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let windows = self.windows(arg, steps)?;
+        let ends_ms = &windows.ends_ms[..];
+        // With `@` all windows are the same one, and so are the results.
+        let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
+        let mut values = absent(steps.count);
+        self.each_column(arg, &windows, steps, |eval, column| {
+            values.fill(vigie_model::ABSENT);
+            let mut any = false;
+            let ascending = counter && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
+            for (step, (low, high)) in column.bounds.iter().enumerate() {
+                if low == high {
+                    continue;
+                }
+                let argument = |at: usize| scalars.get(at).map_or(0.0, |scalar| scalar[step]);
+                let result = kernel(&Window {
+                    timestamps_ms: &column.timestamps_ms[*low..*high],
+                    values: &column.values[*low..*high],
+                    start_ms: ends_ms[step].saturating_sub(windows.length_ms),
+                    end_ms: ends_ms[step],
+                    now_ms: steps.at(step),
+                    ascending,
+                    args: [argument(0), argument(1)],
+                });
+                if let Some(result) = result {
+                    values[step] = result;
+                    any = true;
+                }
+                if fixed {
+                    values.fill(result.unwrap_or(vigie_model::ABSENT));
+                    break;
+                }
+            }
+            if !any {
+                return Ok(());
+            }
+            visit(eval, column.metric.clone(), column.drop_name, &values)
+        })
+    }
+
+    fn note_no_counter(&mut self, known: Option<&str>, metric: &Metric, arg: &Node) {
+        let labels = if known.is_none() { metric.labels() } else { Labels::default() };
+        let name = known.or(labels.metric_name()).unwrap_or("");
+        let suffixes = ["_total", "_sum", "_count", "_bucket"];
+        if !name.is_empty() && !suffixes.iter().any(|suffix| name.ends_with(suffix)) {
+            self.notes.maybe_no_counter(name, arg.span);
+        }
+    }
+}
+
+/// The range argument of a function over windows.
+fn range_argument(call: &Call) -> &Node {
+    let range = call.args.iter().find(|arg| arg.value_type() == ValueType::Matrix);
+    range.unwrap_or(&call.args[0])
+}
+
+/// The one metric name that a range selector can yield, if there is only one.
+fn known_name(arg: &Node) -> Option<&str> {
+    match &arg.unparenthesised().kind {
+        NodeKind::Matrix { selector, .. } => equal_name(&selector.matchers),
+        _ => None,
+    }
+}
+
+/// The functions whose result is a sample of the series itself.
+fn keeps_name(call: &Call) -> bool {
+    matches!(call.function.name, "first_over_time" | "last_over_time")
+}
+
+/// The value of the only series that has one at `step`.
+fn only_value(vector: &Vector, step: usize) -> f64 {
+    let mut values = vector.series.iter().map(|s| s.values[step]).filter(|v| !is_absent(*v));
+    match (values.next(), values.next()) {
+        (Some(value), None) => value,
+        _ => f64::NAN,
+    }
+}
+
+fn check_factors(name: &str, scalars: &[Vec<f64>]) -> Result<()> {
+    if name != "double_exponential_smoothing" {
+        return Ok(());
+    }
+    for (scalar, what, symbol) in [(0, "smoothing", "sf"), (1, "trend", "tf")] {
+        if let Some(bad) = scalars[scalar].iter().find(|value| **value <= 0.0 || **value >= 1.0) {
+            return Err(execution(format!(
+                "invalid {what} factor. Expected: 0 < {symbol} < 1, got: {bad:.6}"
+            )));
+        }
+    }
+    Ok(())
+}

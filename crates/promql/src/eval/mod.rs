@@ -1,0 +1,397 @@
+//! A tree to an answer, over any [`Source`] of columns.
+//!
+//! All steps of a range query are evaluated at once, node by node: a vector is a list of series with
+//! one value per step ([`value::Vector`]), so a selector reads each column once, finds the bounds of
+//! its windows once per group, and asks for labels only when an operator needs them.
+//! An instant query is a range query of one step.
+
+mod aggregate;
+mod binary;
+mod call;
+mod dates;
+mod histogram;
+mod kernels;
+mod labels;
+mod length;
+mod math;
+mod notes;
+mod select;
+mod value;
+
+use crate::syntax::{Expr, Node, NodeKind, ValueType};
+use notes::Notes;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use value::{Out, Steps, Vector};
+use vigie_model::limits::QUERY_SAMPLES_MAX;
+use vigie_model::{Labels, Matcher, ReadError, Selection, TimeRange};
+
+/// Where the samples come from.
+pub trait Source: Send + Sync {
+    /// The series that fulfil all `matchers`, with their samples inside `range`.
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> std::result::Result<Selection, ReadError>;
+}
+
+/// What an evaluation may cost and how it behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How far back an instant looks for a sample, the far end excluded.
+    pub lookback_ms: i64,
+    /// Most samples held at once.
+    pub samples_max: u64,
+    /// When to give up.
+    pub deadline: Option<Instant>,
+    /// Set to true when the client is gone.
+    pub cancel: Option<Arc<AtomicBool>>,
+    /// The step of a subquery that names none.
+    pub default_subquery_step_ms: i64,
+    /// Whether metric names are dropped at the end only (Prometheus' `promql-delayed-name-removal`).
+    pub delayed_name_removal: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            lookback_ms: 300_000,
+            samples_max: QUERY_SAMPLES_MAX,
+            deadline: None,
+            cancel: None,
+            default_subquery_step_ms: 60_000,
+            delayed_name_removal: false,
+        }
+    }
+}
+
+/// An evaluated query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The value.
+    pub value: Value,
+    /// What is probably wrong with the query or the data, with positions.
+    pub warnings: Vec<String>,
+    /// What may be wrong.
+    pub infos: Vec<String>,
+}
+
+/// The value of a query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// One number.
+    Scalar {
+        /// When.
+        ts_ms: i64,
+        /// The number.
+        value: f64,
+    },
+    /// One sample per series, ordered only where the query asks for an order.
+    Vector(Vec<Sample>),
+    /// Many points per series, ordered by labels.
+    Matrix(Vec<Series>),
+    /// A text.
+    String {
+        /// When.
+        ts_ms: i64,
+        /// The text.
+        value: String,
+    },
+}
+
+/// A series at one instant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The series.
+    pub labels: Labels,
+    /// The instant.
+    pub ts_ms: i64,
+    /// The value.
+    pub value: f64,
+}
+
+/// A series over time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// The series.
+    pub labels: Labels,
+    /// Instants in milliseconds and values, in order.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// Why there is no answer. The texts are Prometheus' own.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvalError {
+    /// The query cannot be evaluated with these parameters.
+    #[error("{0}")]
+    BadData(String),
+    /// The data does not allow it.
+    #[error("{0}")]
+    Execution(String),
+    /// The deadline has passed.
+    #[error("query timed out in {0}")]
+    Timeout(&'static str),
+    /// The client has gone.
+    #[error("query was canceled in {0}")]
+    Canceled(&'static str),
+    /// The source failed.
+    #[error("expanding series: {0}")]
+    Storage(#[from] ReadError),
+}
+
+impl EvalError {
+    /// The `errorType` of Prometheus' HTTP API.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            EvalError::BadData(_) => "bad_data",
+            EvalError::Execution(_) | EvalError::Storage(ReadError::Limit(_)) => "execution",
+            EvalError::Timeout(_) => "timeout",
+            EvalError::Canceled(_) => "canceled",
+            EvalError::Storage(_) => "internal",
+        }
+    }
+}
+
+pub(crate) type Result<T> = std::result::Result<T, EvalError>;
+
+/// Evaluates at one instant.
+pub fn instant(source: &dyn Source, expr: &Expr, ts_ms: i64, options: &Options) -> Result<Answer> {
+    let steps = Steps { start_ms: ts_ms, step_ms: 1, count: 1 };
+    let query = Query { start_ms: ts_ms, end_ms: ts_ms, step_ms: 0 };
+    let mut eval = Eval::new(source, expr, query, options);
+    let root = expr.root().unparenthesised();
+    let value = match expr.value_type() {
+        ValueType::Matrix => Value::Matrix(eval.matrix(root, steps)?),
+        _ => match eval.node(root, steps)? {
+            Out::Scalar(values) => Value::Scalar { ts_ms, value: values[0] },
+            Out::Text(value) => Value::String { ts_ms, value },
+            Out::Vector(vector) => Value::Vector(
+                eval.finish(vector)?
+                    .into_iter()
+                    .filter(|(_, values)| !vigie_model::is_absent(values[0]))
+                    .map(|(labels, values)| Sample { labels, ts_ms, value: values[0] })
+                    .collect(),
+            ),
+        },
+    };
+    Ok(eval.answer(value))
+}
+
+/// Evaluates at every step from `start_ms` to at most `end_ms`.
+pub fn range(
+    source: &dyn Source,
+    expr: &Expr,
+    start_ms: i64,
+    end_ms: i64,
+    step_ms: i64,
+    options: &Options,
+) -> Result<Answer> {
+    let value_type = expr.value_type();
+    if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
+        return Err(EvalError::BadData(format!(
+            "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+            value_type.documented()
+        )));
+    }
+    if step_ms <= 0 {
+        let text = "zero or negative query resolution step widths are not accepted. \
+                    Try a positive integer";
+        return Err(EvalError::BadData(text.to_owned()));
+    }
+    if end_ms < start_ms {
+        return Err(EvalError::BadData("end timestamp must not be before start time".to_owned()));
+    }
+    let steps = Steps::between(start_ms, end_ms, step_ms);
+    let mut eval = Eval::new(source, expr, Query { start_ms, end_ms, step_ms }, options);
+    eval.room_for(steps.count as u64)?;
+    let mut series = match eval.node(expr.root(), steps)? {
+        Out::Vector(vector) => eval.finish(vector)?,
+        Out::Scalar(values) => vec![(Labels::default(), values)],
+        Out::Text(_) => Vec::new(),
+    };
+    series.sort_by(|left, right| left.0.cmp(&right.0));
+    let series = series
+        .into_iter()
+        .map(|(labels, values)| Series { labels, points: steps.points(&values) })
+        .filter(|series| !series.points.is_empty())
+        .collect();
+    Ok(eval.answer(Value::Matrix(series)))
+}
+
+/// The times of the whole query, which `start()`, `@ end()`, `step()` and their like mean.
+#[derive(Clone, Copy)]
+struct Query {
+    start_ms: i64,
+    end_ms: i64,
+    step_ms: i64,
+}
+
+/// The state of one evaluation.
+struct Eval<'a> {
+    source: &'a dyn Source,
+    expr: &'a Expr,
+    query: Query,
+    options: &'a Options,
+    notes: Notes,
+    /// Samples held by the nodes that are being evaluated.
+    samples: u64,
+}
+
+impl<'a> Eval<'a> {
+    fn new(source: &'a dyn Source, expr: &'a Expr, query: Query, options: &'a Options) -> Self {
+        Eval { source, expr, query, options, notes: Notes::default(), samples: 0 }
+    }
+
+    fn answer(self, value: Value) -> Answer {
+        let (warnings, infos) = self.notes.into_texts(self.expr.text());
+        Answer { value, warnings, infos }
+    }
+
+    /// Whether to go on.
+    fn tick(&self) -> Result<()> {
+        const WHERE: &str = "expression evaluation";
+        let cancelled = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+        if self.options.cancel.as_ref().is_some_and(cancelled) {
+            return Err(EvalError::Canceled(WHERE));
+        }
+        if self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(EvalError::Timeout(WHERE));
+        }
+        Ok(())
+    }
+
+    /// Whether `more` samples still fit.
+    fn room_for(&self, more: u64) -> Result<()> {
+        if self.samples.saturating_add(more) <= self.options.samples_max {
+            return Ok(());
+        }
+        Err(execution(
+            "query processing would load too many samples into memory in query execution",
+        ))
+    }
+
+    /// Evaluates one node at every step.
+    fn node(&mut self, node: &Node, steps: Steps) -> Result<Out> {
+        self.tick()?;
+        let before = self.samples;
+        let out = match &node.kind {
+            NodeKind::Number { value, .. } => Out::Scalar(vec![*value; steps.count]),
+            NodeKind::Text(text) => Out::Text(text.value.clone()),
+            NodeKind::Paren(inner) => self.node(inner, steps)?,
+            NodeKind::Vector(selector) => {
+                Out::Vector(self.selector(selector, steps, select::Reading::Value)?)
+            }
+            NodeKind::Unary { negative: false, operand } => self.node(operand, steps)?,
+            NodeKind::Unary { negative: true, operand } => {
+                let out = self.node(operand, steps)?;
+                self.negated(out)?
+            }
+            NodeKind::Aggregate(aggregate) => Out::Vector(self.aggregate(aggregate, steps)?),
+            NodeKind::Call(call) => self.call(call, node, steps)?,
+            NodeKind::Binary(chain) => self.chain(chain, steps)?,
+            NodeKind::Matrix { .. } | NodeKind::Subquery(_) => {
+                return Err(execution("cannot do range evaluation of matrix selector"));
+            }
+        };
+        self.samples = before;
+        self.room_for(out.samples())?;
+        self.samples += out.samples();
+        Ok(out)
+    }
+
+    /// A node that the type check has found to be a vector.
+    fn vector(&mut self, node: &Node, steps: Steps) -> Result<Vector> {
+        match self.node(node, steps)? {
+            Out::Vector(vector) => Ok(vector),
+            _ => Err(execution("expected an instant vector")),
+        }
+    }
+
+    /// A node that the type check has found to be a scalar.
+    fn scalar(&mut self, node: &Node, steps: Steps) -> Result<Vec<f64>> {
+        match self.node(node, steps)? {
+            Out::Scalar(values) => Ok(values),
+            _ => Err(execution("expected a scalar")),
+        }
+    }
+
+    fn negated(&mut self, out: Out) -> Result<Out> {
+        match out {
+            Out::Scalar(values) => Ok(Out::Scalar(values.iter().map(|value| -value).collect())),
+            Out::Vector(vector) => self.mapped(vector, |_, value| -value).map(Out::Vector),
+            Out::Text(text) => Ok(Out::Text(text)),
+        }
+    }
+
+    /// Applies `f` to every sample and drops the metric names.
+    fn mapped(&mut self, mut vector: Vector, f: impl Fn(usize, f64) -> f64) -> Result<Vector> {
+        for series in &mut vector.series {
+            for (step, value) in series.values.iter_mut().enumerate() {
+                if !vigie_model::is_absent(*value) {
+                    *value = f(step, *value);
+                }
+            }
+        }
+        self.nameless(vector)
+    }
+
+    /// Drops the metric names, now or at the end.
+    fn nameless(&mut self, mut vector: Vector) -> Result<Vector> {
+        let delayed = self.options.delayed_name_removal;
+        for series in &mut vector.series {
+            if delayed {
+                series.drop_name = true;
+            } else {
+                series.metric.drop_name();
+            }
+        }
+        if delayed || vector.one_name { Ok(vector) } else { vector.merged() }
+    }
+
+    /// The labels and values of a finished vector.
+    fn finish(&mut self, mut vector: Vector) -> Result<Vec<(Labels, Vec<f64>)>> {
+        let mut dropped = false;
+        for series in vector.series.iter_mut().filter(|series| series.drop_name) {
+            series.metric.drop_name();
+            dropped = true;
+        }
+        if dropped && !vector.one_name {
+            vector = vector.merged()?;
+        }
+        let series = vector.series.into_iter();
+        Ok(series.map(|series| (series.metric.labels(), series.values)).collect())
+    }
+
+    /// The raw points of a range selector or a subquery at the one instant of an instant query.
+    fn matrix(&mut self, node: &Node, steps: Steps) -> Result<Vec<Series>> {
+        let mut found = Vec::new();
+        let windows = self.windows(node, steps)?;
+        self.each_column(node, &windows, steps, |eval, column| {
+            let (low, high) = column.bounds[0];
+            if low < high {
+                eval.room_for((high - low) as u64)?;
+                eval.samples += (high - low) as u64;
+                let times = column.timestamps_ms[low..high].iter().copied();
+                let points = times.zip(column.values[low..high].iter().copied()).collect();
+                let mut metric = column.metric.clone();
+                if column.drop_name {
+                    metric.drop_name();
+                }
+                found.push(Series { labels: metric.labels(), points });
+            }
+            Ok(())
+        })?;
+        found.sort_by(|left: &Series, right| left.labels.cmp(&right.labels));
+        if found.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
+            return Err(value::same_labels());
+        }
+        Ok(found)
+    }
+}
+
+fn execution(text: impl Into<String>) -> EvalError {
+    EvalError::Execution(text.into())
+}

@@ -1,0 +1,101 @@
+//! Annotations: what a query's author should know although there is an answer.
+//!
+//! Each text is told once; its position is added at the end, when the query's text is at hand.
+
+use crate::syntax::{Span, go_general, go_quote};
+use std::collections::BTreeMap;
+
+/// The annotations collected so far, by text.
+#[derive(Default)]
+pub(super) struct Notes {
+    warnings: BTreeMap<String, Span>,
+    infos: BTreeMap<String, Span>,
+    monotonicity: BTreeMap<String, (Span, Repair)>,
+}
+
+/// How histogram buckets were made monotonic, over all steps and series of one name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Repair {
+    pub(super) first_ms: i64,
+    pub(super) last_ms: i64,
+    pub(super) bucket_min: f64,
+    pub(super) bucket_max: f64,
+    pub(super) difference_max: f64,
+    pub(super) count: u64,
+}
+
+impl Notes {
+    fn warn(&mut self, text: String, span: Span) {
+        self.warnings.insert(text, span);
+    }
+
+    pub(super) fn invalid_quantile(&mut self, quantile: f64, span: Span) {
+        let got = go_general(quantile, None);
+        self.warn(format!("quantile value should be between 0 and 1, got {got}"), span);
+    }
+
+    pub(super) fn bad_bucket(&mut self, metric: &str, label: &str, span: Span) {
+        let label = go_quote(label.as_bytes());
+        let of = for_metric(metric);
+        let text =
+            format!("bucket label \"le\" is missing or has a malformed value of {label}{of}");
+        self.warn(text, span);
+    }
+
+    pub(super) fn sort_in_range(&mut self, span: Span) {
+        let text =
+            "sort is ineffective for range queries since results are always ordered by labels";
+        self.warn(text.to_owned(), span);
+    }
+
+    pub(super) fn maybe_no_counter(&mut self, metric: &str, span: Span) {
+        let metric = go_quote(metric.as_bytes());
+        let text = format!(
+            "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric}"
+        );
+        self.infos.insert(text, span);
+    }
+
+    pub(super) fn forced_monotonicity(&mut self, metric: &str, span: Span, repair: Repair) {
+        let entry = self.monotonicity.entry(for_metric(metric)).or_insert((span, repair));
+        let sum = &mut entry.1;
+        sum.first_ms = sum.first_ms.min(repair.first_ms);
+        sum.last_ms = sum.last_ms.max(repair.last_ms);
+        sum.bucket_min = sum.bucket_min.min(repair.bucket_min);
+        sum.bucket_max = sum.bucket_max.max(repair.bucket_max);
+        sum.difference_max = sum.difference_max.max(repair.difference_max);
+        sum.count += 1;
+    }
+
+    /// Warnings and infos with their positions in `query`.
+    pub(super) fn into_texts(self, query: &str) -> (Vec<String>, Vec<String>) {
+        let place = |span: Span| span.line_column(query);
+        let warnings = self.warnings.into_iter();
+        let warnings =
+            warnings.map(|(text, span)| format!("PromQL warning: {text} ({})", place(span)));
+        let repairs = self.monotonicity.into_iter().map(|(of, (span, repair))| {
+            format!(
+                "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see \
+                 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)\
+                 {of}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {} ({})",
+                go_general(repair.bucket_min, None),
+                go_general(repair.bucket_max, None),
+                go_general(repair.difference_max, Some(2)),
+                repair.count,
+                super::dates::rfc3339(repair.first_ms),
+                super::dates::rfc3339(repair.last_ms),
+                place(span)
+            )
+        });
+        let infos = self.infos.into_iter();
+        let infos = infos.map(|(text, span)| format!("PromQL info: {text} ({})", place(span)));
+        (warnings.collect(), infos.chain(repairs).collect())
+    }
+}
+
+fn for_metric(metric: &str) -> String {
+    match metric {
+        "" => String::new(),
+        metric => format!(" for metric name {}", go_quote(metric.as_bytes())),
+    }
+}

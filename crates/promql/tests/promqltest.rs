@@ -1,0 +1,394 @@
+//! Prometheus' own test scripts (`promql/promqltest/testdata/*.test`), against a floor per file.
+//!
+//! The scripts expect metric names to be dropped at the end of an evaluation; they are run a second
+//! time with names dropped at once, as servers do by default, and counted apart.
+//! Every instant evaluation is repeated as a range query around its instant, as upstream does.
+//! What cannot pass is counted all the same: native histograms do not exist here, and the files of
+//! experimental features are run only to see that nothing panics.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use regex::Regex;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+use support::{Item, Memory, almost_equal, description, number};
+use vigie_model::Labels;
+use vigie_model::duration::parse_duration_ms;
+use vigie_promql::{Answer, Options, Value, instant, parse, range};
+
+/// The files of experimental features and native histograms.
+const APART: [&str; 7] = [
+    "extended_vectors",
+    "fill-modifier",
+    "info",
+    "limit",
+    "native_histograms",
+    "start_timestamps",
+    "type_and_unit",
+];
+
+macro_rules! pattern {
+    ($name:ident, $text:expr) => {
+        static $name: LazyLock<Regex> = LazyLock::new(|| Regex::new($text).unwrap());
+    };
+}
+
+pattern!(START_TIMES, r"^[^\s]*@st\s");
+pattern!(INSTANT, r"^eval(?:_(\w+))? instant\s+at\s+(\S+)\s+(.+)$");
+pattern!(RANGE, r"^eval(?:_(\w+))? range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)$");
+pattern!(CONTEXT, r"(start|end|range|step)\(\)");
+pattern!(EXPECT, r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):\s*(.+))?$");
+pattern!(ROWS, r"^expect range vector from (\S+) to (\S+) step (\S+)$");
+
+/// How an evaluation went.
+#[derive(Clone, Copy, PartialEq)]
+enum Outcome {
+    Pass,
+    Fail,
+    /// It fails, and a native histogram was among the series it selects or expects.
+    Native,
+}
+
+enum When {
+    At(i64),
+    Range(i64, i64, i64),
+}
+
+#[derive(Default)]
+struct Expected {
+    series: Vec<(Labels, Vec<Item>)>,
+    scalar: Option<f64>,
+    text: Option<String>,
+    range_vector: Option<(i64, i64)>,
+    ordered: bool,
+    fails: Option<Text>,
+    warns: Option<Text>,
+    informs: Option<Text>,
+    never_warns: bool,
+    never_informs: bool,
+}
+
+/// What a message must be.
+enum Text {
+    Any,
+    Exactly(String),
+    Matches(Regex),
+}
+
+impl Text {
+    fn fits(&self, text: &str) -> bool {
+        match self {
+            Text::Any => true,
+            Text::Exactly(wanted) => wanted == text,
+            Text::Matches(regex) => regex.is_match(text),
+        }
+    }
+}
+
+#[test]
+fn prometheus_scripts_pass_as_often_as_they_did() {
+    let Some(root) = std::env::var_os("VIGIE_CORPORA") else {
+        println!("VIGIE_CORPORA is unset: skipped 21 promqltest files, 2213 evals");
+        return;
+    };
+    let folder = PathBuf::from(root).join("prometheus/prometheus/promql/promqltest/testdata");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let (mut passed, mut total, mut core_passed, mut core_total) = (0, 0, 0, 0);
+    let (mut core_native, mut immediate) = (0, 0);
+    let mut short = Vec::new();
+    for path in files.iter().filter(|path| path.extension().is_some_and(|e| e == "test")) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let script = std::fs::read_to_string(path).unwrap();
+        let at_once = run(&name, &script, false);
+        immediate += at_once.iter().filter(|result| **result == Outcome::Pass).count();
+        println!("-- {name}, names dropped at the end");
+        let results = run(&name, &script, true);
+        let count = |kind| results.iter().filter(|result| **result == kind).count();
+        let (good, native, all) = (count(Outcome::Pass), count(Outcome::Native), results.len());
+        println!("promqltest {name}: {good} of {all}; {native} need native histograms");
+        (passed, total) = (passed + good, total + all);
+        if !APART.contains(&name.as_str()) {
+            (core_passed, core_total) = (core_passed + good, core_total + all);
+            core_native += native;
+        }
+        if good < floor(&name) {
+            short.push(format!("{name}: {good}, floor {}", floor(&name)));
+        }
+    }
+    println!(
+        "promqltest: {passed} of {total} evals pass (core: {core_passed} of {core_total}, \
+         {core_native} of the rest need native histograms)"
+    );
+    println!("promqltest: {immediate} of {total} evals pass when names are dropped at once");
+    assert!(immediate >= floor("immediate"), "floor {}", floor("immediate"));
+    assert!(short.is_empty(), "fewer pass than before: {short:?}");
+}
+
+fn floor(name: &str) -> usize {
+    let floors = include_str!("promqltest.floor.toml").lines().filter_map(|l| l.split_once('='));
+    let floors: BTreeMap<&str, &str> = floors.map(|(k, v)| (k.trim(), v.trim())).collect();
+    floors.get(name).map_or(0, |count| count.parse().unwrap())
+}
+
+/// Runs one script; one result per evaluation.
+fn run(file: &str, script: &str, delayed: bool) -> Vec<Outcome> {
+    let lines: Vec<&str> = script
+        .lines()
+        .map(str::trim)
+        .map(|line| if line.starts_with('#') { "" } else { line })
+        .collect();
+    let mut memory = Memory::default();
+    let mut results = Vec::new();
+    let mut at = 0;
+    while at < lines.len() {
+        let line = lines[at];
+        at += 1;
+        let mut block = Vec::new();
+        if line == "clear" {
+            memory = Memory::default();
+        } else if line.starts_with("load") || line.starts_with("eval") {
+            while at < lines.len() && !lines[at].is_empty() {
+                block.push(lines[at]);
+                at += 1;
+            }
+        }
+        if let Some(step) = line.strip_prefix("load") {
+            let custom_buckets = step.starts_with("_with_nhcb");
+            let step = step.trim_start_matches("_with_nhcb").trim();
+            load(&mut memory, parse_duration_ms(step).unwrap(), &block, custom_buckets);
+        } else if line.starts_with("eval") {
+            memory.native_missed.store(false, Ordering::Relaxed);
+            let native = |memory: &Memory| {
+                memory.native_missed.load(Ordering::Relaxed)
+                    || block.iter().any(|line| line.contains("{{"))
+            };
+            results.push(match evaluate(&memory, line, &block, delayed) {
+                Ok(()) => Outcome::Pass,
+                Err(_) if native(&memory) => Outcome::Native,
+                Err(reason) => {
+                    println!("FAIL {file}: {line}: {reason}");
+                    Outcome::Fail
+                }
+            });
+        }
+    }
+    results
+}
+
+fn load(memory: &mut Memory, step_ms: i64, lines: &[&str], custom_buckets: bool) {
+    for line in lines.iter().filter(|line| !START_TIMES.is_match(line)) {
+        memory.load(step_ms, line);
+        let (labels, _) = description(line);
+        let base = labels.metric_name().and_then(|name| name.strip_suffix("_bucket"));
+        if let (true, Some(base)) = (custom_buckets, base) {
+            // The script's store would hold these buckets as one native histogram too.
+            let mut builder = labels.to_builder();
+            builder.set("__name__", base).remove("le");
+            memory.set_native(builder.build());
+        }
+    }
+}
+
+fn evaluate(memory: &Memory, line: &str, block: &[&str], delayed: bool) -> Result<(), String> {
+    let ms = |text: &str| parse_duration_ms(text).unwrap();
+    let (kind, when, query) = if let Some(found) = RANGE.captures(line) {
+        let when = When::Range(ms(&found[2]), ms(&found[3]), ms(&found[4]));
+        (found.get(1).map(|m| m.as_str().to_owned()), when, found[5].to_owned())
+    } else {
+        let found = INSTANT.captures(line).unwrap_or_else(|| panic!("{line}"));
+        let kind = found.get(1).map(|m| m.as_str().to_owned());
+        (kind, When::At(ms(&found[2])), found[3].to_owned())
+    };
+    let mut expected = expectations(block)?;
+    match kind.as_deref() {
+        Some("fail") => expected.fails = Some(Text::Any),
+        Some("warn") => expected.warns = Some(Text::Any),
+        Some("info") => expected.informs = Some(Text::Any),
+        Some("ordered") => expected.ordered = true,
+        _ => {}
+    }
+    let expr = parse(&query).map_err(|e| e.to_string())?;
+    let options = Options { delayed_name_removal: delayed, ..Options::default() };
+    let answer = match when {
+        When::At(ts) => instant(memory, &expr, ts, &options),
+        When::Range(start, end, step) => range(memory, &expr, start, end, step, &options),
+    };
+    let answer = match (answer, &expected.fails) {
+        (Err(error), Some(text)) if text.fits(&error.to_string()) => return Ok(()),
+        (Err(error), _) => return Err(format!("error {error}")),
+        (Ok(_), Some(_)) => return Err("should fail".to_owned()),
+        (Ok(answer), None) => answer,
+    };
+    annotations(&answer, &expected)?;
+    compare(&answer.value, &when, &expected)?;
+    let When::At(ts) = when else { return Ok(()) };
+    if expected.text.is_some() || expected.range_vector.is_some() || CONTEXT.is_match(&query) {
+        return Ok(());
+    }
+    around(memory, &expr, ts, &options, &expected)
+}
+
+/// Evaluates a range around an instant and compares the value at that instant.
+fn around(
+    memory: &Memory,
+    expr: &vigie_promql::Expr,
+    ts: i64,
+    options: &Options,
+    expected: &Expected,
+) -> Result<(), String> {
+    let answer = range(memory, expr, ts - 60_000, ts + 60_000, 60_000, options)
+        .map_err(|e| format!("as a range: {e}"))?;
+    let Value::Matrix(series) = answer.value else { return Err("no matrix".to_owned()) };
+    let samples = series.into_iter().filter_map(|series| {
+        let value = series.points.iter().find(|(at, _)| *at == ts)?.1;
+        Some(vigie_promql::Sample { labels: series.labels, ts_ms: ts, value })
+    });
+    let samples: Vec<_> = samples.collect();
+    if let Some(wanted) = expected.scalar {
+        let got = samples.first().map_or(f64::NAN, |sample| sample.value);
+        let good = samples.len() == 1 && almost_equal(got, wanted);
+        return if good { Ok(()) } else { Err(format!("as a range: {got}")) };
+    }
+    compare_samples(&samples, &expected.series, false).map_err(|e| format!("as a range: {e}"))
+}
+
+fn expectations(block: &[&str]) -> Result<Expected, String> {
+    let mut expected = Expected::default();
+    for line in block {
+        if let Some(found) = ROWS.captures(line) {
+            let ms = |at: usize| parse_duration_ms(&found[at]).unwrap();
+            expected.range_vector = Some((ms(1), ms(3)));
+        } else if let Some(text) = line.strip_prefix("expect string") {
+            let text = text.trim();
+            expected.text = Some(text[1..text.len() - 1].to_owned());
+        } else if let Some(found) = EXPECT.captures(line) {
+            let text = || match found.get(2).map(|kind| kind.as_str()) {
+                None => Text::Any,
+                Some("msg") => Text::Exactly(found[3].trim().to_owned()),
+                Some(_) => Text::Matches(Regex::new(found[3].trim()).unwrap()),
+            };
+            match &found[1] {
+                "ordered" => expected.ordered = true,
+                "fail" => expected.fails = Some(text()),
+                "warn" => expected.warns = Some(text()),
+                "info" => expected.informs = Some(text()),
+                "no_warn" => expected.never_warns = true,
+                _ => expected.never_informs = true,
+            }
+        } else if let Some(value) = number(line) {
+            expected.scalar = Some(value);
+        } else if !line.starts_with("expected_fail") {
+            expected.series.push(description(line));
+        }
+    }
+    Ok(expected)
+}
+
+fn annotations(answer: &Answer, expected: &Expected) -> Result<(), String> {
+    for (texts, wanted, never) in [
+        (&answer.warnings, &expected.warns, expected.never_warns),
+        (&answer.infos, &expected.informs, expected.never_informs),
+    ] {
+        if never && !texts.is_empty() {
+            return Err(format!("unwanted {texts:?}"));
+        }
+        if let Some(text) = wanted {
+            if texts.is_empty() {
+                return Err("lacks an annotation".to_owned());
+            }
+            if let Some(other) = texts.iter().find(|got| !text.fits(got)) {
+                return Err(format!("annotation {other:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compare(value: &Value, when: &When, expected: &Expected) -> Result<(), String> {
+    match (value, when) {
+        (Value::Scalar { value, .. }, _) => match expected.scalar {
+            Some(wanted) if almost_equal(*value, wanted) => Ok(()),
+            wanted => Err(format!("{value}, wanted {wanted:?}")),
+        },
+        (Value::String { value, .. }, _) => match &expected.text {
+            Some(wanted) if wanted == value => Ok(()),
+            wanted => Err(format!("{value:?}, wanted {wanted:?}")),
+        },
+        (Value::Vector(samples), _) => compare_samples(samples, &expected.series, expected.ordered),
+        (Value::Matrix(series), When::Range(start, _, step)) => {
+            compare_matrix(series, *start, *step, expected)
+        }
+        (Value::Matrix(series), When::At(_)) => match expected.range_vector {
+            Some((start, step)) => compare_matrix(series, start, step, expected),
+            None => Err("a matrix".to_owned()),
+        },
+    }
+}
+
+fn compare_samples(
+    samples: &[vigie_promql::Sample],
+    wanted: &[(Labels, Vec<Item>)],
+    ordered: bool,
+) -> Result<(), String> {
+    if samples.len() != wanted.len() {
+        return Err(format!("{} series, wanted {}: {samples:?}", samples.len(), wanted.len()));
+    }
+    for (at, (labels, items)) in wanted.iter().enumerate() {
+        let place = samples.iter().position(|sample| sample.labels == *labels);
+        let Some(place) = place else { return Err(format!("lacks {labels}: {samples:?}")) };
+        if ordered && place != at {
+            return Err(format!("{labels} at {place}, wanted at {at}"));
+        }
+        let got = samples[place].value;
+        match items.first() {
+            Some(Item::Value(value)) if almost_equal(got, *value) => {}
+            item => return Err(format!("{labels} {got}, wanted {item:?}")),
+        }
+    }
+    Ok(())
+}
+
+fn compare_matrix(
+    series: &[vigie_promql::Series],
+    start: i64,
+    step: i64,
+    expected: &Expected,
+) -> Result<(), String> {
+    let sorted = series.windows(2).all(|pair| pair[0].labels < pair[1].labels);
+    if !sorted {
+        return Err("matrix is not sorted".to_owned());
+    }
+    if let Some(wanted) = expected.scalar {
+        let points = series.first().map(|one| &one.points[..]).unwrap_or(&[]);
+        let good = !points.is_empty() && points.iter().all(|(_, v)| almost_equal(*v, wanted));
+        return if good { Ok(()) } else { Err(format!("{points:?}")) };
+    }
+    if series.len() != expected.series.len() {
+        return Err(format!("{} series, wanted {}", series.len(), expected.series.len()));
+    }
+    for (labels, items) in &expected.series {
+        let Some(got) = series.iter().find(|one| one.labels == *labels) else {
+            return Err(format!("lacks {labels}: {:?}", series[0].labels));
+        };
+        let mut points = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            match item {
+                Item::Missing => {}
+                Item::Value(value) => points.push((start + step * at as i64, *value)),
+                Item::Histogram => return Err("histogram expected".to_owned()),
+            }
+        }
+        let same = points.len() == got.points.len()
+            && points.iter().zip(&got.points).all(|(w, g)| w.0 == g.0 && almost_equal(w.1, g.1));
+        if !same {
+            return Err(format!("{labels} {:?}, wanted {points:?}", got.points));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! The seams between the parts: each adapter is the smallest thing that fits one trait to another.
+
+use std::sync::Arc;
+use vigie_codec::exposition::MetricKind;
+use vigie_collect::tail::LogSink;
+use vigie_collect::{CollectHandle, MetricSink};
+use vigie_engine::{Durability, Engine, EngineError, PushBatch, QueryOptions, When};
+use vigie_http::Metadata;
+use vigie_http::views::{
+    ActiveView, AlertInstance, AlertRuleView, AlertView, GroupView, NotificationView, RuleView,
+    Target, TargetView,
+};
+use vigie_model::{Labels, LogEntry, Row, SeriesId};
+use vigie_watch::{
+    AlertState, AlertStatus, GroupStatus, Health, RuleEvaluator, RuleStatus, SampleSink,
+    WatchHandle,
+};
+
+/// The engine, as collectors, followed files and rules see it.
+pub struct Store {
+    /// Where everything goes.
+    pub engine: Arc<dyn Engine>,
+    /// What targets say of their metrics.
+    pub metadata: Arc<Metadata>,
+}
+
+impl MetricSink for Store {
+    fn intern(&self, labels: &Labels) -> Result<SeriesId, String> {
+        self.engine.intern(labels).map_err(|error| error.to_string())
+    }
+
+    fn append(&self, rows: &[Row<'_>]) -> Result<(), String> {
+        self.engine.append(rows, Durability::Written).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn metadata(&self, name: &str, kind: MetricKind, help: &str, unit: &str) {
+        self.metadata.learn(name, kind.as_str(), help, unit);
+    }
+}
+
+impl LogSink for Store {
+    fn push(&self, labels: &Labels, entries: &[LogEntry]) -> Result<(), String> {
+        match self.engine.push(&[PushBatch { labels, entries }], Durability::Written) {
+            Ok(report) => {
+                if let Some(refusal) = report.refusal {
+                    tracing::warn!("lines of {labels} are not stored: {refusal}");
+                }
+                Ok(())
+            }
+            // Sending them again would not help.
+            Err(EngineError::Refused(message)) => {
+                tracing::warn!("lines of {labels} are not stored: {message}");
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl RuleEvaluator for Store {
+    fn instant(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+        let expr = vigie_promql::parse(expr).map_err(|error| error.to_string())?;
+        let answer =
+            self.engine.query_metrics(&expr, When::Instant(ts_ms), &QueryOptions::default());
+        match answer.map_err(|error| error.to_string())?.value {
+            vigie_promql::Value::Vector(samples) => {
+                Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect())
+            }
+            vigie_promql::Value::Scalar { value, .. } => Ok(vec![(Labels::default(), value)]),
+            _ => Err("rule result is not a vector or scalar".to_owned()),
+        }
+    }
+}
+
+impl SampleSink for Store {
+    fn write(&self, ts_ms: i64, samples: &[(Labels, f64)]) -> Result<(), String> {
+        let mut series = Vec::with_capacity(samples.len());
+        for (labels, _) in samples {
+            series.push(self.engine.intern(labels).map_err(|error| error.to_string())?);
+        }
+        let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
+        let row = Row { ts_ms, series: &series, values: &values };
+        self.engine.append(&[row], Durability::Written).map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// The coordinator, as the API sees it.
+pub struct Alerts {
+    /// The running coordinator.
+    pub watch: Arc<WatchHandle>,
+    /// The receivers' names.
+    pub receivers: Vec<String>,
+}
+
+impl AlertView for Alerts {
+    fn groups(&self) -> Vec<GroupView> {
+        self.watch.rules().into_iter().map(group_view).collect()
+    }
+
+    fn active(&self) -> Vec<ActiveView> {
+        let alerts = self.watch.am_alerts().into_iter();
+        alerts
+            .map(|alert| ActiveView {
+                labels: alert.labels,
+                annotations: Labels::from_pairs(alert.annotations),
+                fingerprint: alert.fingerprint,
+                starts_at_ms: alert.starts_at_ms,
+                ends_at_ms: alert.ends_at_ms,
+                updated_at_ms: alert.updated_at_ms,
+                receivers: alert.receivers,
+                generator_url: alert.generator_url,
+            })
+            .collect()
+    }
+
+    fn receivers(&self) -> Vec<String> {
+        self.receivers.clone()
+    }
+
+    fn notifications(&self, limit: usize) -> Result<Vec<NotificationView>, String> {
+        let rows = self.watch.notifications(limit).map_err(|error| error.to_string())?;
+        let view = |row: vigie_watch::NotificationStatus| NotificationView {
+            id: row.id,
+            created_at_ms: row.created_at_ms,
+            alertname: row.alertname,
+            status: if row.firing { "firing" } else { "resolved" }.to_owned(),
+            receiver: row.receiver,
+            integration: row.kind,
+            state: row.state.as_str().to_owned(),
+            attempts: i64::from(row.attempts),
+            next_at_ms: row.next_at_ms,
+            sent_at_ms: row.sent_at_ms,
+            last_error: row.last_error.unwrap_or_default(),
+        };
+        Ok(rows.into_iter().map(view).collect())
+    }
+}
+
+fn group_view(group: GroupStatus) -> GroupView {
+    GroupView {
+        name: group.name,
+        file: group.file,
+        interval_ms: group.interval_ms,
+        last_evaluation_ms: group.last_evaluation_ms.unwrap_or(0),
+        evaluation_ms: group.evaluation_time_s * 1000.0,
+        rules: group.rules.into_iter().map(rule_view).collect(),
+    }
+}
+
+fn rule_view(rule: RuleStatus) -> RuleView {
+    let alert = rule.alerting.then(|| AlertRuleView {
+        state: rule.state.map_or("inactive", AlertState::as_str),
+        for_ms: rule.for_ms,
+        keep_firing_for_ms: rule.keep_firing_for_ms,
+        annotations: Labels::from_pairs(rule.annotations.clone()),
+        alerts: rule.alerts.into_iter().map(instance).collect(),
+    });
+    RuleView {
+        name: rule.name,
+        expr: rule.query,
+        labels: Labels::from_pairs(rule.labels),
+        health: Health::as_str(rule.health),
+        last_error: rule.last_error.unwrap_or_default(),
+        last_evaluation_ms: rule.last_evaluation_ms.unwrap_or(0),
+        evaluation_ms: rule.evaluation_time_s * 1000.0,
+        alert,
+    }
+}
+
+fn instance(alert: AlertStatus) -> AlertInstance {
+    AlertInstance {
+        labels: alert.labels,
+        annotations: Labels::from_pairs(alert.annotations),
+        state: alert.state.as_str(),
+        active_at_ms: alert.active_at_ms,
+        value: alert.value,
+    }
+}
+
+/// The running collectors, as the API sees them.
+pub struct Targets(pub Arc<CollectHandle>);
+
+impl TargetView for Targets {
+    fn list(&self) -> Vec<Target> {
+        let targets = self.0.targets().into_iter();
+        targets
+            .map(|one| Target {
+                discovered_labels: one.discovered_labels,
+                labels: one.labels,
+                scrape_pool: one.scrape_pool,
+                scrape_url: one.scrape_url,
+                last_error: one.last_error,
+                last_scrape_ms: one.last_scrape_ms,
+                last_duration_ms: one.last_duration_ms,
+                health: one.health.as_str(),
+                interval_ms: one.interval_ms,
+                timeout_ms: one.timeout_ms,
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! The command line: Vigie's flags, and those that compose files pass to the programs it replaces,
+//! each accepted, or refused with a reason.
+
+use anyhow::{Result, bail};
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Watches this server and its application, and wakes the right person with the right page open.
+#[derive(Debug, Parser)]
+#[command(name = "vigie", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `run` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// The sub-commands that are built.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Watch this machine (the same as no command).
+    Run(RunArgs),
+    /// Watch a demonstration: a backend, its PostgreSQL, a load generator, all on this machine.
+    Demo(DemoArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Default, Clone, Args)]
+pub struct RunArgs {
+    /// vigie.yml, or an unchanged prometheus.yml. Without it Vigie looks around by itself.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// Expand ${VAR} and ${VAR:-default} in configuration files.
+    #[arg(long = "config.expand-env", num_args = 0..=1, default_missing_value = "true", default_value = "false", action = clap::ArgAction::Set)]
+    pub expand_env: bool,
+    /// Where everything is stored.
+    #[arg(
+        long = "storage.path",
+        alias = "storage.tsdb.path",
+        value_name = "DIR",
+        default_value = "./vigie-data"
+    )]
+    pub storage_path: PathBuf,
+    /// How long metrics are kept (overrides the file), for example 30d.
+    #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION")]
+    pub retention: Option<String>,
+    /// Where to listen; may be repeated. [default: 127.0.0.1:9090, or the next free port]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// The address under which people reach the UI; messages link to it.
+    #[arg(long = "web.external-url", value_name = "URL")]
+    pub external_url: Option<String>,
+    /// A proxy in front does TLS and sign-in: addresses other than loopback are allowed.
+    #[arg(long = "web.behind-proxy")]
+    pub behind_proxy: bool,
+    /// TLS and users of the listener. Not built yet.
+    #[arg(long = "web.config.file", value_name = "FILE", hide = true)]
+    pub web_config: Option<PathBuf>,
+    /// A prefix of all paths. Not built yet.
+    #[arg(long = "web.route-prefix", value_name = "PATH", hide = true)]
+    pub route_prefix: Option<String>,
+    /// Where the host's root is mounted (in a container).
+    #[arg(long = "path.rootfs", value_name = "DIR", default_value = "/")]
+    pub rootfs: PathBuf,
+    /// Where the host's /proc is mounted.
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc")]
+    pub procfs: PathBuf,
+    /// Where the host's /sys is mounted.
+    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
+    pub sysfs: PathBuf,
+    /// PostgreSQL to watch, as postgres_exporter is told.
+    #[arg(
+        long = "postgres.dsn",
+        env = "DATA_SOURCE_NAME",
+        value_name = "DSN",
+        hide_env_values = true
+    )]
+    pub postgres_dsn: Option<String>,
+    /// How much is written to stderr: error, warn, info, debug, trace.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Accepted for compose files written for Prometheus; changes nothing.
+    #[arg(long = "web.enable-lifecycle", hide = true)]
+    pub lifecycle: bool,
+    /// Accepted for compose files written for Prometheus; changes nothing.
+    #[arg(long = "web.enable-remote-write-receiver", hide = true)]
+    pub remote_write: bool,
+    /// Accepted for compose files written for Prometheus; changes nothing.
+    #[arg(long = "web.console.libraries", hide = true)]
+    pub console_libraries: Option<PathBuf>,
+    /// Accepted for compose files written for Prometheus; changes nothing.
+    #[arg(long = "web.console.templates", hide = true)]
+    pub console_templates: Option<PathBuf>,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Where the demonstration keeps its files. [default: a new folder, removed at the end]
+    #[arg(long = "storage.path", value_name = "DIR")]
+    pub storage_path: Option<PathBuf>,
+    /// Where to listen. [default: 127.0.0.1:9090, or the next free port]
+    #[arg(long = "web.listen-address", value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// vigie.yml with `alerting`, to try the delivery of alerts.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// Requests per second of the load generator.
+    #[arg(long, default_value_t = 20)]
+    pub rate: u32,
+    /// How much is written to stderr.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Open the classic ports too.
+    #[arg(long)]
+    pub classic_ports: bool,
+}
+
+/// Flags that other programs know and Vigie refuses, with the reason.
+const REFUSED: [(&str, &str); 8] = [
+    ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
+    (
+        "--storage.tsdb.retention.size",
+        "retention by size is not built yet: use --storage.tsdb.retention.time",
+    ),
+    ("--enable-feature", "feature flags are not built yet: remove the flag"),
+    ("--agent", "agent mode is not built yet"),
+    ("--web.enable-admin-api", "the admin API is not built yet: remove the flag"),
+    ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
+    ("--target", "Loki's -target has no meaning here: Vigie is one process"),
+    ("--client.url", "promtail's -client.url has no meaning here: Vigie stores the lines itself"),
+];
+
+/// The arguments as clap wants them: Go's single dash before a long name becomes two.
+/// A flag that is known and refused ends with its reason.
+pub fn normalise(arguments: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
+    let mut out = Vec::new();
+    for argument in arguments {
+        let long = argument.len() > 2 && argument.starts_with('-') && !argument.starts_with("--");
+        let dotted = argument.split('=').next().is_some_and(|name| name.contains('.'));
+        let argument = if long && dotted { format!("-{argument}") } else { argument };
+        if let Some((flag, reason)) = REFUSED.iter().find(|(flag, _)| argument.starts_with(flag)) {
+            bail!("{}: {reason}", argument.split('=').next().unwrap_or(flag));
+        }
+        out.push(argument);
+    }
+    Ok(out)
+}
+
+/// An address to listen on: `host:port`, or `:port` for every interface, as Go writes it.
+pub fn parse_address(text: &str) -> Result<SocketAddr> {
+    let full = if text.starts_with(':') {
+        format!("0.0.0.0{text}")
+    } else {
+        text.replacen("localhost:", "127.0.0.1:", 1)
+    };
+    match full.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => bail!(
+            "--web.listen-address {text:?} is not an address: write for example 127.0.0.1:9090"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_the_originals_are_accepted_or_refused_with_a_reason() {
+        let line = |text: &str| normalise(text.split(' ').map(str::to_owned));
+        let cli = Cli::try_parse_from(line("vigie -config.file=/a.yml -config.expand-env=true --storage.tsdb.path=/d --web.enable-lifecycle --web.listen-address=:9090").unwrap()).unwrap();
+        assert_eq!(cli.run.config_file, Some(PathBuf::from("/a.yml")));
+        assert!(cli.run.expand_env && cli.run.storage_path == PathBuf::from("/d"));
+        let error = line("vigie --cluster.listen-address=").unwrap_err().to_string();
+        assert!(error.starts_with("--cluster.listen-address: Vigie has no cluster"), "{error}");
+        assert!(Cli::try_parse_from(line("vigie demo --rate 5").unwrap()).is_ok());
+        assert!(Cli::try_parse_from(line("vigie frobnicate").unwrap()).is_err());
+    }
+
+    #[test]
+    fn addresses_are_read_as_go_reads_them() {
+        assert_eq!(parse_address(":9090").unwrap().to_string(), "0.0.0.0:9090");
+        assert_eq!(parse_address("localhost:1").unwrap().to_string(), "127.0.0.1:1");
+        assert!(parse_address("nowhere").is_err());
+    }
+}

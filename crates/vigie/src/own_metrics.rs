@@ -1,0 +1,115 @@
+//! Vigie's own metrics: what the stores, the coordinator and the followed files count.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use vigie_codec::exposition::{Family, MetricKind};
+use vigie_collect::tail::TailStats;
+use vigie_engine::Engine;
+use vigie_watch::WatchHandle;
+
+/// What is counted; the later parts are filled in when they have started.
+pub struct Sources {
+    /// The stores.
+    pub engine: Arc<dyn Engine>,
+    /// The coordinator.
+    pub watch: OnceLock<Arc<WatchHandle>>,
+    /// The followed files.
+    pub tail: OnceLock<Arc<TailStats>>,
+}
+
+impl Sources {
+    /// Everything, read now.
+    pub fn read(&self) -> Vec<Family> {
+        let mut families = self.stores();
+        if let Some(tail) = self.tail.get() {
+            families.extend(tail_families(tail));
+        }
+        if let Some(watch) = self.watch.get() {
+            families.extend(watch_families(watch));
+        }
+        families
+    }
+
+    fn stores(&self) -> Vec<Family> {
+        use MetricKind::{Counter, Gauge};
+        let stats = self.engine.stats();
+        let mut build = Family::new("vigie_build_info", "The version of this program.", Gauge);
+        build.push(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        let one = |name, help, kind, value: u64| Family::single(name, help, kind, value as f64);
+        vec![
+            build,
+            one("vigie_metrics_series", "Series that have had a sample.", Gauge, stats.series),
+            one(
+                "vigie_metrics_samples_appended_total",
+                "Samples stored since the start.",
+                Counter,
+                stats.samples_appended,
+            ),
+            one(
+                "vigie_metrics_disk_bytes",
+                "Bytes of metrics on disk.",
+                Gauge,
+                stats.metrics_bytes,
+            ),
+            one("vigie_logs_streams", "Streams that hold lines.", Gauge, stats.streams),
+            one(
+                "vigie_logs_lines_appended_total",
+                "Lines stored since the start.",
+                Counter,
+                stats.lines_appended,
+            ),
+            one("vigie_logs_disk_bytes", "Bytes of logs on disk.", Gauge, stats.logs_bytes),
+        ]
+    }
+}
+
+fn tail_families(tail: &TailStats) -> Vec<Family> {
+    use MetricKind::{Counter, Gauge};
+    let one = |name, help, kind, value: &std::sync::atomic::AtomicU64| {
+        Family::single(name, help, kind, value.load(Ordering::Relaxed) as f64)
+    };
+    vec![
+        one("vigie_tail_files", "Files followed now.", Gauge, &tail.files),
+        one("vigie_tail_lines_total", "Lines read from files and stored.", Counter, &tail.lines),
+        one(
+            "vigie_tail_cut_lines_total",
+            "Lines cut because they were too long.",
+            Counter,
+            &tail.cut_lines,
+        ),
+        one(
+            "vigie_tail_refused_pushes_total",
+            "Pushes that the store refused.",
+            Counter,
+            &tail.refused_pushes,
+        ),
+        one(
+            "vigie_tail_unreadable_total",
+            "Files that could not be opened or read.",
+            Counter,
+            &tail.unreadable,
+        ),
+    ]
+}
+
+fn watch_families(watch: &WatchHandle) -> Vec<Family> {
+    let mut families: Vec<Family> = Vec::new();
+    for metric in watch.metrics() {
+        let kind =
+            if metric.name.ends_with("_total") { MetricKind::Counter } else { MetricKind::Gauge };
+        let labels: Vec<(&'static str, &str)> =
+            metric.labels.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        match families.iter_mut().find(|family| family.name == metric.name) {
+            Some(family) => {
+                family.push(&labels, metric.value);
+            }
+            None => {
+                let mut family =
+                    Family::new(metric.name, "What the coordinator of alerts counts.", kind);
+                family.push(&labels, metric.value);
+                families.push(family);
+            }
+        }
+    }
+    families
+}

@@ -1,0 +1,209 @@
+//! What is to be watched and served: arguments and files, put together before anything is started.
+
+use crate::cli::{DemoArgs, RunArgs};
+use crate::demo::Demo;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use vigie_collect::host::HostConfig;
+use vigie_collect::tail::{StartAt, TailSource, TimestampFrom};
+use vigie_config::http_client::{HttpClientConfig, Secret};
+use vigie_config::rules::RuleGroup;
+use vigie_config::scrape::{PostgresTarget, ScrapeJob, StaticTargets};
+use vigie_config::{Config, LoadOptions};
+use vigie_model::Labels;
+use vigie_model::duration::parse_duration_ms;
+
+/// Longest time a scrape of a job that no file describes may take.
+const TIMEOUT_MS: i64 = 10_000;
+
+/// Everything that the program starts with.
+pub struct Plan {
+    /// The configuration.
+    pub config: Config,
+    /// The data directory.
+    pub directory: PathBuf,
+    /// Addresses that were named.
+    pub listen: Vec<String>,
+    /// Whether a proxy guards addresses other than loopback.
+    pub behind_proxy: bool,
+    /// The address in messages, when it was named.
+    pub external_url: Option<String>,
+    /// The host's roots; `None` when the host is not collected.
+    pub host: Option<HostConfig>,
+    /// The scrape jobs.
+    pub jobs: Vec<ScrapeJob>,
+    /// PostgreSQL servers; `None` to look for one.
+    pub postgres: Option<Vec<PostgresTarget>>,
+    /// The log files.
+    pub logs: Vec<TailSource>,
+    /// The rule groups, the shipped ones first.
+    pub groups: Vec<RuleGroup>,
+    /// Milliseconds between collections of Vigie's own metrics.
+    pub own_interval_ms: i64,
+    /// Whether this is the demonstration.
+    pub demo: bool,
+}
+
+/// The plan of `vigie run`.
+pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
+    if arguments.web_config.is_some() {
+        bail!(
+            "--web.config.file: TLS and users are not built yet: put a proxy in front and add --web.behind-proxy"
+        );
+    }
+    if arguments.route_prefix.is_some() {
+        bail!("--web.route-prefix is not built yet: serve Vigie at the root of a host name");
+    }
+    let mut config = load(arguments.config_file.as_deref(), arguments.expand_env)?;
+    if let Some(text) = &arguments.retention {
+        config.metrics_retention_ms = parse_duration_ms(text)
+            .map_err(|reason| anyhow::anyhow!("--storage.tsdb.retention.time: {reason}"))?;
+    }
+    let host = HostConfig {
+        procfs: arguments.procfs.clone(),
+        sysfs: arguments.sysfs.clone(),
+        rootfs: arguments.rootfs.clone(),
+        interval_ms: config.scrape_interval_ms,
+        ..HostConfig::default()
+    };
+    let postgres = match (&arguments.postgres_dsn, &config.postgres) {
+        (Some(dsn), _) => Some(vec![target_of(dsn, config.scrape_interval_ms)?]),
+        (None, Some(named)) => Some(named.clone()),
+        // A file that names scrape jobs describes the whole of what is watched.
+        (None, None) => config.scrape_jobs.is_some().then(Vec::new),
+    };
+    Ok(Plan {
+        directory: arguments.storage_path.clone(),
+        listen: arguments.listen.clone(),
+        behind_proxy: arguments.behind_proxy,
+        external_url: arguments.external_url.clone(),
+        host: config.host.then_some(host),
+        jobs: config
+            .scrape_jobs
+            .clone()
+            .unwrap_or_else(|| vec![backend("localhost:8080", config.scrape_interval_ms, true)]),
+        postgres,
+        logs: config
+            .log_files
+            .as_ref()
+            .map_or_else(usual_logs, |files| files.iter().map(named_logs).collect()),
+        groups: groups(&config, config.evaluation_interval_ms)?,
+        own_interval_ms: config.scrape_interval_ms,
+        demo: false,
+        config,
+    })
+}
+
+/// The plan of `vigie demo`: everything of the demonstration, every second.
+pub fn for_demo(arguments: &DemoArgs, demo: &Demo) -> Result<Plan> {
+    const SECOND_MS: i64 = 1_000;
+    let mut config = load(arguments.config_file.as_deref(), false)?;
+    config.classic_ports = arguments.classic_ports;
+    let address = demo.syndic_url.trim_start_matches("http://").to_owned();
+    let logs = [
+        (&demo.syndic_log_path, "koprogo-api"),
+        (&demo.postgres_log, "postgresql"),
+        (&demo.eve_path, "suricata"),
+    ];
+    Ok(Plan {
+        directory: demo.data_dir.join("vigie-data"),
+        listen: arguments.listen.clone(),
+        behind_proxy: false,
+        external_url: None,
+        host: Some(HostConfig { interval_ms: SECOND_MS, ..HostConfig::default() }),
+        jobs: vec![backend(&address, SECOND_MS, false)],
+        postgres: Some(vec![target_of(&demo.postgres_dsn, SECOND_MS)?]),
+        logs: logs
+            .into_iter()
+            .map(|(path, job)| followed(vec![path.display().to_string()], job, StartAt::Beginning))
+            .collect(),
+        groups: groups(&config, SECOND_MS)?
+            .into_iter()
+            .map(|group| RuleGroup { interval_ms: SECOND_MS, ..group })
+            .collect(),
+        own_interval_ms: SECOND_MS,
+        demo: true,
+        config,
+    })
+}
+
+fn load(file: Option<&Path>, expand_env: bool) -> Result<Config> {
+    let options = LoadOptions { expand_env, check_expr: &check_expr };
+    Ok(vigie_config::load(file, &options)?)
+}
+
+fn check_expr(text: &str) -> Result<(), String> {
+    vigie_promql::parse(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// The shipped rules and those of the user's files.
+fn groups(config: &Config, interval_ms: i64) -> Result<Vec<RuleGroup>> {
+    let mut groups = Vec::new();
+    for (name, text) in vigie_http::content::under("rules/") {
+        let shipped = vigie_config::rule_groups(
+            &format!("content/rules/{name}"),
+            text,
+            interval_ms,
+            &check_expr,
+        );
+        groups.extend(shipped.context("a shipped rule file is wrong")?);
+    }
+    groups.extend(config.rule_groups.iter().cloned());
+    Ok(groups)
+}
+
+fn target_of(dsn: &str, interval_ms: i64) -> Result<PostgresTarget> {
+    let dsn = Secret::new(dsn);
+    let instance = vigie_net::postgres::instance(&dsn)
+        .context("DATA_SOURCE_NAME is not a PostgreSQL address")?;
+    Ok(PostgresTarget { dsn, instance, interval_ms })
+}
+
+/// The backend of the runbook. Without configuration it becomes a target once it has answered.
+fn backend(address: &str, interval_ms: i64, when_seen: bool) -> ScrapeJob {
+    ScrapeJob {
+        job_name: "koprogo-api".to_owned(),
+        interval_ms,
+        timeout_ms: TIMEOUT_MS.min(interval_ms),
+        metrics_path: "/metrics".to_owned(),
+        scheme: "http".to_owned(),
+        params: Vec::new(),
+        honor_labels: false,
+        honor_timestamps: true,
+        static_targets: vec![StaticTargets {
+            targets: vec![address.to_owned()],
+            labels: Labels::default(),
+        }],
+        relabel: Vec::new(),
+        metric_relabel: Vec::new(),
+        http: HttpClientConfig::default(),
+        sample_limit: 0,
+        body_size_bytes_max: 0,
+        when_seen,
+    }
+}
+
+/// The log files that the runbook names, followed when they are there, from now on: what is old in
+/// them would get today's instants.
+fn usual_logs() -> Vec<TailSource> {
+    vec![
+        followed(vec!["/var/log/koprogo/api.log".to_owned()], "koprogo-api", StartAt::End),
+        followed(vec!["/var/log/postgresql/*.log".to_owned()], "postgresql", StartAt::End),
+        followed(vec!["/var/log/suricata/eve.json".to_owned()], "suricata", StartAt::End),
+    ]
+}
+
+fn followed(paths: Vec<String>, job: &str, start_at: StartAt) -> TailSource {
+    let labels = Labels::from_pairs([("job", job)]);
+    TailSource { paths, exclude: Vec::new(), labels, timestamp: TimestampFrom::Line, start_at }
+}
+
+fn named_logs(files: &vigie_config::LogFiles) -> TailSource {
+    TailSource {
+        paths: files.paths.clone(),
+        exclude: files.exclude.iter().cloned().collect(),
+        labels: files.labels.clone(),
+        timestamp: TimestampFrom::Line,
+        start_at: StartAt::Beginning,
+    }
+}

@@ -1,0 +1,82 @@
+//! What each task runs, in order.
+
+use crate::needs;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The workspace's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Runs one command at the root; its failure ends the task.
+pub fn run(program: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+    println!("\n$ {program} {}", arguments.join(" "));
+    let status = Command::new(program)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("cannot start {program}"))?;
+    if !status.success() {
+        bail!("{program} {} failed: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// The whole ritual before a commit.
+pub fn check() -> Result<()> {
+    run("cargo", &["fmt", "--all", "--check"], &[])?;
+    run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    run("cargo", &["test", "--package", "xtask"], &[])?;
+    needs::cargo_deny()?;
+    run("cargo", &["deny", "check", "bans", "licenses", "sources"], &[])?;
+    run(
+        "cargo",
+        &["doc", "--workspace", "--no-deps", "--document-private-items"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
+    run("npm", &["--prefix", "web", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])?;
+    run("npm", &["--prefix", "web", "run", "check"], &[])
+}
+
+/// Everything that can be tested; each profile is built once.
+pub fn test() -> Result<()> {
+    needs::for_tests()?;
+    let corpora = std::env::var("VIGIE_CORPORA").unwrap_or_default();
+    if corpora.is_empty() {
+        println!(
+            "VIGIE_CORPORA is not set: the tests that need upstream's corpora say how many cases they skip"
+        );
+    }
+    run(
+        "cargo",
+        &["test", "--workspace", "--exclude", "vigie-scenarios", "--exclude", "xtask"],
+        &[],
+    )?;
+    run("cargo", &["build", "--release", "--package", "vigie", "--package", "syndic"], &[])?;
+    let release = target().join("release");
+    let program = release.join("vigie").display().to_string();
+    let scenarios =
+        ["test", "--package", "vigie-scenarios", "--", "--test-threads", "1", "--nocapture"];
+    run("cargo", &scenarios, &[("VIGIE_BIN", &program)])?;
+    run(
+        "npm",
+        &["--prefix", "web/browser", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        &[],
+    )?;
+    run("node", &["--test", "--test-concurrency=1", "web/browser/"], &[("VIGIE_BIN", &program)])
+}
+
+/// The figures that have gates.
+pub fn bench() -> Result<()> {
+    run("cargo", &["build", "--release", "--package", "vigie"], &[])?;
+    let program = target().join("release").join("vigie").display().to_string();
+    run("cargo", &["run", "--release", "--package", "vigie-bench"], &[("VIGIE_BIN", &program)])
+}
