@@ -282,7 +282,7 @@ fn split_port(address: &str) -> (&str, Option<&str>) {
 
 fn strip_domain(address: &str) -> String {
     let (host, port) = split_port(address);
-    if host.parse::<std::net::IpAddr>().is_ok() {
+    if host.parse::<core::net::IpAddr>().is_ok() {
         return address.to_owned();
     }
     let first = host.split('.').next().unwrap_or(host);

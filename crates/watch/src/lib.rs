@@ -3,7 +3,7 @@
 //!
 //! Each tick of a rule group asks the engine ([`RuleEvaluator`]), moves the alerts on (`vigie-rules`),
 //! routes them (`vigie-alerts`), and writes what changed and what is to be told in **one** transaction
-//! of the ledger ([`core`]). Then the outbox worker ([`outbox`]) lends messages from the ledger and
+//! of the ledger (`core`). Then the outbox worker (`outbox`) lends messages from the ledger and
 //! sends them (`vigie-notify`) until each is taken, refused, out of date, or a day old.
 //!
 //! The program may die at any instant: what a tick decided is either whole on disk or will be
