@@ -53,9 +53,9 @@ fn prometheus_own_cases_agree() {
         }
     }
     eprintln!("template cases: {agreed} agree, {skipped} skipped, {} differ", differs.len());
-    // The differing ones: `.Foo` with `missingkey=error`, an option that rules do not set,
-    // a histogram's own text, and a no-break space that Go's lexer refuses.
-    assert!(agreed >= 77, "{}", differs.join("\n"));
+    // The two that differ: `.Foo` with `missingkey=error`, an option that rules do not set, and a
+    // duration of which the extraction lost a bracket (-2117045 seconds are not two days).
+    assert!(agreed >= 78, "{}", differs.join("\n"));
 }
 
 fn corpus_context(case: &serde_json::Value) -> RuleContext {

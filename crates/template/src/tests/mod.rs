@@ -119,6 +119,25 @@ fn a_template_cannot_take_the_memory_or_loop_for_ever() {
 }
 
 #[test]
+fn numbers_print_as_go_prints_them() {
+    for (value, wanted) in [
+        (0.0, "0"),
+        (-1.5, "-1.5"),
+        (100_000.0, "100000"),
+        (104_857_600.0, "1.048576e+08"),
+        (1e-5, "1e-05"),
+        (0.0001, "0.0001"),
+        (f64::INFINITY, "+Inf"),
+        (f64::NAN, "NaN"),
+    ] {
+        let printed = expand_annotation("{{ $value }}", &context(value));
+        assert_eq!(printed.as_deref(), Ok(wanted));
+    }
+    let formatted = expand_annotation("{{ printf \"%.1f\" $value }}", &context(1e7));
+    assert_eq!(formatted.as_deref(), Ok("10000000.0"));
+}
+
+#[test]
 fn instants_print_as_go_prints_them() {
     for (ts_ms, wanted) in [
         (0, "1970-01-01T00:00:00Z"),
