@@ -19,7 +19,7 @@ mod group;
 mod routing;
 
 pub use group::{Group, IntegrationLog};
-pub use routing::{RouteMatch, route};
+pub use routing::{RouteMatch, receivers, route};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -166,17 +166,6 @@ impl Dispatcher {
     /// The groups, by key and receiver.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.groups.values()
-    }
-
-    /// The receivers that an alert of these labels is routed to, in order, each once.
-    pub fn receivers_of(&self, labels: &Labels) -> Vec<String> {
-        let mut receivers: Vec<String> = Vec::new();
-        for found in route(&self.alerting.route, labels) {
-            if !receivers.iter().any(|name| name == found.receiver) {
-                receivers.push(found.receiver.to_owned());
-            }
-        }
-        receivers
     }
 
     /// Takes an alert into the groups of its routes. Doing so again changes nothing.

@@ -47,6 +47,17 @@ pub fn route<'a>(root: &'a Route, labels: &Labels) -> Vec<RouteMatch<'a>> {
     found
 }
 
+/// The names of the receivers that an alert of these labels is routed to, in order, each once.
+pub fn receivers(root: &Route, labels: &Labels) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for found in route(root, labels) {
+        if !names.iter().any(|name| name == found.receiver) {
+            names.push(found.receiver.to_owned());
+        }
+    }
+    names
+}
+
 fn walk<'a>(node: &'a Route, labels: &Labels, parent_key: &str, found: &mut Vec<RouteMatch<'a>>) {
     if !node.matchers.iter().all(|matcher| matcher.matches_labels(labels)) {
         return;

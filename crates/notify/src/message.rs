@@ -76,9 +76,9 @@ impl Message {
         self.alerts.iter().find(|alert| alert.ends_at_ms.is_none()).or(self.alerts.first())
     }
 
-    /// The page of the UI that shows what this is about.
+    /// The page of the UI that shows what this is about; none without an external URL.
     pub(crate) fn ui_link(&self) -> Option<String> {
-        self.absolute("/alerts")
+        self.absolute("/alerts").filter(|link| link.starts_with("http"))
     }
 
     /// The leading alert's `runbook_url` (or `runbook`).
@@ -95,13 +95,14 @@ impl Message {
         self.absolute(link)
     }
 
-    /// A link as written when it is whole, else below the external URL; `None` when it is neither.
+    /// A whole link as written, a path below the external URL; a path as written when there is
+    /// no such URL: it still says what to look for. Anything else is no link.
     fn absolute(&self, link: &str) -> Option<String> {
         if link.starts_with("http://") || link.starts_with("https://") {
             return Some(link.to_owned());
         }
         let base = self.external_url.trim_end_matches('/');
-        (link.starts_with('/') && !base.is_empty()).then(|| format!("{base}{link}"))
+        link.starts_with('/').then(|| format!("{base}{link}"))
     }
 
     /// The word of the message's language.

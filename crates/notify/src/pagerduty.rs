@@ -106,6 +106,8 @@ fn links(message: &Message) -> Vec<Value> {
         (message.dashboard_link(), message.word("Dashboard", "Tableau de bord")),
         (message.ui_link(), message.word("Open Vigie", "Ouvrir Vigie")),
     ];
-    let links = named.into_iter().filter_map(|(href, text)| Some((href?, text)));
+    // PagerDuty refuses an event whose link is a path.
+    let whole = |href: &String| href.starts_with("http");
+    let links = named.into_iter().filter_map(|(href, text)| Some((href.filter(whole)?, text)));
     links.map(|(href, text)| json!({ "href": href, "text": text })).collect()
 }

@@ -64,13 +64,17 @@ fn fields(message: &Message) -> Vec<Value> {
     fields
 }
 
-/// `<url|Runbook> · <url|Dashboard> · <url|Open Vigie>`.
+/// `<url|Runbook> · <url|Dashboard> · <url|Open Vigie>`; a path that is no link stands as it is.
 fn links(message: &Message) -> String {
     let named = [
         (message.runbook_link(), message.word("Runbook", "Procédure")),
         (message.dashboard_link(), message.word("Dashboard", "Tableau de bord")),
         (message.ui_link(), message.word("Open Vigie", "Ouvrir Vigie")),
     ];
-    let links = named.into_iter().filter_map(|(href, text)| Some(format!("<{}|{text}>", href?)));
+    let link = |(href, text): (Option<String>, &str)| match href? {
+        href if href.starts_with("http") => Some(format!("<{href}|{text}>")),
+        path => Some(format!("{text}: {path}")),
+    };
+    let links = named.into_iter().filter_map(link);
     links.collect::<Vec<_>>().join(" · ")
 }

@@ -127,6 +127,18 @@ fn slack_gets_a_coloured_attachment_with_value_and_links() {
 }
 
 #[test]
+fn without_an_external_url_the_runbook_is_named_by_its_path() {
+    let homeless = Message { external_url: String::new(), ..message(&["h:8080"], false) };
+    let text = json_of(&slack(), &homeless)["attachments"][0]["text"].to_string();
+    assert!(text.contains("Runbook: /runbooks/api-down"), "{text}");
+    let event = json_of(&pagerduty(), &homeless);
+    assert_eq!(event["links"], serde_json::json!([]), "PagerDuty takes whole links only");
+    assert_eq!(event["payload"]["custom_details"]["runbook"], "/runbooks/api-down");
+    let sms = prepare(&sms(), &homeless, 0, 0).unwrap().body;
+    assert!(sms.contains("%2Frunbooks%2Fapi-down"), "{sms}");
+}
+
+#[test]
 fn each_number_gets_a_short_text() {
     for (part, number) in [(0, "%2B32470000001"), (1, "%2B32470000002")] {
         let post = prepare(&sms(), &message(&["h:8080"], false), part, 0).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::data::{self, nanoseconds, type_of};
 use crate::methods::{self, error};
-use crate::rewrite::{CALL, GET, PRINT};
+use crate::rewrite::{CALL, GET, PRINT, SHOW};
 use crate::{RuleContext, gotime, humanize};
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 use regex::{Regex, RegexBuilder};
@@ -24,6 +24,7 @@ static COMMON: LazyLock<FuncMap> = LazyLock::new(|| {
                 methods::lookup(arg(args, 0)?, text(args, 1)?, args.get(2..).unwrap_or(&[]))
             }),
         ),
+        (SHOW, plain(|args| Ok(methods::shown(arg(args, 0)?)))),
         (PRINT, plain(|args| Ok(methods::printed(arg(args, 0)?)))),
         ("toUpper", plain(|args| Ok(data::text(&text(args, 0)?.to_uppercase())))),
         ("toLower", plain(|args| Ok(data::text(&text(args, 0)?.to_lowercase())))),
@@ -282,7 +283,7 @@ fn split_port(address: &str) -> (&str, Option<&str>) {
 
 fn strip_domain(address: &str) -> String {
     let (host, port) = split_port(address);
-    if host.parse::<std::net::IpAddr>().is_ok() {
+    if host.parse::<core::net::IpAddr>().is_ok() {
         return address.to_owned();
     }
     let first = host.split('.').next().unwrap_or(host);

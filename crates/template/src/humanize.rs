@@ -107,6 +107,22 @@ pub(crate) fn significant(value: f64, digits: usize) -> String {
     trim_zeros(&format!("{value:.decimals$}")).to_owned()
 }
 
+/// Go's `%v`: the shortest digits that give the number back, with an exponent from 1e+06 on.
+pub(crate) fn shortest(value: f64) -> String {
+    const EXPONENT_FROM: i32 = 6;
+    if !value.is_finite() {
+        return significant(value, 4);
+    }
+    let scientific = format!("{value:e}");
+    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if !(-4..EXPONENT_FROM).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{mantissa}e{sign}{:02}", exponent.abs());
+    }
+    format!("{value}")
+}
+
 fn trim_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }

@@ -1,8 +1,8 @@
 //! Go's `text/template` with the function sets of Prometheus' rules and of Alertmanager's messages.
 //!
 //! The parser and the executor are `gotmpl`'s. That engine knows no method calls, so every template
-//! is rewritten after parsing ([`rewrite`]): a field becomes a call of our own lookup, which knows
-//! the methods of label sets, alert lists, times and durations ([`methods`]).
+//! is rewritten after parsing (`rewrite`): a field becomes a call of our own lookup, which knows
+//! the methods of label sets, alert lists, times and durations (`methods`).
 //! [`expand_annotation`] is what a rule's labels and annotations go through, [`render`] what a
 //! message to a receiver does; both are pure and bounded in output, iterations and depth.
 //!

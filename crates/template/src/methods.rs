@@ -1,7 +1,7 @@
 //! Fields and methods of Go's types, found by name.
 
 use crate::data::{self, TYPE, nanoseconds, type_of};
-use crate::gotime;
+use crate::{gotime, humanize};
 use gotmpl::{TemplateError, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -146,5 +146,13 @@ pub(crate) fn printed(value: &Value) -> Value {
         Some("Time") => time(value, "String", &[]).unwrap_or(Value::Nil),
         Some("Duration") => duration(value, "String").unwrap_or(Value::Nil),
         _ => value.clone(),
+    }
+}
+
+/// What Go prints for a value that is printed without a format.
+pub(crate) fn shown(value: &Value) -> Value {
+    match value {
+        Value::Float(number) => data::text(&humanize::shortest(*number)),
+        other => printed(other),
     }
 }

@@ -1,7 +1,7 @@
 //! Turns the field accesses of a parsed template into calls, because methods are calls in Go.
 //!
 //! `.A.B x` becomes `__call (__get . "A") "B" x`, a lone `.A` becomes `__get . "A"`, and what an
-//! action prints passes through `__print`, which knows how Go prints times and durations.
+//! action prints passes through `__show`, which knows how Go prints times, durations and numbers.
 
 use gotmpl::parse::{CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
 
@@ -9,8 +9,10 @@ use gotmpl::parse::{CommandNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
 pub(crate) const GET: &str = "__get";
 /// Calls a method: receiver, name, arguments.
 pub(crate) const CALL: &str = "__call";
-/// Turns a value into what Go would print for it.
+/// Turns a time or a duration into what Go would print for it.
 pub(crate) const PRINT: &str = "__print";
+/// The same, and numbers too: for what is printed without a format.
+pub(crate) const SHOW: &str = "__show";
 
 /// The builtins that print their arguments; each argument passes through [`PRINT`] first.
 const PRINTERS: [&str; 6] = ["print", "printf", "println", "html", "js", "urlquery"];
@@ -23,7 +25,7 @@ pub(crate) fn list(body: &mut ListNode) {
             Node::Action(action) => {
                 pipe(&mut action.pipe);
                 if action.pipe.decl.is_empty() {
-                    action.pipe.commands.push(command(action.pos, vec![name(action.pos, PRINT)]));
+                    action.pipe.commands.push(command(action.pos, vec![name(action.pos, SHOW)]));
                 }
             }
             Node::If(branch) | Node::Range(branch) | Node::With(branch) => {

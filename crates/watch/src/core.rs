@@ -211,9 +211,11 @@ impl Core {
         routed
     }
 
-    /// Whether a group's timer has run out.
+    /// Whether a group's timer has run out. Never waits: while a tick holds the dispatcher, it
+    /// tells whoever is due itself.
     pub(crate) fn flush_is_due(&self) -> bool {
-        self.dispatcher.lock().next_flush_ms().is_some_and(|at_ms| at_ms <= self.now_ms())
+        let next_ms = self.dispatcher.try_lock().and_then(|dispatcher| dispatcher.next_flush_ms());
+        next_ms.is_some_and(|at_ms| at_ms <= self.now_ms())
     }
 
     /// Tells whoever is due.
@@ -410,13 +412,7 @@ impl Core {
     }
 
     fn receivers_of(&self, labels: &Labels) -> Vec<String> {
-        let mut receivers: Vec<String> = Vec::new();
-        for found in vigie_alerts::route(&self.alerting.route, labels) {
-            if !receivers.iter().any(|name| name == found.receiver) {
-                receivers.push(found.receiver.to_owned());
-            }
-        }
-        receivers
+        vigie_alerts::receivers(&self.alerting.route, labels)
     }
 
     pub(crate) fn alerts(&self) -> Vec<AlertStatus> {

@@ -3,7 +3,7 @@
 //!
 //! Each tick of a rule group asks the engine ([`RuleEvaluator`]), moves the alerts on (`vigie-rules`),
 //! routes them (`vigie-alerts`), and writes what changed and what is to be told in **one** transaction
-//! of the ledger ([`core`]). Then the outbox worker ([`outbox`]) lends messages from the ledger and
+//! of the ledger (`core`). Then the outbox worker (`outbox`) lends messages from the ledger and
 //! sends them (`vigie-notify`) until each is taken, refused, out of date, or a day old.
 //!
 //! The program may die at any instant: what a tick decided is either whole on disk or will be
@@ -180,12 +180,12 @@ impl WatchHandle {
         self.core.am_alerts()
     }
 
-    /// The newest messages, newest first.
+    /// The newest messages, newest first. Reads the ledger: milliseconds.
     pub fn notifications(&self, limit: usize) -> Result<Vec<NotificationStatus>, LedgerError> {
         self.core.notifications(limit)
     }
 
-    /// The coordinator's own metrics.
+    /// The coordinator's own metrics. Reads the ledger: milliseconds.
     pub fn metrics(&self) -> Vec<Metric> {
         self.core.metrics()
     }

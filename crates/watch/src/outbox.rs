@@ -90,33 +90,31 @@ async fn blocking<T: Send + 'static>(
 /// Sends one message once and writes the answer down.
 async fn send(core: Arc<Core>, row: OutboxRow) {
     let verdict = attempt(&core, &row).await;
-    let now_ms = core.now_ms();
-    let (result, retry_at_ms) = match &verdict {
-        Verdict::Delivered => ("sent", None),
-        Verdict::Refused { .. } => ("refused", None),
-        Verdict::Retry { after_ms, .. } => match retry_at_ms(&core, &row, *after_ms, now_ms) {
-            Some(at_ms) => ("retried", Some(at_ms)),
-            None => ("given_up", None),
-        },
+    blocking(&core, move |core| write_down(core, &row, verdict)).await;
+}
+
+fn write_down(core: &Core, row: &OutboxRow, verdict: Verdict) -> Result<(), LedgerError> {
+    let (id, now_ms) = (row.id, core.now_ms());
+    let told = &row.message;
+    let count = |result| {
+        *core.attempts.lock().entry((told.kind.clone(), result)).or_default() += 1;
     };
-    *core.attempts.lock().entry((row.message.kind.clone(), result)).or_default() += 1;
-    let id = row.id;
-    match verdict {
+    let (reason, retry_at_ms) = match verdict {
         Verdict::Delivered => {
-            blocking(&core, move |core| core.connections.ledger.mark_sent(id, now_ms)).await;
+            count("sent");
+            return core.connections.ledger.mark_sent(id, now_ms);
         }
-        Verdict::Retry { reason, .. } | Verdict::Refused { reason } => {
-            let (receiver, kind) = (&row.message.receiver, &row.message.kind);
-            match retry_at_ms {
-                Some(_) => tracing::warn!("message {id} to {receiver} ({kind}): {reason}"),
-                None => tracing::error!("message {id} to {receiver} ({kind}) is lost: {reason}"),
-            }
-            blocking(&core, move |core| {
-                core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
-            })
-            .await;
-        }
+        Verdict::Refused { reason } => (reason, None),
+        Verdict::Retry { reason, after_ms } => (reason, retry_at_ms(core, row, after_ms, now_ms)),
+    };
+    if retry_at_ms.is_some() {
+        count("retried");
+        tracing::warn!("message {id} to {} ({}): {reason}", told.receiver, told.kind);
+    } else {
+        count("failed");
+        tracing::error!("message {id} to {} ({}) is lost: {reason}", told.receiver, told.kind);
     }
+    core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
 }
 
 async fn attempt(core: &Core, row: &OutboxRow) -> Verdict {
