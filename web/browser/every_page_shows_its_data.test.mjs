@@ -23,7 +23,7 @@ after(async () => {
   await demo?.stop();
 });
 
-/** The titles of panels that have no data, once nothing is loading any more. */
+/** The titles of panels that have no data, or are still waiting for it. */
 async function emptyPanels(page) {
   // Panels ask when they come into sight: walk down the page once.
   await page.evaluate(async () => {
@@ -35,8 +35,9 @@ async function emptyPanels(page) {
   });
   return page.evaluate(() =>
     [...document.querySelectorAll('section.panel')]
-      .filter((panel) => panel.querySelector('.empty, .failure, .panel-warn'))
-      .map((panel) => `${panel.getAttribute('aria-label')}: ${panel.querySelector('.empty, .failure, .panel-warn').textContent}`),
+      .map((panel) => [panel.getAttribute('aria-label'), panel.querySelector('.empty, .failure, .panel-warn, .loading'), panel.querySelector('.panel-body > *')])
+      .filter(([, trouble, body]) => trouble || !body)
+      .map(([title, trouble]) => `${title}: ${trouble ? trouble.textContent : 'nothing drawn yet'}`),
   );
 }
 

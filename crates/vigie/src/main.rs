@@ -15,6 +15,7 @@ mod run;
 use anyhow::Result;
 use clap::Parser;
 use cli::{Cli, Command, DemoArgs, RunArgs};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// Threads that move bytes; what blocks has threads of its own.
