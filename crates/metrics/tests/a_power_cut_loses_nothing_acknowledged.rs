@@ -7,7 +7,8 @@
 //! * the log is cut before `series.log` is written; a mark is believed without its chunk;
 //! * the log starts a segment without syncing the old one; it is not synced when it is replayed;
 //! * the name of a new segment is not synced; a segment is closed without a sync;
-//! * rows too few to seal are not carried over; an unfinished chunk is not cut away.
+//! * rows too few to seal are not carried over; an unfinished chunk is not cut away;
+//! * a segment that lost a chunk is written to again; `series.log` is not synced when it is read.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
