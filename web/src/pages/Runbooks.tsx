@@ -30,7 +30,7 @@ export function Runbooks() {
                 {active && <AlertBadge state={active.alert.state} />}
                 {r.severity && <SeverityTag severity={severityOf({ severity: r.severity })} />}
               </span>
-              {r.alert && <code class="card-code">{r.alert}</code>}
+              {r.alert && !plain(r.title).startsWith(plain(r.alert)) && <code class="card-code">{r.alert}</code>}
             </a>
           );
         })}
