@@ -30,8 +30,10 @@ function Current() {
   if (dashboard?.[1]) return <Dashboard uid={decodeURIComponent(dashboard[1])} key={dashboard[1]} />;
   const runbook = /^\/runbooks\/([^/]+)/.exec(at);
   if (runbook?.[1]) return <RunbookPage slug={decodeURIComponent(runbook[1])} key={runbook[1]} />;
+  if (at.startsWith('/alerts/')) return <Alerts />;
+  if (at.startsWith('/system/')) return <System />;
   switch (at) {
-    case '/': return <Home />;
+    case '/': case '/help': return <Home />;
     case '/explore': return <Explore />;
     case '/dashboards': return <Dashboards />;
     case '/alerts': return <Alerts />;

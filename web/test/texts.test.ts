@@ -30,7 +30,7 @@ test('values are written in their unit and in the language', () => {
   const cases: [number | null, string, string][] = [
     [1536, 'bytes', '1.5 KiB'], [1500, 'decbytes', '1.5 kB'], [0.123, 'percentunit', '12.3 %'], [42, 'percent', '42 %'],
     [0.0042, 's', '4.2 ms'], [90, 's', '1.5 min'], [1234, 'short', '1.23K'], [0.5, 'reqps', '0.5 req/s'], [2500, 'ops', '2.5k ops/s'],
-    [125_000, 'Bps', '125 kB/s'], [3, 'cores', '3 cores'], [7, 'suffix: ex', '7  ex'], [null, 's', '–'], [Infinity, '', '+∞'], [1, 'bool_yes_no', 'Yes'],
+    [125_000, 'Bps', '125 kB/s'], [3, 'cores', '3 cores'], [7, 'suffix: ex', '7 ex'], [null, 's', '–'], [Infinity, '', '+∞'], [1, 'bool_yes_no', 'Yes'],
     [93_784, 'dtdurations', '1 d 2 h'], [0, 'bytes', '0 B'],
   ];
   for (const [value, unit, wanted] of cases) assert.equal(format(value, unit).replace(/\u00a0/g, ' '), wanted, unit);

@@ -15,7 +15,7 @@ export function Sparkline({ points, color = 'var(--accent)', width = 240, height
   return (
     <svg class="spark" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
       <path d={area} fill={color} opacity="0.14" />
-      <path d={line} fill="none" stroke={color} stroke-width="1.5" vector-effect="non-scaling-stroke" stroke-linejoin="round" />
+      <path d={line} fill="none" stroke={color} stroke-width="1.5" vector-effect="non-scaling-stroke" stroke-linejoin="round" stroke-linecap="round" />
     </svg>
   );
 }
@@ -46,6 +46,8 @@ function shape(points: (number | null)[], width: number, height: number, min?: n
     }
     const last = i === points.length - 1;
     if (start >= 0 && (!ok || last)) {
+      // A point alone is drawn as a dot: round caps need a line of some length.
+      if (start === (ok ? i : i - 1)) line += 'h0.01';
       area += `L${x(ok ? i : i - 1).toFixed(1)} ${height}Z`;
       start = -1;
     }

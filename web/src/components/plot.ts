@@ -204,7 +204,7 @@ function plotSeries(s: GraphSeries): uPlot.Series {
     ...(paths ? { paths: paths as uPlot.Series.PathBuilder } : {}),
     spanGaps: s.spanGaps ?? false,
     points: {
-      show: s.draw === 'points' || s.points === true ? true : lonely(s.values),
+      show: s.draw !== 'bars' && (s.draw === 'points' || s.points === true || lonely(s.values)),
       size: s.draw === 'points' ? 5 : 4,
       fill: s.color,
       width: 0,

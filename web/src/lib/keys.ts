@@ -1,8 +1,9 @@
 // The keyboard: "g" then a letter goes to a page, "/" finds the search field, "?" shows the help.
 import { signal } from '@preact/signals';
-import { navigate } from './router';
+import { navigate, place } from './router';
 
-export const helpOpen = signal(false);
+/** The help is a dialog over any page; its own address opens it over the home page. */
+export const helpOpen = signal(place.peek().path === '/help');
 
 export const GO_TO: Record<string, string> = {
   h: '/', e: '/explore', d: '/dashboards', a: '/alerts', r: '/runbooks', s: '/system',

@@ -90,5 +90,5 @@ export function startRouter(): void {
   });
 }
 
-const PAGES = /^\/($|explore$|dashboards$|d\/|alerts$|runbooks($|\/)|system$)/;
+const PAGES = /^\/($|explore$|dashboards$|d\/|alerts($|\/)|runbooks($|\/)|system($|\/)|help$)/;
 export const isPage = (to: string): boolean => PAGES.test(to);

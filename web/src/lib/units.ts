@@ -147,7 +147,7 @@ export function formatParts(value: number | null | undefined, unit = '', decimal
   if (currency) return { text: `${currency} ${plain(value, decimals ?? 2)}`, suffix: '' };
   const symbol = SYMBOLS[unit];
   if (symbol) return { text: plain(value, decimals), suffix: symbol };
-  if (unit.startsWith('suffix:')) return { text: plain(value, decimals), suffix: unit.slice(7) };
+  if (unit.startsWith('suffix:')) return { text: plain(value, decimals), suffix: unit.slice(7).trim() };
   if (unit.startsWith('prefix:')) return { text: unit.slice(7) + plain(value, decimals), suffix: '' };
   return { text: plain(value, decimals), suffix: unit };
 }

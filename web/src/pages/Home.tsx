@@ -13,10 +13,12 @@ import { bytes, formatParts } from '../lib/units';
 import { runbookLink } from '../lib/links';
 
 const SPARK_MS = 3600_000;
-const STEP_MS = 30_000;
+const STEP_MS = 15_000;
 const REFRESH_MS = 15_000;
 /** How old the last point of a line may be to stand for now: five minutes. */
-const RECENT_STEPS = 10;
+const RECENT_STEPS = 20;
+/** A history shorter than an hour is drawn over its own length, but never over less than this: three minutes. */
+const LEAST_STEPS = 12;
 
 /** Real disks: no memory file systems, no images, no overlays. */
 const DISK = 'fstype!~"tmpfs|devtmpfs|ramfs|overlay|squashfs|iso9660|nsfs|fuse.*|autofs",mountpoint!~"/(boot|run|snap|var/lib/docker).*"';
@@ -201,7 +203,9 @@ function onGrid(matrix: MatrixSeries[], from: number, to: number): (number | nul
       if (at >= 0 && at < points.length) points[at] = Math.max(points[at] ?? -Infinity, Number(v));
     }
   }
-  return points.map((p) => (p !== null && Number.isFinite(p) ? p : null));
+  const known = points.findIndex((p) => p !== null);
+  const first = Math.min(Math.max(known, 0), points.length - LEAST_STEPS);
+  return points.slice(first).map((p) => (p !== null && Number.isFinite(p) ? p : null));
 }
 
 function Tile({ spec, dashboards }: { spec: TileSpec; dashboards: DashboardHit[] }) {

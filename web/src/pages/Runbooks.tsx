@@ -3,7 +3,7 @@ import { useEffect, useRef } from 'preact/hooks';
 import { Empty, Failure, Loading, Page, SeverityTag, copyText } from '../components/bits';
 import { AlertBadge } from '../components/bits';
 import { Icon } from '../components/Icon';
-import { vigie } from '../lib/api';
+import { ApiError, vigie, type Runbook } from '../lib/api';
 import { useLoad } from '../lib/hooks';
 import { t } from '../lib/i18n';
 import { activeAlerts, severityOf } from '../lib/live';
@@ -30,7 +30,7 @@ export function Runbooks() {
                 {active && <AlertBadge state={active.alert.state} />}
                 {r.severity && <SeverityTag severity={severityOf({ severity: r.severity })} />}
               </span>
-              {r.alert && <code class="card-code">{r.alert}</code>}
+              {r.alert && !plain(r.title).startsWith(plain(r.alert)) && <code class="card-code">{r.alert}</code>}
             </a>
           );
         })}
@@ -39,8 +39,18 @@ export function Runbooks() {
   );
 }
 
+/** A runbook that is not there in the reader's language is better read in the other than not at all. */
+async function eitherLanguage(slug: string, signal: AbortSignal): Promise<Runbook> {
+  try {
+    return await vigie.runbook(slug, lang.peek(), signal);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    return vigie.runbook(slug, lang.peek() === 'fr' ? 'en' : 'fr', signal).catch(() => { throw error; });
+  }
+}
+
 export function RunbookPage({ slug }: { slug: string }) {
-  const { data, error, reload } = useLoad(`runbook ${slug} ${lang.value}`, (signal) => vigie.runbook(slug, lang.value, signal));
+  const { data, error, reload } = useLoad(`runbook ${slug} ${lang.value}`, (signal) => eitherLanguage(slug, signal));
   const body = useRef<HTMLDivElement>(null);
   useEffect(() => {
     const blocks = [...(body.current?.querySelectorAll('pre') ?? [])];

@@ -7,6 +7,7 @@ import { useLoad } from '../lib/hooks';
 import { ago, dateTime, number, t } from '../lib/i18n';
 import { status } from '../lib/live';
 import { chooseLang, chooseTheme, lang, theme } from '../lib/prefs';
+import { durationMs } from '../lib/time';
 import { bytes, format } from '../lib/units';
 
 export function System() {
@@ -34,9 +35,13 @@ export function System() {
   );
 }
 
-/** A retention comes as Prometheus' text ("30d") or as seconds. */
-const retention = (value: string | number): string => 
-  typeof value === 'number' ? format(value / 86_400, `suffix:${t('unit_day')}`, 0) : value.replace(/(\d+)d\b/, `$1\u00a0${t('unit_day')}`);
+const DAY_MS = 86_400_000;
+
+/** A retention comes as Prometheus' text ("30d", "1w") or as seconds; it is said in days. */
+function retention(value: string | number): string {
+  const ms = typeof value === 'number' ? value * 1000 : (durationMs(value) ?? NaN);
+  return ms >= DAY_MS ? `${number(Math.round(ms / DAY_MS))}\u00a0${t('unit_day')}` : String(value);
+}
 
 function Storage() {
   const storage = status.value?.storage;

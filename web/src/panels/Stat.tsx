@@ -22,13 +22,21 @@ const MAX_VALUES = 60;
 function valuesOf({ panel, data }: Props): Value[] {
   const { defaults, overrides } = panel.fieldConfig;
   const calc = panel.options.reduceOptions?.calcs?.[0] ?? 'lastNotNull';
-  return data.series.slice(0, MAX_VALUES).map((series, index) => {
+  const values = data.series.slice(0, MAX_VALUES).map((series, index) => {
     const config = fieldConfig(defaults, overrides, { name: series.name, refId: series.refId });
     const value = reduce(series.values, calc);
     const shown = show(config, value);
     const color = shown.color ?? (config.color?.mode === 'fixed' ? fieldColor(config, index, value) : 'var(--good)');
     return { name: config.displayName ?? series.name, value, shown, color, config, points: series.values };
   });
+  return ranked(panel, values);
+}
+
+/** A panel that asks for the largest shows the largest first, in whatever order they came. */
+function ranked(panel: Panel, values: Value[]): Value[] {
+  const asked = panel.targets[0]?.expr ?? '';
+  const way = /^\s*(topk|sort_desc)\b/.test(asked) ? -1 : /^\s*(bottomk|sort)\b/.test(asked) ? 1 : 0;
+  return way === 0 ? values : [...values].sort((a, b) => way * ((a.value ?? -Infinity) - (b.value ?? -Infinity)));
 }
 
 export function Stat({ panel, data }: Props) {
