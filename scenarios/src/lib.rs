@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod demo;
 pub mod http;
 pub mod postgres;
 pub mod receiver;

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     };
     let cli = Cli::parse_from(arguments);
     let ended = match cli.command {
-        Some(Command::Run(arguments)) => run(arguments),
+        Some(Command::Run(arguments)) => run(*arguments),
         Some(Command::Demo(arguments)) => demonstrate(arguments),
         None => run(cli.run),
     };
@@ -84,9 +84,11 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 fn say_through_stderr(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(level)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(colours)
         .with_target(false)
         .init();
 }

@@ -1,3 +1,5 @@
+//! Pushes as clients send them, and as nobody should.
+
 use super::*;
 
 fn entry(ts_ns: i64, line: &[u8], metadata: &[(&str, &str)]) -> LogEntry {

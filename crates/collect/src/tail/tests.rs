@@ -1,3 +1,5 @@
+//! Real files that are appended to, rotated, cut and lost.
+
 use super::*;
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -1,0 +1,68 @@
+//! Thirty seconds after the demonstration has started, every query of every panel of the five
+//! dashboards has an answer that is not empty.
+
+#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
+
+use serde_json::Value;
+use std::time::Instant;
+use vigie_scenarios::demo::Demo;
+use vigie_scenarios::{get, http::encode, wait_for};
+
+/// The panels of a dashboard, those inside rows included.
+fn panels(value: &Value) -> Vec<Value> {
+    let own = value["panels"].as_array().cloned().unwrap_or_default();
+    own.iter().flat_map(|panel| std::iter::once(panel.clone()).chain(panels(panel))).collect()
+}
+
+fn rows(port: u16, target: &Value) -> usize {
+    let expr = target["expr"].as_str().unwrap_or("");
+    let expr = ["$__rate_interval", "$__interval", "$__auto"]
+        .iter()
+        .fold(expr.to_owned(), |expr, name| expr.replace(name, "15s"));
+    let expr = expr.replace("$__range", "300s");
+    let logs = target["datasource"]["type"] == "loki";
+    let (prefix, end) = if logs { ("/loki", 1_000_000_000) } else { ("", 1) };
+    let now = vigie_scenarios::now_ns() / 1_000_000_000;
+    let range = format!("start={}&end={}&step=1", (now - 300) * end, now * end);
+    let answer = get(port, &format!("{prefix}/api/v1/query_range?{range}&query={}", encode(&expr)));
+    let Some(answer) = answer else { return 0 };
+    assert_eq!(answer.status, 200, "{expr}: {}", answer.text());
+    answer.json()["data"]["result"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn every_panel_has_data_within_thirty_seconds() {
+    let demo = Demo::start("web: {classic_ports: false}\n");
+    let (port, started) = (demo.vigie.port, Instant::now());
+    let list = get(port, "/api/search").unwrap().json();
+    let uids: Vec<String> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["uid"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(uids.len(), 5, "{list}");
+    let mut asked = Vec::new();
+    for uid in &uids {
+        let dashboard = get(port, &format!("/api/dashboards/uid/{uid}")).unwrap().json();
+        for panel in panels(&dashboard["dashboard"]) {
+            let title = format!("{uid}: {}", panel["title"].as_str().unwrap_or(""));
+            let targets = panel["targets"].as_array().cloned().unwrap_or_default();
+            if !targets.is_empty() {
+                asked.push((title, targets));
+            }
+        }
+    }
+    let panels = asked.len();
+    // A panel lives when one of its queries does: an error series that never occurred stays empty.
+    wait_for("every panel has data", 60, || {
+        asked.retain(|(_, targets)| targets.iter().all(|target| rows(port, target) == 0));
+        asked.is_empty().then_some(())
+    });
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{panels} panels of {} dashboards had data {seconds:.1} s after the start",
+        uids.len()
+    );
+    assert!(seconds <= 30.0, "{seconds} s");
+}

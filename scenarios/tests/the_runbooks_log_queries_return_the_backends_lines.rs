@@ -1,0 +1,131 @@
+//! The four LogQL queries of the runbook return exactly the lines that the backend and PostgreSQL
+//! wrote: the files are read here by other means and compared.
+
+#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use vigie_scenarios::demo::Demo;
+use vigie_scenarios::{get, http::encode, wait_for};
+
+/// The lines of a query, by the instant they were logged at, from one range for all.
+fn ask(port: u16, expr: &str, end_ns: i64) -> Vec<String> {
+    let path = format!(
+        "/loki/api/v1/query_range?limit=5000&start=0&end={end_ns}&direction=forward&query={}",
+        encode(expr)
+    );
+    let answer = get(port, &path).unwrap();
+    assert_eq!(answer.status, 200, "{expr}: {}", answer.text());
+    let mut lines = Vec::new();
+    for stream in answer.json()["data"]["result"].as_array().unwrap() {
+        for value in stream["values"].as_array().unwrap() {
+            lines.push(value[1].as_str().unwrap().to_owned());
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// What should come back: the lines of a file that `wanted` takes, as often as they stand there.
+fn expected(text: &str, wanted: impl Fn(&str, &Value) -> bool) -> Vec<String> {
+    let mut lines: Vec<String> = text
+        .lines()
+        .filter(|line| wanted(line, &serde_json::from_str(line).unwrap_or(Value::Null)))
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn the_runbooks_log_queries_return_the_backends_lines() {
+    let demo = Demo::start("web: {classic_ports: false}\n");
+    let port = demo.vigie.port;
+    // Until each query has something to find.
+    let queries = [
+        r#"{job="koprogo-api"} |= "ERROR" | json"#,
+        r#"{job="koprogo-api"} | json | duration_ms > 1000"#,
+        r#"{job="koprogo-api"} |= "401" | json | path="/api/v1/auth/login""#,
+        r#"{job="postgresql"} |= "ERROR" | logfmt"#,
+    ];
+    wait_for("every query finds something", 90, || {
+        queries.iter().all(|query| !ask(port, query, i64::MAX / 2).is_empty()).then_some(())
+    });
+    // The load stops, and what was written becomes what is stored.
+    let load = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let command = fs::read(entry.path().join("cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&command).replace('\0', " ");
+        (text.contains("syndic load ") && !text.contains("setpriv"))
+            .then(|| entry.file_name().to_string_lossy().parse::<u32>().ok())?
+    });
+    for pid in load.collect::<Vec<_>>() {
+        vigie_scenarios::demo::end(pid, "-TERM");
+    }
+    let api = demo.folder().join("api.log");
+    let mut seen = BTreeMap::new();
+    let text = wait_for("the log is quiet and stored", 60, || {
+        let text = fs::read_to_string(&api).ok()?;
+        let stored = demo.vigie.query("sum(vigie_tail_lines_total)").first()?.1 as u64;
+        let calm = seen.insert("api", (text.len(), stored)) == Some((text.len(), stored));
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        calm.then_some(text)
+    });
+    let of_json = |name: &str, value: &Value| value.get(name).cloned().unwrap_or(Value::Null);
+    let cases = [
+        (queries[0], expected(&text, |line, _| line.contains("ERROR"))),
+        (
+            queries[1],
+            expected(&text, |_, json| {
+                of_json("duration_ms", json).as_f64().is_some_and(|ms| ms > 1000.0)
+            }),
+        ),
+        (
+            queries[2],
+            expected(&text, |line, json| {
+                line.contains("401") && of_json("path", json) == "/api/v1/auth/login"
+            }),
+        ),
+    ];
+    for (query, wanted) in cases {
+        let got = ask(port, query, i64::MAX / 2);
+        println!("{query}: {} lines", got.len());
+        assert!(!wanted.is_empty(), "{query} has something to find");
+        assert_eq!(got, wanted, "{query}");
+    }
+    let log = vigie_scenarios::wait_for("PostgreSQL's log", 5, || find_log(&demo.folder()));
+    let wanted = expected(&fs::read_to_string(log).unwrap(), |line, _| line.contains("ERROR"));
+    let got = ask(port, queries[3], i64::MAX / 2);
+    println!("{}: {} lines", queries[3], got.len());
+    assert_eq!(got, wanted);
+    let count = demo.vigie.port;
+    let sum = get(
+        count,
+        &format!(
+            "/loki/api/v1/query?query={}",
+            encode(r#"sum by (job) (count_over_time({job="koprogo-api"}[1h]))"#)
+        ),
+    )
+    .unwrap()
+    .json();
+    let counted: usize = sum["data"]["result"][0]["value"][1].as_str().unwrap().parse().unwrap();
+    assert_eq!(counted, text.lines().count(), "every line of the file is counted once");
+}
+
+/// PostgreSQL's log: the one `.log` below its folder.
+fn find_log(folder: &std::path::Path) -> Option<std::path::PathBuf> {
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).ok()?.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "log")
+                && path.display().to_string().contains("postgresql")
+            {
+                return Some(path);
+            }
+        }
+    }
+    None
+}
