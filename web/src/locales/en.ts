@@ -86,7 +86,7 @@ export const en = {
   tile_errors_rate: '{value} errors/s',
   tile_of: 'of {n} allowed | of {n} allowed',
   tile_free: '{value} free',
-  tile_down: '{job} does not answer. {error}',
+  tile_down: '{job} does not answer: {error}',
   tile_no_host: 'No host metrics yet: the first readings come within seconds of the start.',
   tile_no_api: 'No target koprogo-api seen yet: start it on port 8080 and it is found at /metrics.',
   tile_no_pg: 'No PostgreSQL seen yet: it is found on its local socket, or name it in the configuration.',

@@ -88,7 +88,7 @@ export const fr: Catalogue = {
   tile_errors_rate: '{value} erreurs/s',
   tile_of: 'sur {n} permise | sur {n} permises',
   tile_free: '{value} libres',
-  tile_down: '{job} ne répond pas. {error}',
+  tile_down: '{job} ne répond pas\u00a0: {error}',
   tile_no_host: 'Pas encore de métriques de l’hôte\u00a0: les premières arrivent quelques secondes après le démarrage.',
   tile_no_api: 'Aucune cible koprogo-api vue\u00a0: démarrez-la sur le port 8080, elle sera trouvée à /metrics.',
   tile_no_pg: 'Aucun PostgreSQL vu\u00a0: il est trouvé par sa socket locale, ou nommez-le dans la configuration.',

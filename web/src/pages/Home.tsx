@@ -212,10 +212,11 @@ function Tile({ spec, dashboards }: { spec: TileSpec; dashboards: DashboardHit[]
   const { data, error } = useLoad(spec.title, (signal) => loadTile(spec, signal), REFRESH_MS);
   const target = useMemo(() => dashboards.find((d) => spec.dashboard.test(`${d.title} ${d.uid}`)), [dashboards, spec]);
   const to = href(target ? target.url || `/d/${target.uid}` : `/explore?tab=metrics&expr=${encodeURIComponent(spec.expr)}`);
-  const value = data?.value ?? null;
-  const tone = value === null ? 'plain' : spec.bad !== undefined && value >= spec.bad ? 'bad' : spec.warn !== undefined && value >= spec.warn ? 'warn' : 'good';
+  const down = downText(spec.job);
+  const value = down ? null : (data?.value ?? null);
+  const tone = down ? 'bad' : value === null ? 'plain' : spec.bad !== undefined && value >= spec.bad ? 'bad' : spec.warn !== undefined && value >= spec.warn ? 'warn' : 'good';
   const { text, suffix } = formatParts(value, spec.unit, spec.unit === 'percent' ? (value !== null && value < 10 ? 1 : 0) : undefined);
-  const empty = data !== undefined && value === null;
+  const empty = down !== undefined || (data !== undefined && value === null);
   const color = { bad: 'var(--bad)', warn: 'var(--warn)', good: 'var(--accent)', plain: 'var(--faint)' }[tone];
   return (
     <a class={`tile ${tone} ${empty ? 'empty-tile' : ''}`} href={to}>
@@ -225,7 +226,7 @@ function Tile({ spec, dashboards }: { spec: TileSpec; dashboards: DashboardHit[]
         {(tone === 'bad' || tone === 'warn') && <Icon name="warn" size={14} />}
       </span>
       {empty || error ? (
-        <span class="tile-why">{error ? error.message : whyEmpty(spec)}</span>
+        <span class="tile-why">{down ?? error?.message ?? t(spec.why)}</span>
       ) : (
         <>
           <span class="tile-value">{data ? text : '\u00a0'}{suffix && <small>{suffix}</small>}</span>
@@ -237,12 +238,15 @@ function Tile({ spec, dashboards }: { spec: TileSpec; dashboards: DashboardHit[]
   );
 }
 
-/** A target that was found but does not answer is not one that was never seen. */
-function whyEmpty({ job, why }: TileSpec): string {
-  const collector = status.value?.collectors.find((c) => c.job === job);
-  if (collector && !collector.up) return t('tile_down', { job, error: collector.last_error ?? '' });
-  return t(why);
+/** Said when the job behind a tile was found but does not answer: what is known of it is old. */
+function downText(job: string): string | undefined {
+  const known = status.value?.collectors.filter((c) => c.job === job) ?? [];
+  if (known.length === 0 || known.some((c) => c.up)) return undefined;
+  return t('tile_down', { job, error: shortError(known[0]?.last_error || '–') });
 }
+
+/** An error without the request it came from, which the reader knows. */
+const shortError = (text: string): string => text.replace(/^(Get|Post) "[^"]*": /, '').replace(/^dial \w+ \S+: /, '').replace(/^connect: /, '');
 
 function StorageTile() {
   const storage = status.value?.storage;
@@ -277,7 +281,7 @@ function Collectors() {
             <Icon name={c.up ? 'check' : 'close'} size={13} />
             <strong>{c.job}</strong>
             <span>{c.instance}</span>
-            {!c.up && <em>{c.last_error || t('down')}</em>}
+            {!c.up && <em>{shortError(c.last_error || t('down'))}</em>}
           </li>
         ))}
       </ul>
