@@ -54,7 +54,7 @@ impl Vigie {
     /// Like [`Vigie::start`], asking without a pause until it is ready: for timing a start.
     pub fn start_without_pause(directory: &Path, arguments: &[&str]) -> Vigie {
         let vigie = Vigie::spawn(directory, arguments);
-        while !get(vigie.port, "/-/ready").is_some_and(|answer| answer.status == 200) {
+        while get(vigie.port, "/-/ready").is_none_or(|answer| answer.status != 200) {
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         vigie
