@@ -1,5 +1,7 @@
 //! Each wrong file is refused with file, line, column, an excerpt and what would be right.
 
+#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
+
 use std::path::Path;
 use vigie_config::{Config, ConfigError, LoadOptions, load};
 
