@@ -68,12 +68,12 @@ export function Editor({ value, onChange, onRun, suggest, label, placeholder }: 
     if (!element) return;
     const caret = element.selectionStart;
     const before = element.value.slice(0, caret).replace(WORD, name);
-    onChange(before + element.value.slice(caret));
+    // Written into the field at once, not with the next drawing: the next key may come before that.
+    element.value = before + element.value.slice(caret);
+    element.setSelectionRange(before.length, before.length);
+    element.focus();
+    onChange(element.value);
     setOffers([]);
-    requestAnimationFrame(() => {
-      element.focus();
-      element.setSelectionRange(before.length, before.length);
-    });
   };
 
   const key = (event: KeyboardEvent): void => {
