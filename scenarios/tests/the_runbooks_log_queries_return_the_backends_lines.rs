@@ -27,6 +27,18 @@ fn ask(port: u16, expr: &str, end_ns: i64) -> Vec<String> {
     lines
 }
 
+/// The visitors of this backend and of no other: those that were given its address.
+fn load_pids(url: &str) -> Vec<u32> {
+    let running = fs::read_dir("/proc").unwrap().flatten();
+    let pids = running.filter_map(|entry| {
+        let command = fs::read(entry.path().join("cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&command).replace('\0', " ");
+        let ours = text.contains("syndic load ") && text.contains(url) && !text.contains("setpriv");
+        ours.then(|| entry.file_name().to_string_lossy().parse().ok())?
+    });
+    pids.collect()
+}
+
 /// The file that the lines of a query come from, by their label.
 fn file_of(port: u16, expr: &str) -> String {
     let path = format!("/loki/api/v1/query_range?start=0&query={}", encode(expr));
@@ -60,13 +72,7 @@ fn the_runbooks_log_queries_return_the_backends_lines() {
         queries.iter().all(|query| ask(port, query, i64::MAX / 2).len() >= 2).then_some(())
     });
     // The load stops, and what was written becomes what is stored.
-    let load = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let command = fs::read(entry.path().join("cmdline")).ok()?;
-        let text = String::from_utf8_lossy(&command).replace('\0', " ");
-        (text.contains("syndic load ") && !text.contains("setpriv"))
-            .then(|| entry.file_name().to_string_lossy().parse::<u32>().ok())?
-    });
-    for pid in load.collect::<Vec<_>>() {
+    for pid in load_pids(&demo.backend_url()) {
         vigie_scenarios::demo::end(pid, "-TERM");
     }
     let api = demo.folder().join("api.log");
