@@ -71,7 +71,7 @@ struct Roots {
 type Part = (&'static str, fn(&Inner, &mut Page) -> Result<(), String>);
 
 /// node_exporter's collectors, by its names.
-const PARTS: [Part; 22] = [
+const PARTS: [Part; 23] = [
     ("arp", |inner, page| network::arp(&inner.roots, page)),
     ("conntrack", |inner, page| kernel::conntrack(&inner.roots, page)),
     ("cpu", |inner, page| kernel::cpu(&inner.roots, page)),
@@ -91,7 +91,8 @@ const PARTS: [Part; 22] = [
     ("sockstat", |inner, page| network::sockstat(&inner.roots, page)),
     ("softnet", |inner, page| network::softnet(&inner.roots, page)),
     ("stat", |inner, page| kernel::stat(&inner.roots, page)),
-    ("time", |_, page| kernel::time(page)),
+    ("time", |inner, page| kernel::time(&inner.roots, page)),
+    ("udp_queues", |inner, page| network::udp_queues(&inner.roots, page)),
     ("uname", |_, page| kernel::uname(page)),
     ("vmstat", |inner, page| kernel::vmstat(&inner.roots, page)),
 ];

@@ -87,6 +87,11 @@ impl PostgresCollector {
     }
 }
 
+/// The page where there is no server to be asked: `pg_up 0`.
+pub fn page_without_server() -> String {
+    encode_text(&with_state(Vec::new(), false, true))
+}
+
 fn with_state(mut families: Vec<Family>, up: bool, trouble: bool) -> Vec<Family> {
     for (name, help, yes) in [
         ("pg_up", "Whether the server answers.", up),

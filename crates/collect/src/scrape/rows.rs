@@ -15,6 +15,10 @@ use vigie_model::{Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
 /// Most families whose metadata a target may set.
 const METADATA_MAX: usize = 10_000;
 
+/// How far a sample's own time may lie ahead of ours; Prometheus drops what lies further, because
+/// nothing could be appended behind it.
+const AHEAD_MS_MAX: i64 = 10 * 60 * 1000;
+
 /// How far the clock may step back before rows are no longer moved behind the last one.
 const CLOCK_STEP_MS_MAX: i64 = 1_000;
 
@@ -49,6 +53,8 @@ struct Batch {
     ids: Vec<SeriesId>,
     values: Vec<f64>,
     own_ts: BTreeMap<i64, (Vec<SeriesId>, Vec<f64>)>,
+    /// Samples that say they are from later than this are dropped.
+    newest_ms: i64,
     scraped: usize,
     kept: usize,
     added: usize,
@@ -108,7 +114,8 @@ impl TargetRows {
     pub(super) fn ingest(&mut self, fetched: Fetched<'_>) -> Result<(), String> {
         let ts_ms = self.next_ts_ms(fetched.ts_ms);
         self.cache.begin();
-        let mut batch = Batch::default();
+        let newest_ms = ts_ms.saturating_add(AHEAD_MS_MAX);
+        let mut batch = Batch { newest_ms, ..Batch::default() };
         let read = match fetched.body {
             Some((body, format)) => self.read(body, format, &mut batch),
             None => Err(String::new()),
@@ -124,10 +131,26 @@ impl TargetRows {
             self.cache.failed()
         };
         let error = fetched.error.or(read_error);
-        self.mark_stale(&mut batch, &gone)?;
-        self.report(&mut batch, error.is_none(), fetched.duration_s)?;
-        self.write(ts_ms, &batch)?;
+        let stored = self.store(ts_ms, &mut batch, &gone, error.is_none(), fetched.duration_s);
+        if stored.is_err() {
+            // The markers were not written, so they are still owed.
+            self.cache.owe(gone);
+        }
+        stored?;
         error.map_or(Ok(()), Err)
+    }
+
+    fn store(
+        &mut self,
+        ts_ms: i64,
+        batch: &mut Batch,
+        gone: &[SeriesId],
+        up: bool,
+        duration_s: f64,
+    ) -> Result<(), String> {
+        self.mark_stale(batch, gone)?;
+        self.report(batch, up, duration_s)?;
+        self.write(ts_ms, batch)
     }
 
     /// Adds a stale marker for each of `gone` that the row does not hold anyway.
@@ -222,6 +245,7 @@ impl TargetRows {
                 batch.ids.push(id);
                 batch.values.push(vigie_model::value::canonical(sample.value));
             }
+            Some(ts_ms) if ts_ms > batch.newest_ms => {}
             Some(ts_ms) => {
                 let (ids, values) = batch.own_ts.entry(ts_ms).or_default();
                 ids.push(id);
