@@ -17,6 +17,7 @@ pub mod http;
 pub mod postgres;
 mod tls;
 
+pub use crate::base64::encode as base64;
 pub use crate::http::{HttpClient, Request, Response};
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 pub use bytes::Bytes;
