@@ -58,7 +58,8 @@ pub struct NewMessage {
     pub part: usize,
     /// For people: `pagerduty`, `slack`, `sms`, `webhook`.
     pub kind: String,
-    /// JSON, without secrets.
+    /// JSON, without secrets; emptied when the message is over, because a storm of alerts makes it
+    /// long and what is over is kept for months.
     pub payload: String,
     /// What lets the receiver recognise a repetition.
     pub dedup_key: String,
@@ -94,6 +95,10 @@ pub struct OutboxTotals {
     pub oldest_at_ms: Option<i64>,
 }
 
+/// The longest that a message may have to wait, in milliseconds: an hour, and five minutes more. A
+/// time further off was written by a clock that has since been set back, and counts as now.
+pub const WAIT_MS_MAX: i64 = 65 * 60 * 1000;
+
 const COLUMNS: &str =
     "id, created_at_ms, group_key, alertname, status, receiver, integration, part,
     kind, payload, dedup_key, state, attempts, next_at_ms, lease_until_ms, sent_at_ms, last_error";
@@ -106,7 +111,8 @@ impl Tx<'_> {
         if message.firing {
             self.inner
                 .execute(
-                    "UPDATE outbox SET state = 'dropped', last_error = 'replaced by a newer message'
+                    "UPDATE outbox SET state = 'dropped', payload = '',
+                     last_error = 'replaced by a newer message'
                      WHERE group_key = ? AND receiver = ? AND integration = ? AND part = ?
                      AND state = 'pending' AND status = 'firing'",
                     params![
@@ -149,7 +155,7 @@ impl Tx<'_> {
     ) -> Result<usize, LedgerError> {
         self.inner
             .execute(
-                "UPDATE outbox SET state = 'dropped',
+                "UPDATE outbox SET state = 'dropped', payload = '',
                  last_error = COALESCE(last_error, 'resolved before it was sent')
                  WHERE group_key = ? AND receiver = ? AND integration = ? AND state = 'pending'",
                 params![group_key, receiver, integration as i64],
@@ -169,15 +175,16 @@ impl Ledger {
         self.transaction(|tx| {
             let select = format!(
                 "SELECT {COLUMNS} FROM outbox AS one
-                 WHERE ((state = 'pending' AND next_at_ms <= ?1)
-                     OR (state = 'sending' AND lease_until_ms <= ?1))
+                 WHERE ((state = 'pending' AND (next_at_ms <= ?1 OR next_at_ms > ?1 + ?3))
+                     OR (state = 'sending'
+                         AND (lease_until_ms <= ?1 OR lease_until_ms > ?1 + ?3)))
                  AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
                      WHERE earlier.group_key = one.group_key AND earlier.receiver = one.receiver
                      AND earlier.integration = one.integration AND earlier.part = one.part
                      AND earlier.id < one.id AND earlier.state IN ('pending', 'sending'))
                  ORDER BY id LIMIT ?2"
             );
-            let mut rows = read(&tx.inner, &select, params![now_ms, count as i64])?;
+            let mut rows = read(&tx.inner, &select, params![now_ms, count as i64, WAIT_MS_MAX])?;
             for row in &mut rows {
                 row.state = MessageState::Sending;
                 row.attempts += 1;
@@ -194,7 +201,8 @@ impl Ledger {
         })
     }
 
-    /// When [`Ledger::lease_due`] has something to lend next.
+    /// When [`Ledger::lease_due`] has something to lend next; more than [`WAIT_MS_MAX`] ahead means
+    /// now.
     pub fn next_due_ms(&self) -> Result<Option<i64>, LedgerError> {
         self.connection
             .lock()
@@ -214,7 +222,7 @@ impl Ledger {
     /// The receiver took the message.
     pub fn mark_sent(&self, id: i64, now_ms: i64) -> Result<(), LedgerError> {
         self.finish(
-            "UPDATE outbox SET state = 'sent', sent_at_ms = ?2, lease_until_ms = NULL,
+            "UPDATE outbox SET state = 'sent', payload = '', sent_at_ms = ?2, lease_until_ms = NULL,
              last_error = NULL WHERE id = ?1 AND state = 'sending'",
             params![id, now_ms],
         )
@@ -230,6 +238,7 @@ impl Ledger {
         let state = if retry_at_ms.is_some() { "pending" } else { "failed" };
         self.finish(
             "UPDATE outbox SET state = ?2, next_at_ms = COALESCE(?3, next_at_ms),
+             payload = CASE ?2 WHEN 'failed' THEN '' ELSE payload END,
              lease_until_ms = NULL, last_error = ?4 WHERE id = ?1 AND state = 'sending'",
             params![id, state, retry_at_ms, error],
         )
