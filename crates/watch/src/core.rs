@@ -70,7 +70,7 @@ impl Core {
             // Its rule is gone, so nobody will ever resolve it.
             if let Some(routed) = convert::routed_alert(&alert, &row.generator_url, now_ms) {
                 let ends_at_ms = routed.ends_at_ms.or(Some(now_ms));
-                put(&mut dispatcher, &Alert { ends_at_ms, ..routed }, now_ms);
+                put_all(&mut dispatcher, &[Alert { ends_at_ms, ..routed }], now_ms);
             }
             orphans.push(row);
         }
@@ -214,8 +214,7 @@ impl Core {
     /// Whether a group's timer has run out. Never waits: while a tick holds the dispatcher, it
     /// tells whoever is due itself.
     pub(crate) fn flush_is_due(&self) -> bool {
-        let next_ms = self.dispatcher.try_lock().and_then(|dispatcher| dispatcher.next_flush_ms());
-        next_ms.is_some_and(|at_ms| at_ms <= self.now_ms())
+        self.dispatcher.try_lock().is_some_and(|dispatcher| dispatcher.is_due(self.now_ms()))
     }
 
     /// Tells whoever is due.
@@ -235,9 +234,7 @@ impl Core {
     ) -> Result<(), LedgerError> {
         let mut current = self.dispatcher.lock();
         let mut next = current.clone();
-        for alert in alerts {
-            put(&mut next, alert, now_ms);
-        }
+        put_all(&mut next, alerts, now_ms);
         let flushed = next.flush(now_ms);
         let touched = next.take_touched();
         if !(changes.is_empty() && touched.is_empty()) {
@@ -322,9 +319,17 @@ impl GroupRun {
     }
 }
 
-fn put(dispatcher: &mut Dispatcher, alert: &Alert, now_ms: i64) {
-    if let Err(error) = dispatcher.put(alert, now_ms) {
-        tracing::error!("alert {} is not routed: {error}", alert.labels);
+/// Routes alerts. In a storm thousands may be refused at every tick: one line says so.
+fn put_all(dispatcher: &mut Dispatcher, alerts: &[Alert], now_ms: i64) {
+    let mut refused = alerts.iter().filter_map(|alert| {
+        let error = dispatcher.put(alert, now_ms).err()?;
+        Some(format!("alert {} is not routed: {error}", alert.labels))
+    });
+    if let Some(first) = refused.next() {
+        match refused.count() {
+            0 => tracing::error!("{first}"),
+            others => tracing::error!("{first}; the same holds for {others} others"),
+        }
     }
 }
 

@@ -246,7 +246,7 @@ async fn tick_group(
             tracing::error!("rule group {}: {error}", core.group_name(group));
         }
         wake.notify_one();
-        let next_ms = slots.next_after(core.now_ms().max(slot_ms));
+        let next_ms = slots.after(slot_ms, core.now_ms());
         core.count_missed(group, slots.between(slot_ms, next_ms));
         slot_ms = next_ms;
     }

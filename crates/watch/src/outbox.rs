@@ -22,11 +22,15 @@ const BACKOFF_MS_MIN: i64 = 1000;
 const BACKOFF_MS_MAX: i64 = 5 * 60 * 1000;
 /// After this long a message is given up.
 const GIVE_UP_MS: i64 = 24 * 60 * 60 * 1000;
+/// But not before this many attempts: a clock that was set forward makes everything look old.
+const ATTEMPTS_MIN: u32 = 20;
 /// How long messages that are over are kept.
 const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
 /// The longest sleep when nothing is due.
 const IDLE_MS_MAX: i64 = 60_000;
 
+const _: () =
+    assert!(vigie_ledger::WAIT_MS_MAX >= vigie_notify::RETRY_AFTER_MS_MAX + BACKOFF_MS_MAX);
 const _: () = assert!(LEASE_MS > vigie_notify::ATTEMPT_TIMEOUT_MS as i64);
 
 /// Works until told to stop.
@@ -41,10 +45,13 @@ pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::
                 .await;
         }
         let room = CONCURRENT_MAX - under_way.len();
-        let leased =
-            blocking(&core, move |core| core.connections.ledger.lease_due(now_ms, LEASE_MS, room));
-        for row in leased.await.unwrap_or_default() {
-            under_way.spawn(send(core.clone(), row));
+        if room > 0 {
+            let leased = blocking(&core, move |core| {
+                core.connections.ledger.lease_due(now_ms, LEASE_MS, room)
+            });
+            for row in leased.await.unwrap_or_default() {
+                under_way.spawn(send(core.clone(), row));
+            }
         }
         let wait_ms = wait_ms(&core, under_way.len()).await;
         tokio::select! {
@@ -144,7 +151,8 @@ fn retry_at_ms(core: &Core, row: &OutboxRow, after_ms: Option<i64>, now_ms: i64)
         .is_none_or(|integration| integration.send_resolved);
     let id = (told.group_key.clone(), told.receiver.clone());
     let obsolete = told.firing && !wants_resolved && !core.group_fires(&id);
-    if obsolete || now_ms - told.created_at_ms >= GIVE_UP_MS {
+    let too_old = now_ms - told.created_at_ms >= GIVE_UP_MS && row.attempts >= ATTEMPTS_MIN;
+    if obsolete || too_old {
         return None;
     }
     let wait_ms = match after_ms {
