@@ -10,6 +10,7 @@ mod demo;
 mod listen;
 mod own_metrics;
 mod plan;
+mod postgres;
 mod run;
 
 use anyhow::Result;
