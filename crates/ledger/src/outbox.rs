@@ -99,6 +99,11 @@ pub struct OutboxTotals {
 /// time further off was written by a clock that has since been set back, and counts as now.
 pub const WAIT_MS_MAX: i64 = 65 * 60 * 1000;
 
+/// Most messages that one integration is sent at a time.
+pub const LENT_PER_INTEGRATION_MAX: usize = 2;
+/// Most due messages among which those to lend are chosen.
+const CANDIDATES_MAX: usize = 256;
+
 const COLUMNS: &str =
     "id, created_at_ms, group_key, alertname, status, receiver, integration, part,
     kind, payload, dedup_key, state, attempts, next_at_ms, lease_until_ms, sent_at_ms, last_error";
@@ -165,7 +170,9 @@ impl Tx<'_> {
 }
 
 impl Ledger {
-    /// Lends up to `count` messages that are due; of one target only the oldest.
+    /// Lends up to `count` messages that are due; about one group only the oldest, and to one
+    /// integration at most [`LENT_PER_INTEGRATION_MAX`] at a time, so that a receiver that hangs
+    /// holds up nobody else.
     pub fn lease_due(
         &self,
         now_ms: i64,
@@ -174,14 +181,23 @@ impl Ledger {
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         self.transaction(|tx| {
             let select = format!(
-                "SELECT {COLUMNS} FROM outbox AS one
-                 WHERE ((state = 'pending' AND (next_at_ms <= ?1 OR next_at_ms > ?1 + ?3))
-                     OR (state = 'sending'
-                         AND (lease_until_ms <= ?1 OR lease_until_ms > ?1 + ?3)))
-                 AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
-                     WHERE earlier.group_key = one.group_key AND earlier.receiver = one.receiver
-                     AND earlier.integration = one.integration AND earlier.part = one.part
-                     AND earlier.id < one.id AND earlier.state IN ('pending', 'sending'))
+                "WITH due AS (SELECT * FROM outbox AS one
+                     WHERE ((state = 'pending' AND (next_at_ms <= ?1 OR next_at_ms > ?1 + ?3))
+                         OR (state = 'sending'
+                             AND (lease_until_ms <= ?1 OR lease_until_ms > ?1 + ?3)))
+                     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
+                         WHERE earlier.group_key = one.group_key
+                         AND earlier.receiver = one.receiver
+                         AND earlier.integration = one.integration AND earlier.part = one.part
+                         AND earlier.id < one.id AND earlier.state IN ('pending', 'sending'))
+                     ORDER BY id LIMIT {CANDIDATES_MAX}),
+                 lent AS (SELECT receiver, integration, COUNT(*) AS busy FROM outbox
+                     WHERE state = 'sending' AND lease_until_ms > ?1
+                     AND lease_until_ms <= ?1 + ?3 GROUP BY receiver, integration)
+                 SELECT {COLUMNS} FROM (SELECT due.*, ROW_NUMBER() OVER
+                     (PARTITION BY receiver, integration ORDER BY id) AS nth FROM due)
+                 LEFT JOIN lent USING (receiver, integration)
+                 WHERE nth + COALESCE(busy, 0) <= {LENT_PER_INTEGRATION_MAX}
                  ORDER BY id LIMIT ?2"
             );
             let mut rows = read(&tx.inner, &select, params![now_ms, count as i64, WAIT_MS_MAX])?;

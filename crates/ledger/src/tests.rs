@@ -178,3 +178,25 @@ fn a_damaged_file_is_named_with_what_to_do() {
     assert!(text.contains("ledger.sqlite: the file is damaged"), "{text}");
     assert!(text.contains("move it away"), "{text}");
 }
+
+#[test]
+fn a_receiver_that_hangs_holds_up_nobody_else() {
+    let ledger = Ledger::in_memory().unwrap();
+    for group in 0..20 {
+        let slack = message(&format!("group {group}"), true);
+        enqueue(&ledger, &slack);
+        enqueue(&ledger, &NewMessage { integration: 1, kind: "pagerduty".to_owned(), ..slack });
+    }
+    let kinds = |now_ms| -> Vec<String> {
+        let rows = ledger.lease_due(now_ms, 15_000, 8).unwrap();
+        for row in rows.iter().filter(|row| row.message.kind == "pagerduty") {
+            ledger.mark_sent(row.id, now_ms).unwrap();
+        }
+        rows.into_iter().map(|row| row.message.kind).collect()
+    };
+    assert_eq!(kinds(2000), ["slack", "pagerduty", "slack", "pagerduty"]);
+    for _ in 0..9 {
+        assert_eq!(kinds(2000), ["pagerduty", "pagerduty"], "Slack has not answered yet");
+    }
+    assert!(kinds(2000).is_empty());
+}

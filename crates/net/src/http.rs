@@ -363,7 +363,8 @@ async fn read(
     host: &str,
     bytes_max: usize,
 ) -> Result<Response, NetError> {
-    let too_large = || NetError::BodyTooLarge { host: host.to_owned(), bytes_max };
+    let status = answer.status().as_u16();
+    let too_large = || NetError::BodyTooLarge { host: host.to_owned(), bytes_max, status };
     let (head, mut body) = answer.into_parts();
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
@@ -379,12 +380,7 @@ async fn read(
         }
         whole.extend_from_slice(&data);
     }
-    Ok(Response {
-        status: head.status.as_u16(),
-        headers: head.headers,
-        body: whole.freeze(),
-        duration_ms: 0,
-    })
+    Ok(Response { status, headers: head.headers, body: whole.freeze(), duration_ms: 0 })
 }
 
 fn send_error(host: &str, error: &ClientError) -> NetError {

@@ -89,6 +89,8 @@ pub enum NetError {
         host: String,
         /// The limit.
         bytes_max: usize,
+        /// The answer's status code.
+        status: u16,
     },
     /// The redirects do not end.
     #[error("{host}: stopped after {redirects_max} redirects")]

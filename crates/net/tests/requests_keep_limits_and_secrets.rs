@@ -93,7 +93,7 @@ async fn long_bodies_deadlines_and_refusals_are_told_apart() {
     for port in [long, chunked] {
         let got = client.send(get(format!("http://127.0.0.1:{port}/"), &config)).await;
         let host = format!("127.0.0.1:{port}");
-        assert_eq!(got.unwrap_err(), NetError::BodyTooLarge { host, bytes_max: 100 });
+        assert_eq!(got.unwrap_err(), NetError::BodyTooLarge { host, bytes_max: 100, status: 200 });
     }
     let (hanging, _) = serve(|_| "hang".to_owned()).await;
     let mut request = get(format!("http://127.0.0.1:{hanging}/secret"), &config);

@@ -88,10 +88,22 @@ pub async fn deliver(
         Err(error) => return Verdict::Refused { reason: error.to_string() },
     };
     let verdict = match transport.post(post).await {
-        Ok(answer) => answer::judge(&answer, now_ms),
+        Ok(answer) => match answer::judge(&answer, now_ms) {
+            Verdict::Delivered => accepted(&integration.kind, &answer),
+            other => other,
+        },
         Err(reason) => Verdict::Retry { reason, after_ms: None },
     };
     verdict.without(&secrets(integration))
+}
+
+/// What an answer means whose status is good.
+fn accepted(kind: &IntegrationKind, answer: &Answer) -> Verdict {
+    match kind {
+        IntegrationKind::Slack { .. } => slack::refusal(&answer.body)
+            .map_or(Verdict::Delivered, |reason| Verdict::Refused { reason }),
+        _ => Verdict::Delivered,
+    }
 }
 
 /// The request that tells an integration.

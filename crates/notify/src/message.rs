@@ -160,6 +160,7 @@ impl Message {
         Data {
             receiver: self.receiver.clone(),
             alerts: self.alerts.iter().map(alert).collect(),
+            truncated_alerts: self.truncated,
             group_labels: labels(&self.group_labels),
             common_labels: labels(&self.common_labels()),
             common_annotations: labels(&self.common_annotations()),

@@ -125,6 +125,8 @@ fn slack_gets_a_coloured_attachment_with_value_and_links() {
     let attachment = &json_of(&slack(), &french)["attachments"][0];
     assert_eq!(attachment["title"], "[ALERTE:2] API Down (high)");
     assert!(attachment["text"].as_str().unwrap().contains("|Procédure>"));
+    let storm = Message { truncated: 4000, ..message(&["a", "b"], false) };
+    assert_eq!(json_of(&slack(), &storm)["attachments"][0]["title"], "[FIRING:2+] API Down (high)");
 }
 
 #[test]
@@ -221,6 +223,11 @@ fn answers_mean_delivered_later_or_never_and_errors_hold_no_secret() {
     for (given, wanted) in [
         (answer(200, None, "ok"), Verdict::Delivered),
         (answer(202, None, "{}"), Verdict::Delivered),
+        (answer(200, None, r#"{"ok":true}"#), Verdict::Delivered),
+        (
+            answer(200, None, r#"{"ok":false,"error":"channel_not_found"}"#),
+            refused("Slack answered ok: false, channel_not_found"),
+        ),
         (answer(429, Some("7"), ""), retry("unexpected status code 429", Some(7000))),
         (
             answer(429, Some("Thu, 01 Jan 1970 00:01:30 GMT"), ""),

@@ -216,7 +216,7 @@ fn restored_alerts_go_on_where_they_were() {
 #[test]
 fn an_alert_fires_in_time_although_the_clock_was_set_back() {
     let mut group = GroupState::new(group(30_000, 0, 0));
-    let mut at = |group: &mut GroupState, seconds: i64| {
+    let at = |group: &mut GroupState, seconds: i64| {
         let answer = Ok(up(&["a"], 0.0));
         group.evaluate(0, seconds * 1000, answer, &Surroundings::default()).changes.len()
     };

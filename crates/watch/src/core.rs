@@ -28,6 +28,8 @@ pub(crate) struct Core {
     language: String,
     groups: Vec<Mutex<GroupRun>>,
     dispatcher: Mutex<Dispatcher>,
+    /// Whether alerts were taken up but nothing was collected for a while.
+    is_cold: bool,
     /// Attempts to send, by kind and result.
     pub(crate) attempts: Mutex<BTreeMap<(String, &'static str), u64>>,
 }
@@ -61,10 +63,11 @@ impl Core {
         let saved = connections.ledger.groups()?;
         let saved = saved.iter().map(convert::group).collect::<Result<Vec<_>, _>>()?;
         let mut dispatcher = Dispatcher::new(alerting.clone(), saved);
-        let mut orphans = Vec::new();
+        let (mut orphans, mut restored) = (Vec::new(), false);
         for row in connections.ledger.alerts()? {
             let alert = convert::active_alert(&row);
             if states.iter_mut().any(|s| s.restore(&row.rule_key, alert.clone(), now_ms)) {
+                restored |= alert.state != AlertState::Inactive;
                 continue;
             }
             // Its rule is gone, so nobody will ever resolve it.
@@ -75,7 +78,9 @@ impl Core {
             orphans.push(row);
         }
         let groups = states.into_iter().map(|state| Mutex::new(GroupRun::new(state))).collect();
+        let is_cold = restored && !connections.evaluator.is_fresh(now_ms);
         let core = Core {
+            is_cold,
             connections,
             alerting,
             language: config.language,
@@ -94,6 +99,10 @@ impl Core {
 
     pub(crate) fn now_ms(&self) -> i64 {
         self.connections.clock.now_ms()
+    }
+
+    pub(crate) fn is_cold(&self) -> bool {
+        self.is_cold
     }
 
     pub(crate) fn group_count(&self) -> usize {

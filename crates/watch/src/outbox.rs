@@ -71,8 +71,10 @@ async fn wait_ms(core: &Arc<Core>, under_way: usize) -> u64 {
     }
     let next = blocking(core, |core| core.connections.ledger.next_due_ms()).await.flatten();
     let until_ms = next.map_or(IDLE_MS_MAX, |at_ms| at_ms - core.now_ms());
-    // Never less than a moment: a ledger that refuses to lend must not make a busy loop.
-    until_ms.clamp(20, IDLE_MS_MAX) as u64
+    // Never less than a moment: a ledger that refuses to lend must not make a busy loop. And what
+    // waits for a receiver that is busy can go when that has answered, which wakes us.
+    let least_ms = if under_way > 0 { 250 } else { 20 };
+    until_ms.clamp(least_ms, IDLE_MS_MAX) as u64
 }
 
 /// Runs something that waits for the disk elsewhere; `None` when it failed, which is logged.

@@ -130,12 +130,14 @@ fn serve(
 #[derive(Default)]
 pub struct Api {
     pub down: AtomicBool,
+    /// Whether nothing was collected for a while.
+    pub stale: AtomicBool,
     pub written: Mutex<Vec<(Labels, f64)>>,
 }
 
 impl Api {
     pub fn new(down: bool) -> Arc<Api> {
-        Arc::new(Api { down: AtomicBool::new(down), written: Mutex::default() })
+        Arc::new(Api { down: AtomicBool::new(down), ..Api::default() })
     }
 
     pub fn set_down(&self, down: bool) {
@@ -154,6 +156,10 @@ impl RuleEvaluator for Api {
             ("job", "koprogo-api"),
         ]);
         Ok(if self.down.load(Ordering::SeqCst) { vec![(up, 0.0)] } else { Vec::new() })
+    }
+
+    fn is_fresh(&self, _: i64) -> bool {
+        !self.stale.load(Ordering::SeqCst)
     }
 }
 
