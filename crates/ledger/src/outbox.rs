@@ -104,6 +104,10 @@ pub const LENT_PER_INTEGRATION_MAX: usize = 2;
 /// Most due messages among which those to lend are chosen.
 const CANDIDATES_MAX: usize = 256;
 
+/// Stands beside narrower conditions, because SQLite takes a partial index only for the index's own
+/// condition; without it every look would read the messages of three months.
+const OPEN: &str = "state IN ('pending', 'sending')";
+
 const COLUMNS: &str =
     "id, created_at_ms, group_key, alertname, status, receiver, integration, part,
     kind, payload, dedup_key, state, attempts, next_at_ms, lease_until_ms, sent_at_ms, last_error";
@@ -114,39 +118,34 @@ impl Tx<'_> {
     pub fn enqueue(&self, message: &NewMessage) -> Result<i64, LedgerError> {
         let failed = sqlite("write a message");
         if message.firing {
+            let (integration, part) = (message.integration as i64, message.part as i64);
             self.inner
-                .execute(
-                    "UPDATE outbox SET state = 'dropped', payload = '',
-                     last_error = 'replaced by a newer message'
-                     WHERE group_key = ? AND receiver = ? AND integration = ? AND part = ?
-                     AND state = 'pending' AND status = 'firing'",
-                    params![
-                        message.group_key,
-                        message.receiver,
-                        message.integration as i64,
-                        message.part as i64
-                    ],
-                )
+                .prepare_cached(&replace_statement())
+                .and_then(|mut statement| {
+                    let target = params![message.group_key, message.receiver, integration, part];
+                    statement.execute(target)
+                })
                 .map_err(&failed)?;
         }
         self.inner
-            .execute(
+            .prepare_cached(
                 "INSERT INTO outbox (created_at_ms, group_key, alertname, status, receiver,
                  integration, part, kind, payload, dedup_key, state, next_at_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?1)",
-                params![
-                    message.created_at_ms,
-                    message.group_key,
-                    message.alertname,
-                    if message.firing { "firing" } else { "resolved" },
-                    message.receiver,
-                    message.integration as i64,
-                    message.part as i64,
-                    message.kind,
-                    message.payload,
-                    message.dedup_key,
-                ],
             )
+            .map_err(&failed)?
+            .execute(params![
+                message.created_at_ms,
+                message.group_key,
+                message.alertname,
+                if message.firing { "firing" } else { "resolved" },
+                message.receiver,
+                message.integration as i64,
+                message.part as i64,
+                message.kind,
+                message.payload,
+                message.dedup_key,
+            ])
             .map_err(&failed)?;
         Ok(self.inner.last_insert_rowid())
     }
@@ -159,12 +158,7 @@ impl Tx<'_> {
         integration: usize,
     ) -> Result<usize, LedgerError> {
         self.inner
-            .execute(
-                "UPDATE outbox SET state = 'dropped', payload = '',
-                 last_error = COALESCE(last_error, 'resolved before it was sent')
-                 WHERE group_key = ? AND receiver = ? AND integration = ? AND state = 'pending'",
-                params![group_key, receiver, integration as i64],
-            )
+            .execute(&drop_statement(), params![group_key, receiver, integration as i64])
             .map_err(sqlite("drop messages"))
     }
 }
@@ -180,27 +174,8 @@ impl Ledger {
         count: usize,
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         self.transaction(|tx| {
-            let select = format!(
-                "WITH due AS (SELECT * FROM outbox AS one
-                     WHERE ((state = 'pending' AND (next_at_ms <= ?1 OR next_at_ms > ?1 + ?3))
-                         OR (state = 'sending'
-                             AND (lease_until_ms <= ?1 OR lease_until_ms > ?1 + ?3)))
-                     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
-                         WHERE earlier.group_key = one.group_key
-                         AND earlier.receiver = one.receiver
-                         AND earlier.integration = one.integration AND earlier.part = one.part
-                         AND earlier.id < one.id AND earlier.state IN ('pending', 'sending'))
-                     ORDER BY id LIMIT {CANDIDATES_MAX}),
-                 lent AS (SELECT receiver, integration, COUNT(*) AS busy FROM outbox
-                     WHERE state = 'sending' AND lease_until_ms > ?1
-                     AND lease_until_ms <= ?1 + ?3 GROUP BY receiver, integration)
-                 SELECT {COLUMNS} FROM (SELECT due.*, ROW_NUMBER() OVER
-                     (PARTITION BY receiver, integration ORDER BY id) AS nth FROM due)
-                 LEFT JOIN lent USING (receiver, integration)
-                 WHERE nth + COALESCE(busy, 0) <= {LENT_PER_INTEGRATION_MAX}
-                 ORDER BY id LIMIT ?2"
-            );
-            let mut rows = read(&tx.inner, &select, params![now_ms, count as i64, WAIT_MS_MAX])?;
+            let mut rows =
+                read(&tx.inner, &lease_statement(), params![now_ms, count as i64, WAIT_MS_MAX])?;
             for row in &mut rows {
                 row.state = MessageState::Sending;
                 row.attempts += 1;
@@ -271,11 +246,7 @@ impl Ledger {
     pub(crate) fn release_leases(&self) -> Result<(), LedgerError> {
         self.connection
             .lock()
-            .execute(
-                "UPDATE outbox SET state = 'pending', lease_until_ms = NULL
-                 WHERE state = 'sending'",
-                [],
-            )
+            .execute(&release_statement(), [])
             .map_err(sqlite("release leases"))?;
         Ok(())
     }
@@ -313,6 +284,58 @@ impl Ledger {
             )
             .map_err(sqlite("forget messages"))
     }
+}
+
+/// Chooses what is lent: now, how many, the longest wait.
+pub(crate) fn lease_statement() -> String {
+    format!(
+                "WITH due AS (SELECT * FROM outbox AS one INDEXED BY outbox_open_by_id
+                     WHERE {OPEN} AND ((state = 'pending' AND (next_at_ms <= ?1 OR next_at_ms > ?1 + ?3))
+                         OR (state = 'sending'
+                             AND (lease_until_ms <= ?1 OR lease_until_ms > ?1 + ?3)))
+                     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
+                         WHERE earlier.group_key = one.group_key
+                         AND earlier.receiver = one.receiver
+                         AND earlier.integration = one.integration AND earlier.part = one.part
+                         AND earlier.id < one.id AND earlier.state IN ('pending', 'sending'))
+                     ORDER BY id LIMIT {CANDIDATES_MAX}),
+                 lent AS (SELECT receiver, integration, COUNT(*) AS busy FROM outbox
+                     WHERE state = 'sending' AND {OPEN} AND lease_until_ms > ?1
+                     AND lease_until_ms <= ?1 + ?3 GROUP BY receiver, integration)
+                 SELECT {COLUMNS} FROM (SELECT due.*, ROW_NUMBER() OVER
+                     (PARTITION BY receiver, integration ORDER BY id) AS nth FROM due)
+                 LEFT JOIN lent USING (receiver, integration)
+                 WHERE nth + COALESCE(busy, 0) <= {LENT_PER_INTEGRATION_MAX}
+                 ORDER BY id LIMIT ?2"
+    )
+}
+
+/// Drops what a newer message says too.
+pub(crate) fn replace_statement() -> String {
+    format!(
+        "UPDATE outbox SET state = 'dropped', payload = '',
+                 last_error = 'replaced by a newer message'
+                 WHERE group_key = ? AND receiver = ? AND integration = ? AND part = ?
+                 AND state = 'pending' AND status = 'firing' AND {OPEN}"
+    )
+}
+
+/// Drops what is out of date.
+pub(crate) fn drop_statement() -> String {
+    format!(
+        "UPDATE outbox SET state = 'dropped', payload = '',
+                     last_error = COALESCE(last_error, 'resolved before it was sent')
+                     WHERE group_key = ? AND receiver = ? AND integration = ?
+                     AND state = 'pending' AND {OPEN}"
+    )
+}
+
+/// Ends every lease.
+pub(crate) fn release_statement() -> String {
+    format!(
+        "UPDATE outbox SET state = 'pending', lease_until_ms = NULL
+                     WHERE state = 'sending' AND {OPEN}"
+    )
 }
 
 fn read(

@@ -200,3 +200,28 @@ fn a_receiver_that_hangs_holds_up_nobody_else() {
     }
     assert!(kinds(2000).is_empty());
 }
+
+#[test]
+fn no_look_at_the_outbox_reads_what_is_over() {
+    let ledger = Ledger::in_memory().unwrap();
+    let connection = ledger.connection.lock();
+    for statement in [
+        outbox::lease_statement(),
+        outbox::replace_statement(),
+        outbox::drop_statement(),
+        outbox::release_statement(),
+    ] {
+        let explained = format!("EXPLAIN QUERY PLAN {statement}");
+        let mut statement = connection.prepare(&explained).unwrap();
+        let count = statement.parameter_count();
+        let nulls = rusqlite::params_from_iter(vec![rusqlite::types::Null; count]);
+        let steps: Vec<String> = statement
+            .query_map(nulls, |row| row.get(3))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        for step in steps.iter().filter(|step| step.contains("outbox") || step.contains("one")) {
+            assert!(step.contains("INDEX outbox_open"), "{step} in {explained}");
+        }
+    }
+}

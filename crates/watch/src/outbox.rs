@@ -26,6 +26,8 @@ const GIVE_UP_MS: i64 = 24 * 60 * 60 * 1000;
 const ATTEMPTS_MIN: u32 = 20;
 /// How long messages that are over are kept.
 const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+/// The pause between two looks while messages are on their way; each answer ends it.
+const BUSY_MS: u64 = 250;
 /// The longest sleep when nothing is due.
 const IDLE_MS_MAX: i64 = 60_000;
 
@@ -44,16 +46,8 @@ pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::
             blocking(&core, move |core| core.connections.ledger.forget_before(now_ms - KEPT_MS))
                 .await;
         }
-        let room = CONCURRENT_MAX - under_way.len();
-        if room > 0 {
-            let leased = blocking(&core, move |core| {
-                core.connections.ledger.lease_due(now_ms, LEASE_MS, room)
-            });
-            for row in leased.await.unwrap_or_default() {
-                under_way.spawn(send(core.clone(), row));
-            }
-        }
-        let wait_ms = wait_ms(&core, under_way.len()).await;
+        let lent = lend(&core, &mut under_way, now_ms).await;
+        let wait_ms = if lent > 0 { BUSY_MS } else { wait_ms(&core, under_way.len()).await };
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,
             () = wake.notified() => {}
@@ -62,6 +56,22 @@ pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::
         }
     }
     while under_way.join_next().await.is_some() {}
+}
+
+/// Lends what is due, as far as there is room, and begins to send it. Answers how much that was.
+async fn lend(core: &Arc<Core>, under_way: &mut JoinSet<()>, now_ms: i64) -> usize {
+    let room = CONCURRENT_MAX - under_way.len();
+    if room == 0 {
+        return 0;
+    }
+    let leased =
+        blocking(core, move |core| core.connections.ledger.lease_due(now_ms, LEASE_MS, room));
+    let rows = leased.await.unwrap_or_default();
+    let count = rows.len();
+    for row in rows {
+        under_way.spawn(send(core.clone(), row));
+    }
+    count
 }
 
 /// How long there is nothing to lend.
@@ -73,8 +83,8 @@ async fn wait_ms(core: &Arc<Core>, under_way: usize) -> u64 {
     let until_ms = next.map_or(IDLE_MS_MAX, |at_ms| at_ms - core.now_ms());
     // Never less than a moment: a ledger that refuses to lend must not make a busy loop. And what
     // waits for a receiver that is busy can go when that has answered, which wakes us.
-    let least_ms = if under_way > 0 { 250 } else { 20 };
-    until_ms.clamp(least_ms, IDLE_MS_MAX) as u64
+    let least_ms = if under_way > 0 { BUSY_MS } else { 20 };
+    until_ms.clamp(least_ms as i64, IDLE_MS_MAX) as u64
 }
 
 /// Runs something that waits for the disk elsewhere; `None` when it failed, which is logged.
