@@ -4,7 +4,8 @@
 //! `--path.procfs`, `--path.sysfs` and `--path.rootfs`) and `statfs` of the mounted file systems.
 //! Names, labels, units and default exclusions are those of node_exporter 1.5 as Debian builds it,
 //! so that existing dashboards and alerts keep working; `node_processes_*`, which node_exporter has
-//! switched off by default, is always read.
+//! switched off by default, is always read. Left out are `node_timex_*` (its system call needs unsafe
+//! code), `node_textfile_*`, `node_disk_info` and what a virtual server has not.
 //! A part that cannot be read is missing from the page and says so in
 //! `node_scrape_collector_success`; it never takes the others with it.
 

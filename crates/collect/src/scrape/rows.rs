@@ -15,9 +15,8 @@ use vigie_model::{Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
 /// Most families whose metadata a target may set.
 const METADATA_MAX: usize = 10_000;
 
-/// How far a sample's own time may lie ahead of ours; Prometheus drops what lies further, because
-/// nothing could be appended behind it.
-const AHEAD_MS_MAX: i64 = 10 * 60 * 1000;
+/// Most comments of one page that are looked at: kind, help and unit of each family.
+const SAID_MAX: usize = 3 * METADATA_MAX;
 
 /// How far the clock may step back before rows are no longer moved behind the last one.
 const CLOCK_STEP_MS_MAX: i64 = 1_000;
@@ -53,8 +52,6 @@ struct Batch {
     ids: Vec<SeriesId>,
     values: Vec<f64>,
     own_ts: BTreeMap<i64, (Vec<SeriesId>, Vec<f64>)>,
-    /// Samples that say they are from later than this are dropped.
-    newest_ms: i64,
     scraped: usize,
     kept: usize,
     added: usize,
@@ -114,8 +111,7 @@ impl TargetRows {
     pub(super) fn ingest(&mut self, fetched: Fetched<'_>) -> Result<(), String> {
         let ts_ms = self.next_ts_ms(fetched.ts_ms);
         self.cache.begin();
-        let newest_ms = ts_ms.saturating_add(AHEAD_MS_MAX);
-        let mut batch = Batch { newest_ms, ..Batch::default() };
+        let mut batch = Batch::default();
         let read = match fetched.body {
             Some((body, format)) => self.read(body, format, &mut batch),
             None => Err(String::new()),
@@ -202,7 +198,8 @@ impl TargetRows {
                 }
             }
             Entry::Sample(_) => {}
-            other => said.push(other),
+            other if said.len() < SAID_MAX => said.push(other),
+            _ => {}
         });
         parsed.map_err(|error| error.to_string())?;
         if let Some(what) = failed {
@@ -245,7 +242,6 @@ impl TargetRows {
                 batch.ids.push(id);
                 batch.values.push(vigie_model::value::canonical(sample.value));
             }
-            Some(ts_ms) if ts_ms > batch.newest_ms => {}
             Some(ts_ms) => {
                 let (ids, values) = batch.own_ts.entry(ts_ms).or_default();
                 ids.push(id);

@@ -230,13 +230,3 @@ fn a_store_that_refuses_a_row_still_hears_what_ended() {
     scrape(&mut rows, 6, "a 1\n").unwrap();
     assert_eq!(sink.row(6).iter().filter(|sample| sample.ends_with("stale")).count(), 0);
 }
-
-#[test]
-fn samples_from_the_future_are_dropped() {
-    let (mut rows, sink) = target(rules());
-    let now_ms = 1_000_000;
-    scrape(&mut rows, now_ms, "soon 1 1600000\nlater 1 1600001\nold 1 5\n").unwrap();
-    assert_eq!(sink.row(1_600_000).len(), 1);
-    assert_eq!(sink.row(1_600_001).len(), 0);
-    assert_eq!(sink.row(5).len(), 1, "the store judges what is old");
-}
