@@ -93,6 +93,11 @@ fn pagerduty_gets_a_trigger_and_a_resolve_of_the_same_incident() {
     ] {
         assert_eq!(event.pointer(pointer).and_then(|v| v.as_str()), Some(wanted), "{pointer}");
     }
+    let french = Message { language: "fr".to_owned(), ..message(&["h:8080"], false) };
+    assert_eq!(
+        json_of(&pagerduty(), &french)["payload"]["summary"],
+        "[ALERTE] API Down (high) h:8080 : the API does not answer (valeur 0)"
+    );
     let resolve = json_of(&pagerduty(), &message(&["h:8080"], true));
     assert_eq!(resolve["event_action"], "resolve");
     assert_eq!(resolve["dedup_key"], event["dedup_key"]);

@@ -32,6 +32,8 @@ pub(crate) struct Core {
     is_cold: bool,
     /// Attempts to send, by kind and result.
     pub(crate) attempts: Mutex<BTreeMap<(String, &'static str), u64>>,
+    /// What the integrations that do not take messages said last, by receiver and number.
+    pub(crate) troubles: Mutex<BTreeMap<(String, usize), String>>,
 }
 
 /// A group and how its evaluations went.
@@ -87,6 +89,7 @@ impl Core {
             groups,
             dispatcher: Mutex::new(dispatcher),
             attempts: Mutex::new(BTreeMap::new()),
+            troubles: Mutex::new(BTreeMap::new()),
         };
         let gone = orphans.into_iter().map(|row| RuleChange {
             rule_key: row.rule_key,

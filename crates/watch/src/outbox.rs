@@ -121,6 +121,9 @@ fn write_down(core: &Core, row: &OutboxRow, verdict: Verdict) -> Result<(), Ledg
     let (reason, retry_at_ms) = match verdict {
         Verdict::Delivered => {
             count("sent");
+            if core.troubles.lock().remove(&integration_of(row)).is_some() {
+                tracing::info!("{} ({}) takes messages again", told.receiver, told.kind);
+            }
             return core.connections.ledger.mark_sent(id, now_ms);
         }
         Verdict::Refused { reason } => (reason, None),
@@ -128,12 +131,24 @@ fn write_down(core: &Core, row: &OutboxRow, verdict: Verdict) -> Result<(), Ledg
     };
     if retry_at_ms.is_some() {
         count("retried");
-        tracing::warn!("message {id} to {} ({}): {reason}", told.receiver, told.kind);
+        // Said once, not at every attempt of every message of a storm.
+        let before = core.troubles.lock().insert(integration_of(row), reason.clone());
+        if before.as_ref() != Some(&reason) {
+            tracing::warn!(
+                "message {id} to {} ({}): {reason}; it is sent again until it arrives",
+                told.receiver,
+                told.kind
+            );
+        }
     } else {
         count("failed");
         tracing::error!("message {id} to {} ({}) is lost: {reason}", told.receiver, told.kind);
     }
     core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
+}
+
+fn integration_of(row: &OutboxRow) -> (String, usize) {
+    (row.message.receiver.clone(), row.message.integration)
 }
 
 async fn attempt(core: &Core, row: &OutboxRow) -> Verdict {
