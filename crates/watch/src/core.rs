@@ -1,13 +1,14 @@
 //! One tick: evaluate, route, write. Synchronous, so that a test or a simulator can drive it.
 
 use crate::convert;
+use crate::said::Said;
 use crate::schedule::Slots;
 use crate::status::{
     AlertStatus, AlertmanagerAlert, GroupStatus, Metric, NotificationStatus, RuleStatus,
 };
 use crate::{Connections, WatchConfig, WatchError};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use vigie_alerts::{Alert, Dispatcher, Flushed, GroupId, Notification};
@@ -32,8 +33,10 @@ pub(crate) struct Core {
     is_cold: bool,
     /// Attempts to send, by kind and result.
     pub(crate) attempts: Mutex<BTreeMap<(String, &'static str), u64>>,
-    /// What the integrations that do not take messages said last, by receiver and number.
-    pub(crate) troubles: Mutex<BTreeMap<(String, usize), String>>,
+    /// Messages that are being sent.
+    pub(crate) in_flight: Mutex<BTreeSet<i64>>,
+    /// What the log knows.
+    pub(crate) said: Said,
 }
 
 /// A group and how its evaluations went.
@@ -89,7 +92,8 @@ impl Core {
             groups,
             dispatcher: Mutex::new(dispatcher),
             attempts: Mutex::new(BTreeMap::new()),
-            troubles: Mutex::new(BTreeMap::new()),
+            in_flight: Mutex::new(BTreeSet::new()),
+            said: Said::default(),
         };
         let gone = orphans.into_iter().map(|row| RuleChange {
             rule_key: row.rule_key,
@@ -175,8 +179,12 @@ impl Core {
             samples => self.connections.sink.write(query_ts_ms, samples),
         };
         let rule_state = &state.rules()[rule];
-        if let Some(error) = written.err().as_ref().or(rule_state.last_error.as_ref()) {
-            tracing::warn!("rule {}: {error}", rule_state.key);
+        let (key, trouble) = (&rule_state.key, written.err());
+        match trouble.as_ref().or(rule_state.last_error.as_ref()) {
+            Some(error) if self.said.is_new(key, error) => tracing::warn!("rule {key}: {error}"),
+            Some(_) => {}
+            None if self.said.is_over(key) => tracing::info!("rule {key}: evaluated again"),
+            None => {}
         }
         let generator_url = self.generator_url(&expr);
         let named = outcome.changes.into_iter().map(|change| RuleChange {
@@ -359,7 +367,7 @@ fn write_changes(tx: &Tx<'_>, changes: &[RuleChange]) -> Result<(), LedgerError>
 
 /// The alert's name, or all of them when the group holds several.
 fn alertname(told: &Notification) -> String {
-    let names: std::collections::BTreeSet<&str> =
+    let names: BTreeSet<&str> =
         told.alerts.iter().map(|alert| alert.labels.value_or_empty("alertname")).collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
 }

@@ -18,6 +18,7 @@
 mod convert;
 mod core;
 mod outbox;
+mod said;
 mod schedule;
 mod status;
 

@@ -26,6 +26,8 @@ const GIVE_UP_MS: i64 = 24 * 60 * 60 * 1000;
 const ATTEMPTS_MIN: u32 = 20;
 /// How long messages that are over are kept.
 const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+/// The pause after the ledger refused.
+const FAILED_MS: u64 = 1000;
 /// The pause between two looks while messages are on their way; each answer ends it.
 const BUSY_MS: u64 = 250;
 /// The longest sleep when nothing is due.
@@ -43,11 +45,16 @@ pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::
         let now_ms = core.now_ms();
         if last_cleaning_ms.is_none_or(|at_ms| now_ms - at_ms > 3_600_000) {
             last_cleaning_ms = Some(now_ms);
-            blocking(&core, move |core| core.connections.ledger.forget_before(now_ms - KEPT_MS))
-                .await;
+            blocking(&core, "forget old messages", move |core| {
+                core.connections.ledger.forget_before(now_ms - KEPT_MS)
+            })
+            .await;
         }
-        let lent = lend(&core, &mut under_way, now_ms).await;
-        let wait_ms = if lent > 0 { BUSY_MS } else { wait_ms(&core, under_way.len()).await };
+        let wait_ms = match lend(&core, &mut under_way, now_ms).await {
+            None => FAILED_MS,
+            Some(0) => wait_ms(&core, under_way.len()).await,
+            Some(_) => BUSY_MS,
+        };
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,
             () = wake.notified() => {}
@@ -58,20 +65,25 @@ pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::
     while under_way.join_next().await.is_some() {}
 }
 
-/// Lends what is due, as far as there is room, and begins to send it. Answers how much that was.
-async fn lend(core: &Arc<Core>, under_way: &mut JoinSet<()>, now_ms: i64) -> usize {
+/// Lends what is due, as far as there is room, and begins to send it. Answers how much that was;
+/// `None` when the ledger refused.
+async fn lend(core: &Arc<Core>, under_way: &mut JoinSet<()>, now_ms: i64) -> Option<usize> {
     let room = CONCURRENT_MAX - under_way.len();
     if room == 0 {
-        return 0;
+        return Some(0);
     }
-    let leased =
-        blocking(core, move |core| core.connections.ledger.lease_due(now_ms, LEASE_MS, room));
-    let rows = leased.await.unwrap_or_default();
+    let rows = blocking(core, "lend messages", move |core| {
+        core.connections.ledger.lease_due(now_ms, LEASE_MS, room)
+    });
+    let rows = rows.await?;
     let count = rows.len();
     for row in rows {
-        under_way.spawn(send(core.clone(), row));
+        // One whose lease has ended while its answer waits to be written down is not sent again.
+        if core.in_flight.lock().insert(row.id) {
+            under_way.spawn(send(core.clone(), row));
+        }
     }
-    count
+    Some(count)
 }
 
 /// How long there is nothing to lend.
@@ -79,61 +91,100 @@ async fn wait_ms(core: &Arc<Core>, under_way: usize) -> u64 {
     if under_way >= CONCURRENT_MAX {
         return IDLE_MS_MAX as u64;
     }
-    let next = blocking(core, |core| core.connections.ledger.next_due_ms()).await.flatten();
+    let next = blocking(core, "look for messages", |core| core.connections.ledger.next_due_ms());
+    let Some(next) = next.await else { return FAILED_MS };
     let until_ms = next.map_or(IDLE_MS_MAX, |at_ms| at_ms - core.now_ms());
-    // Never less than a moment: a ledger that refuses to lend must not make a busy loop. And what
-    // waits for a receiver that is busy can go when that has answered, which wakes us.
+    // What waits for a receiver that is busy can go when that has answered, which wakes us.
     let least_ms = if under_way > 0 { BUSY_MS } else { 20 };
     until_ms.clamp(least_ms as i64, IDLE_MS_MAX) as u64
 }
 
-/// Runs something that waits for the disk elsewhere; `None` when it failed, which is logged.
+/// Runs something that waits for the disk elsewhere; `None` when it failed, which is said once,
+/// until it works again: a full disk must not be filled with lines that say so.
 async fn blocking<T: Send + 'static>(
     core: &Arc<Core>,
+    what: &'static str,
     work: impl FnOnce(&Core) -> Result<T, LedgerError> + Send + 'static,
 ) -> Option<T> {
-    let core = core.clone();
-    match tokio::task::spawn_blocking(move || work(&core)).await {
-        Ok(Ok(value)) => Some(value),
-        Ok(Err(error)) => {
-            tracing::error!("outbox: {error}");
-            None
+    let worker = core.clone();
+    let done = tokio::task::spawn_blocking(move || work(&worker)).await;
+    let error = match done {
+        Ok(Ok(value)) => {
+            if core.said.is_over(what) {
+                tracing::info!("outbox: the ledger can {what} again");
+            }
+            return Some(value);
         }
-        Err(error) => {
-            tracing::error!("outbox: {error}");
-            None
-        }
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    if core.said.is_new(what, &error) {
+        tracing::error!("outbox: the ledger cannot {what}: {error}");
+    }
+    None
+}
+
+/// Takes a message out of those under way, however its sending ends.
+struct UnderWay {
+    core: Arc<Core>,
+    id: i64,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.core.in_flight.lock().remove(&self.id);
     }
 }
 
-/// Sends one message once and writes the answer down.
-async fn send(core: Arc<Core>, row: OutboxRow) {
-    let verdict = attempt(&core, &row).await;
-    blocking(&core, move |core| write_down(core, &row, verdict)).await;
+/// What is to be written down about an attempt.
+#[derive(Clone)]
+enum Outcome {
+    Sent { at_ms: i64 },
+    NotSent { reason: String, retry_at_ms: Option<i64> },
 }
 
-fn write_down(core: &Core, row: &OutboxRow, verdict: Verdict) -> Result<(), LedgerError> {
-    let (id, now_ms) = (row.id, core.now_ms());
-    let told = &row.message;
+/// Sends one message once and writes the answer down. A ledger that refuses is asked until it takes
+/// it: forgotten, the message would be sent again.
+async fn send(core: Arc<Core>, row: OutboxRow) {
+    let _under_way = UnderWay { core: core.clone(), id: row.id };
+    let verdict = attempt(&core, &row).await;
+    let outcome = outcome(&core, &row, verdict);
+    let id = row.id;
+    loop {
+        let outcome = outcome.clone();
+        let written = blocking(&core, "write answers down", move |core| match outcome {
+            Outcome::Sent { at_ms } => core.connections.ledger.mark_sent(id, at_ms),
+            Outcome::NotSent { reason, retry_at_ms } => {
+                core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
+            }
+        });
+        if written.await.is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(FAILED_MS)).await;
+    }
+}
+
+/// Counts and says how an attempt went.
+fn outcome(core: &Core, row: &OutboxRow, verdict: Verdict) -> Outcome {
+    let (id, now_ms, told) = (row.id, core.now_ms(), &row.message);
     let count = |result| {
         *core.attempts.lock().entry((told.kind.clone(), result)).or_default() += 1;
     };
     let (reason, retry_at_ms) = match verdict {
         Verdict::Delivered => {
             count("sent");
-            if core.troubles.lock().remove(&integration_of(row)).is_some() {
+            if core.said.is_over(&integration_of(row)) {
                 tracing::info!("{} ({}) takes messages again", told.receiver, told.kind);
             }
-            return core.connections.ledger.mark_sent(id, now_ms);
+            return Outcome::Sent { at_ms: now_ms };
         }
         Verdict::Refused { reason } => (reason, None),
         Verdict::Retry { reason, after_ms } => (reason, retry_at_ms(core, row, after_ms, now_ms)),
     };
     if retry_at_ms.is_some() {
         count("retried");
-        // Said once, not at every attempt of every message of a storm.
-        let before = core.troubles.lock().insert(integration_of(row), reason.clone());
-        if before.as_ref() != Some(&reason) {
+        if core.said.is_new(&integration_of(row), &reason) {
             tracing::warn!(
                 "message {id} to {} ({}): {reason}; it is sent again until it arrives",
                 told.receiver,
@@ -144,11 +195,11 @@ fn write_down(core: &Core, row: &OutboxRow, verdict: Verdict) -> Result<(), Ledg
         count("failed");
         tracing::error!("message {id} to {} ({}) is lost: {reason}", told.receiver, told.kind);
     }
-    core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
+    Outcome::NotSent { reason, retry_at_ms }
 }
 
-fn integration_of(row: &OutboxRow) -> (String, usize) {
-    (row.message.receiver.clone(), row.message.integration)
+fn integration_of(row: &OutboxRow) -> String {
+    format!("integration {} of {}", row.message.integration, row.message.receiver)
 }
 
 async fn attempt(core: &Core, row: &OutboxRow) -> Verdict {

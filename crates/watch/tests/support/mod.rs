@@ -255,13 +255,23 @@ pub fn alerting(integrations: Vec<Integration>) -> Alerting {
 
 /// Starts a watch over the ledger at `path`.
 pub fn start(path: &Path, alerting: Alerting, api: &Arc<Api>) -> WatchHandle {
+    start_with(path, alerting, api, Arc::new(HttpClient::new()))
+}
+
+/// The same, with another way to send.
+pub fn start_with(
+    path: &Path,
+    alerting: Alerting,
+    api: &Arc<Api>,
+    transport: Arc<dyn vigie_notify::Transport>,
+) -> WatchHandle {
     let groups = vec![api_down()];
     let config = WatchConfig { groups, alerting, language: "en".to_owned() };
     let connections = Connections {
         evaluator: api.clone(),
         sink: api.clone(),
         ledger: Arc::new(Ledger::open(path).unwrap()),
-        transport: Arc::new(HttpClient::new()),
+        transport,
         clock: Arc::new(SystemClock),
     };
     Watch::start(config, connections).unwrap()
