@@ -47,6 +47,13 @@ impl Group {
         (self.key.clone(), self.receiver.clone())
     }
 
+    /// Whether its timer has run out. A timer further off than it was ever set was set by a clock
+    /// that has since been set back; waiting for that clock would leave people untold.
+    pub(crate) fn is_due(&self, now_ms: i64) -> bool {
+        let longest_ms = self.group_wait_ms.max(self.group_interval_ms);
+        self.next_flush_ms <= now_ms || self.next_flush_ms > now_ms.saturating_add(longest_ms)
+    }
+
     /// Takes an alert in; answers whether something changed that must survive a restart.
     pub(crate) fn put(&mut self, alert: &Alert, now_ms: i64) -> bool {
         // An alert that has been firing for longer than group_wait is late already.
@@ -129,5 +136,6 @@ fn must_tell(
     if send_resolved && !resolved.is_subset(&log.resolved) {
         return true;
     }
-    now_ms - log.told_at_ms >= repeat_interval_ms
+    // A clock that was set back by more than the interval must not make the silence longer.
+    (now_ms - log.told_at_ms).abs() >= repeat_interval_ms
 }

@@ -194,9 +194,9 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// When [`Dispatcher::flush`] has something to do next.
-    pub fn next_flush_ms(&self) -> Option<i64> {
-        self.groups.values().map(|group| group.next_flush_ms).min()
+    /// Whether [`Dispatcher::flush`] has something to do.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        self.groups.values().any(|group| group.is_due(now_ms))
     }
 
     /// Decides for every group that is due.
@@ -205,7 +205,7 @@ impl Dispatcher {
         let due: Vec<GroupId> = self
             .groups
             .iter()
-            .filter(|(_, group)| group.next_flush_ms <= now_ms)
+            .filter(|(_, group)| group.is_due(now_ms))
             .map(|(id, _)| id.clone())
             .collect();
         for id in due {

@@ -122,7 +122,7 @@ fn a_group_waits_tells_repeats_and_resolves() {
     assert_eq!(flush(&mut d, 3900), "0:1/0", "repeat_interval since 290 s");
     d.put(&alert(&a, 100, Some(3950)), 3_950_000).unwrap();
     assert_eq!(flush(&mut d, 3960), "0:0/1 1:obsolete");
-    assert_eq!((d.groups().count(), d.next_flush_ms()), (0, None), "the group is over");
+    assert_eq!((d.groups().count(), d.is_due(i64::MAX)), (0, false), "the group is over");
     d.put(&alert(&a, 100, Some(3950)), 3_970_000).unwrap();
     assert_eq!(d.groups().count(), 0, "a resolved alert opens no group");
 }
@@ -173,4 +173,21 @@ fn fingerprints_are_prometheus_own() {
     assert_eq!(format!("{:016x}", fingerprint(&Labels::default())), "cbf29ce484222325");
     let labels = Labels::from_pairs([("name", "garland, briggs"), ("fear", "love is not enough")]);
     assert_eq!(fingerprint(&labels), 5_799_056_148_416_392_346, "its own test's value");
+}
+
+#[test]
+fn a_clock_that_was_set_back_leaves_nobody_untold() {
+    let mut d = Dispatcher::new(alerting(), Vec::new());
+    let day_s = 86_400;
+    let high = |host: &str, starts_s| {
+        alert(&[("alertname", "A"), ("severity", "high"), ("h", host)], starts_s, None)
+    };
+    d.put(&high("a", day_s), day_s * 1000).unwrap();
+    assert_eq!(d.flush(day_s * 1000 + 10_000).notifications.len(), 2);
+    assert!(!d.is_due(day_s * 1000 + 20_000), "the next look is in a minute");
+    // A day back: another host fails; the timer still stands at tomorrow.
+    d.put(&high("b", 100), 100_000).unwrap();
+    assert!(d.is_due(100_000));
+    assert_eq!(d.flush(100_000).notifications.len(), 2);
+    assert!(!d.is_due(100_000), "the timer is set anew");
 }

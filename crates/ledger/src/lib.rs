@@ -15,7 +15,7 @@ mod outbox;
 mod schema;
 mod states;
 
-pub use outbox::{MessageState, NewMessage, OutboxRow, OutboxTotals};
+pub use outbox::{MessageState, NewMessage, OutboxRow, OutboxTotals, WAIT_MS_MAX};
 pub use states::{AlertRow, GroupRow};
 
 use parking_lot::Mutex;
@@ -44,8 +44,18 @@ pub enum LedgerError {
         /// The newest version known.
         known: i64,
     },
+    /// The file is not a ledger, or not a whole one.
+    #[error(
+        "{path}: the file is damaged ({source}); move it away and start Vigie again: what fires is then told again, and only the list of past messages is lost"
+    )]
+    Damaged {
+        /// The file.
+        path: String,
+        /// SQLite's words.
+        source: rusqlite::Error,
+    },
     /// SQLite refused.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}{}", advice(source))]
     Sqlite {
         /// What was being done.
         what: String,
@@ -68,6 +78,24 @@ pub enum LedgerError {
         /// What is wrong.
         reason: String,
     },
+}
+
+/// What a person can do about it.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode::*;
+    match error.sqlite_error_code() {
+        Some(DiskFull) => "; the disk is full: make room, nothing is lost meanwhile",
+        Some(DatabaseBusy | DatabaseLocked) => {
+            "; another program has the file open: end it (sqlite3, a backup)"
+        }
+        Some(ReadOnly | CannotOpen | PermissionDenied) => {
+            "; the storage directory must be writable for the user that Vigie runs as"
+        }
+        Some(DatabaseCorrupt | NotADatabase) => {
+            "; the file is damaged: stop Vigie, move ledger.sqlite away and start it again"
+        }
+        _ => "",
+    }
 }
 
 pub(crate) fn sqlite(what: &str) -> impl Fn(rusqlite::Error) -> LedgerError + '_ {
@@ -100,7 +128,20 @@ impl Ledger {
             });
         }
         let connection = Connection::open(path).map_err(sqlite("open"))?;
-        Ledger::prepare(connection, Some(lock), &name)
+        Ledger::prepare(connection, Some(lock), &name).map_err(|error| {
+            use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+            match error {
+                LedgerError::Sqlite { source, .. }
+                    if matches!(
+                        source.sqlite_error_code(),
+                        Some(DatabaseCorrupt | NotADatabase)
+                    ) =>
+                {
+                    LedgerError::Damaged { path: name, source }
+                }
+                other => other,
+            }
+        })
     }
 
     /// A ledger that lives as long as the value does, for tests and simulations.

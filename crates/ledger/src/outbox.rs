@@ -58,7 +58,8 @@ pub struct NewMessage {
     pub part: usize,
     /// For people: `pagerduty`, `slack`, `sms`, `webhook`.
     pub kind: String,
-    /// JSON, without secrets.
+    /// JSON, without secrets; emptied when the message is over, because a storm of alerts makes it
+    /// long and what is over is kept for months.
     pub payload: String,
     /// What lets the receiver recognise a repetition.
     pub dedup_key: String,
@@ -94,6 +95,19 @@ pub struct OutboxTotals {
     pub oldest_at_ms: Option<i64>,
 }
 
+/// The longest that a message may have to wait, in milliseconds: an hour, and five minutes more. A
+/// time further off was written by a clock that has since been set back, and counts as now.
+pub const WAIT_MS_MAX: i64 = 65 * 60 * 1000;
+
+/// Most messages that one integration is sent at a time.
+pub const LENT_PER_INTEGRATION_MAX: usize = 2;
+/// Most due messages among which those to lend are chosen.
+const CANDIDATES_MAX: usize = 256;
+
+/// Stands beside narrower conditions, because SQLite takes a partial index only for the index's own
+/// condition; without it every look would read the messages of three months.
+const OPEN: &str = "state IN ('pending', 'sending')";
+
 const COLUMNS: &str =
     "id, created_at_ms, group_key, alertname, status, receiver, integration, part,
     kind, payload, dedup_key, state, attempts, next_at_ms, lease_until_ms, sent_at_ms, last_error";
@@ -104,38 +118,34 @@ impl Tx<'_> {
     pub fn enqueue(&self, message: &NewMessage) -> Result<i64, LedgerError> {
         let failed = sqlite("write a message");
         if message.firing {
+            let (integration, part) = (message.integration as i64, message.part as i64);
             self.inner
-                .execute(
-                    "UPDATE outbox SET state = 'dropped', last_error = 'replaced by a newer message'
-                     WHERE group_key = ? AND receiver = ? AND integration = ? AND part = ?
-                     AND state = 'pending' AND status = 'firing'",
-                    params![
-                        message.group_key,
-                        message.receiver,
-                        message.integration as i64,
-                        message.part as i64
-                    ],
-                )
+                .prepare_cached(&replace_statement())
+                .and_then(|mut statement| {
+                    let target = params![message.group_key, message.receiver, integration, part];
+                    statement.execute(target)
+                })
                 .map_err(&failed)?;
         }
         self.inner
-            .execute(
+            .prepare_cached(
                 "INSERT INTO outbox (created_at_ms, group_key, alertname, status, receiver,
                  integration, part, kind, payload, dedup_key, state, next_at_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'pending', ?1)",
-                params![
-                    message.created_at_ms,
-                    message.group_key,
-                    message.alertname,
-                    if message.firing { "firing" } else { "resolved" },
-                    message.receiver,
-                    message.integration as i64,
-                    message.part as i64,
-                    message.kind,
-                    message.payload,
-                    message.dedup_key,
-                ],
             )
+            .map_err(&failed)?
+            .execute(params![
+                message.created_at_ms,
+                message.group_key,
+                message.alertname,
+                if message.firing { "firing" } else { "resolved" },
+                message.receiver,
+                message.integration as i64,
+                message.part as i64,
+                message.kind,
+                message.payload,
+                message.dedup_key,
+            ])
             .map_err(&failed)?;
         Ok(self.inner.last_insert_rowid())
     }
@@ -148,18 +158,15 @@ impl Tx<'_> {
         integration: usize,
     ) -> Result<usize, LedgerError> {
         self.inner
-            .execute(
-                "UPDATE outbox SET state = 'dropped',
-                 last_error = COALESCE(last_error, 'resolved before it was sent')
-                 WHERE group_key = ? AND receiver = ? AND integration = ? AND state = 'pending'",
-                params![group_key, receiver, integration as i64],
-            )
+            .execute(&drop_statement(), params![group_key, receiver, integration as i64])
             .map_err(sqlite("drop messages"))
     }
 }
 
 impl Ledger {
-    /// Lends up to `count` messages that are due; of one target only the oldest.
+    /// Lends up to `count` messages that are due; about one group only the oldest, and to one
+    /// integration at most [`LENT_PER_INTEGRATION_MAX`] at a time, so that a receiver that hangs
+    /// holds up nobody else.
     pub fn lease_due(
         &self,
         now_ms: i64,
@@ -167,17 +174,8 @@ impl Ledger {
         count: usize,
     ) -> Result<Vec<OutboxRow>, LedgerError> {
         self.transaction(|tx| {
-            let select = format!(
-                "SELECT {COLUMNS} FROM outbox AS one
-                 WHERE ((state = 'pending' AND next_at_ms <= ?1)
-                     OR (state = 'sending' AND lease_until_ms <= ?1))
-                 AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
-                     WHERE earlier.group_key = one.group_key AND earlier.receiver = one.receiver
-                     AND earlier.integration = one.integration AND earlier.part = one.part
-                     AND earlier.id < one.id AND earlier.state IN ('pending', 'sending'))
-                 ORDER BY id LIMIT ?2"
-            );
-            let mut rows = read(&tx.inner, &select, params![now_ms, count as i64])?;
+            let mut rows =
+                read(&tx.inner, &lease_statement(), params![now_ms, count as i64, WAIT_MS_MAX])?;
             for row in &mut rows {
                 row.state = MessageState::Sending;
                 row.attempts += 1;
@@ -194,7 +192,8 @@ impl Ledger {
         })
     }
 
-    /// When [`Ledger::lease_due`] has something to lend next.
+    /// When [`Ledger::lease_due`] has something to lend next; more than [`WAIT_MS_MAX`] ahead means
+    /// now.
     pub fn next_due_ms(&self) -> Result<Option<i64>, LedgerError> {
         self.connection
             .lock()
@@ -214,7 +213,7 @@ impl Ledger {
     /// The receiver took the message.
     pub fn mark_sent(&self, id: i64, now_ms: i64) -> Result<(), LedgerError> {
         self.finish(
-            "UPDATE outbox SET state = 'sent', sent_at_ms = ?2, lease_until_ms = NULL,
+            "UPDATE outbox SET state = 'sent', payload = '', sent_at_ms = ?2, lease_until_ms = NULL,
              last_error = NULL WHERE id = ?1 AND state = 'sending'",
             params![id, now_ms],
         )
@@ -230,6 +229,7 @@ impl Ledger {
         let state = if retry_at_ms.is_some() { "pending" } else { "failed" };
         self.finish(
             "UPDATE outbox SET state = ?2, next_at_ms = COALESCE(?3, next_at_ms),
+             payload = CASE ?2 WHEN 'failed' THEN '' ELSE payload END,
              lease_until_ms = NULL, last_error = ?4 WHERE id = ?1 AND state = 'sending'",
             params![id, state, retry_at_ms, error],
         )
@@ -246,11 +246,7 @@ impl Ledger {
     pub(crate) fn release_leases(&self) -> Result<(), LedgerError> {
         self.connection
             .lock()
-            .execute(
-                "UPDATE outbox SET state = 'pending', lease_until_ms = NULL
-                 WHERE state = 'sending'",
-                [],
-            )
+            .execute(&release_statement(), [])
             .map_err(sqlite("release leases"))?;
         Ok(())
     }
@@ -288,6 +284,58 @@ impl Ledger {
             )
             .map_err(sqlite("forget messages"))
     }
+}
+
+/// Chooses what is lent: now, how many, the longest wait.
+pub(crate) fn lease_statement() -> String {
+    format!(
+                "WITH due AS (SELECT * FROM outbox AS one INDEXED BY outbox_open_by_id
+                     WHERE {OPEN} AND ((state = 'pending' AND (next_at_ms <= ?1 OR next_at_ms > ?1 + ?3))
+                         OR (state = 'sending'
+                             AND (lease_until_ms <= ?1 OR lease_until_ms > ?1 + ?3)))
+                     AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
+                         WHERE earlier.group_key = one.group_key
+                         AND earlier.receiver = one.receiver
+                         AND earlier.integration = one.integration AND earlier.part = one.part
+                         AND earlier.id < one.id AND earlier.state IN ('pending', 'sending'))
+                     ORDER BY id LIMIT {CANDIDATES_MAX}),
+                 lent AS (SELECT receiver, integration, COUNT(*) AS busy FROM outbox
+                     WHERE state = 'sending' AND {OPEN} AND lease_until_ms > ?1
+                     AND lease_until_ms <= ?1 + ?3 GROUP BY receiver, integration)
+                 SELECT {COLUMNS} FROM (SELECT due.*, ROW_NUMBER() OVER
+                     (PARTITION BY receiver, integration ORDER BY id) AS nth FROM due)
+                 LEFT JOIN lent USING (receiver, integration)
+                 WHERE nth + COALESCE(busy, 0) <= {LENT_PER_INTEGRATION_MAX}
+                 ORDER BY id LIMIT ?2"
+    )
+}
+
+/// Drops what a newer message says too.
+pub(crate) fn replace_statement() -> String {
+    format!(
+        "UPDATE outbox SET state = 'dropped', payload = '',
+                 last_error = 'replaced by a newer message'
+                 WHERE group_key = ? AND receiver = ? AND integration = ? AND part = ?
+                 AND state = 'pending' AND status = 'firing' AND {OPEN}"
+    )
+}
+
+/// Drops what is out of date.
+pub(crate) fn drop_statement() -> String {
+    format!(
+        "UPDATE outbox SET state = 'dropped', payload = '',
+                     last_error = COALESCE(last_error, 'resolved before it was sent')
+                     WHERE group_key = ? AND receiver = ? AND integration = ?
+                     AND state = 'pending' AND {OPEN}"
+    )
+}
+
+/// Ends every lease.
+pub(crate) fn release_statement() -> String {
+    format!(
+        "UPDATE outbox SET state = 'pending', lease_until_ms = NULL
+                     WHERE state = 'sending' AND {OPEN}"
+    )
 }
 
 fn read(

@@ -4,7 +4,8 @@ use crate::{LedgerError, sqlite};
 use rusqlite::Connection;
 
 /// One step per version; a step that has shipped is never edited.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE alert_states (
         rule_key TEXT NOT NULL,
         labels TEXT NOT NULL,
@@ -49,7 +50,11 @@ const MIGRATIONS: [&str; 1] = ["
         WHERE state IN ('pending', 'sending');
     CREATE INDEX outbox_closed ON outbox (created_at_ms)
         WHERE state IN ('sent', 'failed', 'dropped');
-"];
+",
+    "
+    CREATE INDEX outbox_open_by_id ON outbox (id) WHERE state IN ('pending', 'sending');
+",
+];
 
 /// Kilobytes of page cache; the ledger is small and read seldom.
 const CACHE_KIB: i64 = 256;

@@ -101,6 +101,8 @@ fn messages_of_one_target_leave_in_order_and_others_do_not_wait() {
     assert_eq!(leased(&ledger, 9200), [resolved]);
     ledger.mark_failed(resolved, "400", None).unwrap();
     assert_eq!(ledger.outbox_totals().unwrap(), OutboxTotals::default());
+    let recent = ledger.recent(10).unwrap();
+    assert!(recent.iter().all(|row| row.message.payload.is_empty()), "what is over is short");
     let states: Vec<_> =
         ledger.recent(10).unwrap().iter().map(|row| (row.id, row.state, row.attempts)).collect();
     assert_eq!(
@@ -153,4 +155,73 @@ fn a_file_from_a_newer_program_is_refused() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     assert!(matches!(Ledger::open(&path), Err(LedgerError::Newer { found: 99, .. })));
+}
+
+#[test]
+fn a_clock_that_was_set_back_holds_no_message_up() {
+    let ledger = Ledger::in_memory().unwrap();
+    let id = enqueue(&ledger, &message("a", true));
+    let day_ms = 24 * 3_600_000;
+    assert_eq!(leased(&ledger, day_ms), [id]);
+    ledger.mark_failed(id, "503", Some(day_ms + 300_000)).unwrap();
+    assert_eq!(leased(&ledger, day_ms), [0i64; 0], "it waits for its time");
+    assert_eq!(leased(&ledger, 2000), [id], "a day back: its time may never come");
+    assert_eq!(leased(&ledger, 3000), [0i64; 0], "the lease counts");
+}
+
+#[test]
+fn a_damaged_file_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ledger.sqlite");
+    std::fs::write(&path, "no database ".repeat(1000)).unwrap();
+    let text = Ledger::open(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("ledger.sqlite: the file is damaged"), "{text}");
+    assert!(text.contains("move it away"), "{text}");
+}
+
+#[test]
+fn a_receiver_that_hangs_holds_up_nobody_else() {
+    let ledger = Ledger::in_memory().unwrap();
+    for group in 0..20 {
+        let slack = message(&format!("group {group}"), true);
+        enqueue(&ledger, &slack);
+        enqueue(&ledger, &NewMessage { integration: 1, kind: "pagerduty".to_owned(), ..slack });
+    }
+    let kinds = |now_ms| -> Vec<String> {
+        let rows = ledger.lease_due(now_ms, 15_000, 8).unwrap();
+        for row in rows.iter().filter(|row| row.message.kind == "pagerduty") {
+            ledger.mark_sent(row.id, now_ms).unwrap();
+        }
+        rows.into_iter().map(|row| row.message.kind).collect()
+    };
+    assert_eq!(kinds(2000), ["slack", "pagerduty", "slack", "pagerduty"]);
+    for _ in 0..9 {
+        assert_eq!(kinds(2000), ["pagerduty", "pagerduty"], "Slack has not answered yet");
+    }
+    assert!(kinds(2000).is_empty());
+}
+
+#[test]
+fn no_look_at_the_outbox_reads_what_is_over() {
+    let ledger = Ledger::in_memory().unwrap();
+    let connection = ledger.connection.lock();
+    for statement in [
+        outbox::lease_statement(),
+        outbox::replace_statement(),
+        outbox::drop_statement(),
+        outbox::release_statement(),
+    ] {
+        let explained = format!("EXPLAIN QUERY PLAN {statement}");
+        let mut statement = connection.prepare(&explained).unwrap();
+        let count = statement.parameter_count();
+        let nulls = rusqlite::params_from_iter(vec![rusqlite::types::Null; count]);
+        let steps: Vec<String> = statement
+            .query_map(nulls, |row| row.get(3))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        for step in steps.iter().filter(|step| step.contains("outbox") || step.contains("one")) {
+            assert!(step.contains("INDEX outbox_open"), "{step} in {explained}");
+        }
+    }
 }

@@ -126,13 +126,11 @@ impl HttpClient {
     ) -> Result<Response, NetError> {
         let pool = self.pool_for(request.config, &first.host)?;
         let origin = (first.host.clone(), first.uri.scheme_str() == Some("https"));
-        let mut method = request.method.clone();
-        let mut body = request.body.clone();
+        let (method, body) = (&request.method, &request.body);
         let mut to = first;
         for _ in 0..=REDIRECTS_MAX {
-            let https = to.uri.scheme_str() == Some("https");
-            let trusted = to.host == origin.0 && (https || !origin.1);
-            let message = || message(request, &method, &body, &to, trusted);
+            let trusted = is_trusted(&to, &origin);
+            let message = || message(request, method, body, &to, trusted);
             let mut outcome = pool.request(message()?).await;
             let repeatable = method == Method::GET || method == Method::HEAD;
             if repeatable && outcome.as_ref().is_err_and(was_closed) {
@@ -141,15 +139,10 @@ impl HttpClient {
                 outcome = pool.request(message()?).await;
             }
             let answer = outcome.map_err(|error| send_error(&to.host, &error))?;
-            let Some(next) = redirect(request, &answer, &to)? else {
-                return read(answer, &to.host, request.body_bytes_max).await;
-            };
-            let status = answer.status().as_u16();
-            if matches!(status, 301..=303) && method != Method::HEAD {
-                method = Method::GET;
-                body = Bytes::new();
+            match redirect(request, &answer, &to)? {
+                Some(next) if may_follow(method, &answer, &next, &origin) => to = next,
+                _ => return read(answer, &to.host, request.body_bytes_max).await,
             }
-            to = next;
         }
         Err(NetError::Redirects { host: origin.0, redirects_max: REDIRECTS_MAX })
     }
@@ -312,6 +305,27 @@ fn insert(headers: &mut HeaderMap, host: &str, name: &str, value: &str) -> Resul
     Ok(())
 }
 
+/// Whether a hop is the host that was configured, and not by an unencrypted way where that was an
+/// encrypted one.
+fn is_trusted(to: &Destination, (host, https): &(String, bool)) -> bool {
+    to.host == *host && (!https || to.uri.scheme_str() == Some("https"))
+}
+
+/// Whether a redirect is followed; if not, it is the answer. A body may hold a key, so it goes to
+/// no other host; and 301 to 303 would turn a message into a GET without one, whose friendly answer
+/// would then count as delivery.
+fn may_follow(
+    method: &Method,
+    answer: &http::Response<Incoming>,
+    next: &Destination,
+    origin: &(String, bool),
+) -> bool {
+    if method == Method::GET || method == Method::HEAD {
+        return true;
+    }
+    matches!(answer.status().as_u16(), 307 | 308) && is_trusted(next, origin)
+}
+
 /// Where a redirect leads, if the answer is one and the configuration wants it followed.
 fn redirect(
     request: &Request<'_>,
@@ -349,7 +363,8 @@ async fn read(
     host: &str,
     bytes_max: usize,
 ) -> Result<Response, NetError> {
-    let too_large = || NetError::BodyTooLarge { host: host.to_owned(), bytes_max };
+    let status = answer.status().as_u16();
+    let too_large = || NetError::BodyTooLarge { host: host.to_owned(), bytes_max, status };
     let (head, mut body) = answer.into_parts();
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
@@ -365,12 +380,7 @@ async fn read(
         }
         whole.extend_from_slice(&data);
     }
-    Ok(Response {
-        status: head.status.as_u16(),
-        headers: head.headers,
-        body: whole.freeze(),
-        duration_ms: 0,
-    })
+    Ok(Response { status, headers: head.headers, body: whole.freeze(), duration_ms: 0 })
 }
 
 fn send_error(host: &str, error: &ClientError) -> NetError {

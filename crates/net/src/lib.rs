@@ -17,6 +17,7 @@ pub mod http;
 pub mod postgres;
 mod tls;
 
+pub use crate::base64::encode as base64;
 pub use crate::http::{HttpClient, Request, Response};
 pub use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 pub use bytes::Bytes;
@@ -88,6 +89,8 @@ pub enum NetError {
         host: String,
         /// The limit.
         bytes_max: usize,
+        /// The answer's status code.
+        status: u16,
     },
     /// The redirects do not end.
     #[error("{host}: stopped after {redirects_max} redirects")]

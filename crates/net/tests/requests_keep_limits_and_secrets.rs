@@ -93,7 +93,7 @@ async fn long_bodies_deadlines_and_refusals_are_told_apart() {
     for port in [long, chunked] {
         let got = client.send(get(format!("http://127.0.0.1:{port}/"), &config)).await;
         let host = format!("127.0.0.1:{port}");
-        assert_eq!(got.unwrap_err(), NetError::BodyTooLarge { host, bytes_max: 100 });
+        assert_eq!(got.unwrap_err(), NetError::BodyTooLarge { host, bytes_max: 100, status: 200 });
     }
     let (hanging, _) = serve(|_| "hang".to_owned()).await;
     let mut request = get(format!("http://127.0.0.1:{hanging}/secret"), &config);
@@ -130,8 +130,7 @@ async fn redirects_are_followed_ten_times_and_lose_credentials_on_another_host()
         ..HttpClientConfig::default()
     };
     let client = HttpClient::new();
-    let mut request = get(format!("http://127.0.0.1:{start}/near"), &config);
-    (request.method, request.body) = (Method::POST, Bytes::from_static(b"data"));
+    let request = get(format!("http://127.0.0.1:{start}/near"), &config);
     let answer = client.send(request).await.unwrap();
     assert_eq!(&answer.body[..], b"there");
     let heads = start_seen.lock().unwrap().join("").to_lowercase();
@@ -144,6 +143,31 @@ async fn redirects_are_followed_ten_times_and_lose_credentials_on_another_host()
     config.follow_redirects = false;
     let got = client.send(get(format!("http://127.0.0.1:{start}/loop"), &config)).await;
     assert_eq!(got.unwrap().status, 302);
+}
+
+#[tokio::test]
+async fn a_message_follows_only_redirects_that_keep_it_and_its_host() {
+    let (other, other_seen) = serve(|_| ok("other")).await;
+    let (start, seen) = serve(move |head| {
+        let (status, to) = match head.split(' ').nth(1) {
+            Some("/see") => (302, "/end".to_owned()),
+            Some("/same") => (307, "/end".to_owned()),
+            Some("/other") => (308, format!("http://127.0.0.1:{other}/end")),
+            _ => return ok("taken"),
+        };
+        format!("HTTP/1.1 {status} X\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n")
+    })
+    .await;
+    let config = HttpClientConfig::default();
+    let client = HttpClient::new();
+    for (path, status) in [("see", 302), ("same", 200), ("other", 308)] {
+        let mut request = get(format!("http://127.0.0.1:{start}/{path}"), &config);
+        (request.method, request.body) = (Method::POST, Bytes::from_static(b"a key"));
+        assert_eq!(client.send(request).await.unwrap().status, status, "{path}");
+    }
+    let heads = seen.lock().unwrap().concat();
+    assert!(heads.contains("POST /end") && !heads.contains("GET "), "{heads}");
+    assert!(other_seen.lock().unwrap().is_empty(), "a key went to another host");
 }
 
 #[tokio::test]

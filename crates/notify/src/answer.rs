@@ -58,6 +58,10 @@ pub(crate) fn judge(answer: &Answer, now_ms: i64) -> Verdict {
             let after_ms = answer.retry_after.as_deref().and_then(|text| wait_ms(text, now_ms));
             Verdict::Retry { reason, after_ms }
         }
+        300..=399 => {
+            let advice = "the receiver has moved: write its new address into the configuration";
+            Verdict::Refused { reason: format!("{reason}; {advice}") }
+        }
         _ => Verdict::Refused { reason },
     }
 }

@@ -20,10 +20,11 @@ mod transport;
 mod webhook;
 
 pub use answer::{RETRY_AFTER_MS_MAX, Verdict};
-pub use message::{AlertPart, Message};
+pub use message::{ALERTS_MAX, AlertPart, Message};
 pub use transport::{Answer, Post, Posting, Transport};
 
 use vigie_config::alerting::{Integration, IntegrationKind};
+use vigie_config::http_client::Secret;
 use vigie_template::TemplateError;
 
 /// The deadline of one attempt.
@@ -87,10 +88,22 @@ pub async fn deliver(
         Err(error) => return Verdict::Refused { reason: error.to_string() },
     };
     let verdict = match transport.post(post).await {
-        Ok(answer) => answer::judge(&answer, now_ms),
+        Ok(answer) => match answer::judge(&answer, now_ms) {
+            Verdict::Delivered => accepted(&integration.kind, &answer),
+            other => other,
+        },
         Err(reason) => Verdict::Retry { reason, after_ms: None },
     };
     verdict.without(&secrets(integration))
+}
+
+/// What an answer means whose status is good.
+fn accepted(kind: &IntegrationKind, answer: &Answer) -> Verdict {
+    match kind {
+        IntegrationKind::Slack { .. } => slack::refusal(&answer.body)
+            .map_or(Verdict::Delivered, |reason| Verdict::Refused { reason }),
+        _ => Verdict::Delivered,
+    }
 }
 
 /// The request that tells an integration.
@@ -135,17 +148,25 @@ fn secrets(integration: &Integration) -> Vec<String> {
         IntegrationKind::PagerDuty { routing_key, .. } => vec![routing_key.expose().to_owned()],
         IntegrationKind::Slack { api_url: url, .. } | IntegrationKind::Webhook { url, .. } => {
             let url = url.expose();
-            let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
-            let path = path.map_or("", |(_, path)| path);
-            vec![url.to_owned(), path.to_owned()]
+            let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let login = host.rsplit_once('@').map_or("", |(login, _)| login);
+            let password = login.split_once(':').map_or("", |(_, password)| password);
+            [url, path, login, password].map(str::to_owned).to_vec()
         }
-        IntegrationKind::Sms { password, .. } => vec![password.expose().to_owned()],
+        IntegrationKind::Sms { username, password, .. } => login(username, password),
     };
     let http = &integration.http;
     secrets.extend(http.authorization.iter().map(|secret| secret.expose().to_owned()));
-    secrets.extend(http.basic_auth.iter().map(|auth| auth.password.expose().to_owned()));
+    secrets.extend(http.basic_auth.iter().flat_map(|auth| login(&auth.username, &auth.password)));
     secrets.extend(http.headers.iter().map(|(_, secret)| secret.expose().to_owned()));
     secrets
+}
+
+/// A password as it is written and as it is sent.
+fn login(username: &str, password: &Secret) -> Vec<String> {
+    let password = password.expose();
+    vec![password.to_owned(), vigie_net::base64(format!("{username}:{password}").as_bytes())]
 }
 
 #[cfg(test)]

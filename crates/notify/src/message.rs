@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use vigie_model::Labels;
 use vigie_template::{AlertData, Data};
 
+/// Most alerts that one message spells out. A storm of thousands would make every message of every
+/// receiver megabytes long, again at each repetition, and no reader would be wiser.
+pub const ALERTS_MAX: usize = 1_000;
+
 type Pairs = BTreeMap<String, String>;
 
 /// What is told: a group and its alerts. Serialised, it is an outbox row's payload.
@@ -17,8 +21,12 @@ pub struct Message {
     pub group_key: String,
     /// The labels that make the group.
     pub group_labels: Pairs,
-    /// The alerts, at least one.
+    /// The alerts, at least one and at most [`ALERTS_MAX`]; those that fire come first when some
+    /// were left out.
     pub alerts: Vec<AlertPart>,
+    /// How many were left out.
+    #[serde(default)]
+    pub truncated: usize,
     /// The address that links start with.
     pub external_url: String,
     /// `en` or `fr`.
@@ -59,6 +67,11 @@ impl Message {
     /// `firing` or `resolved`.
     pub fn status(&self) -> &'static str {
         if self.is_firing() { "firing" } else { "resolved" }
+    }
+
+    /// How many alerts there are, those that were left out included.
+    pub(crate) fn alert_count(&self) -> usize {
+        self.alerts.len() + self.truncated
     }
 
     /// The labels that all alerts share.
@@ -110,7 +123,9 @@ impl Message {
         if self.language == "fr" { french } else { english }
     }
 
-    /// Renders a template of the configuration; an empty one is replaced by `default`.
+    /// Renders a template of the configuration; an empty one is replaced by `default`. A template
+    /// that fails must not keep the alert from people: the default takes its place, and the error
+    /// is told with it.
     pub(crate) fn render(
         &self,
         setting: &'static str,
@@ -118,11 +133,18 @@ impl Message {
         default: &str,
         now_ms: i64,
     ) -> Result<String, NotifyError> {
-        let text = if text.is_empty() { default } else { text };
-        let rendered = vigie_template::render(text, &self.data(now_ms));
-        rendered
-            .map(|text| text.trim().to_owned())
-            .map_err(|source| NotifyError::Template { setting, source })
+        let data = self.data(now_ms);
+        let failed = |source| NotifyError::Template { setting, source };
+        let wanted = if text.is_empty() { default } else { text };
+        let rendered = match vigie_template::render(wanted, &data) {
+            Ok(rendered) => rendered,
+            Err(source) if text.is_empty() => return Err(failed(source)),
+            Err(source) => {
+                let usual = vigie_template::render(default, &data).map_err(failed)?;
+                format!("{} ({})", usual.trim(), failed(source))
+            }
+        };
+        Ok(rendered.trim().to_owned())
     }
 
     fn data(&self, now_ms: i64) -> Data {
@@ -138,6 +160,7 @@ impl Message {
         Data {
             receiver: self.receiver.clone(),
             alerts: self.alerts.iter().map(alert).collect(),
+            truncated_alerts: self.truncated,
             group_labels: labels(&self.group_labels),
             common_labels: labels(&self.common_labels()),
             common_annotations: labels(&self.common_annotations()),

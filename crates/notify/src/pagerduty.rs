@@ -66,7 +66,9 @@ pub(crate) fn body(
 
 /// The API knows four words; ours and common ones of others are put into them.
 fn severity_word(severity: &str) -> &'static str {
-    match severity.to_ascii_lowercase().as_str() {
+    // Behind the word may stand why a template failed.
+    let word = severity.split_ascii_whitespace().next().unwrap_or("");
+    match word.to_ascii_lowercase().as_str() {
         "critical" | "high" | "page" | "p1" => "critical",
         "warning" | "medium" | "p3" => "warning",
         "info" | "low" | "p4" => "info",
@@ -84,6 +86,7 @@ fn details(message: &Message) -> Value {
         "firing": of("firing"),
         "resolved": of("resolved"),
         "num_firing": firing,
+        "num_not_listed": message.truncated,
         "num_resolved": message.alerts.len() - firing,
         "value": message.leading().map_or("", |alert| alert.value.as_str()),
         "runbook": message.runbook_link(),

@@ -42,6 +42,14 @@ pub(crate) fn body(
     Ok(body)
 }
 
+/// Slack's Web API (`chat.postMessage`) says no with a status that says yes.
+pub(crate) fn refusal(body: &str) -> Option<String> {
+    let answer: Value = serde_json::from_str(body).ok()?;
+    let refused = answer.get("ok") == Some(&Value::Bool(false));
+    let error = answer.get("error").and_then(Value::as_str).unwrap_or("no reason given");
+    refused.then(|| format!("Slack answered ok: false, {error}"))
+}
+
 fn colour(message: &Message) -> &'static str {
     let severity = message.common_labels().remove("severity").unwrap_or_default();
     match (message.is_firing(), severity.as_str()) {
@@ -73,7 +81,7 @@ fn links(message: &Message) -> String {
     ];
     let link = |(href, text): (Option<String>, &str)| match href? {
         href if href.starts_with("http") => Some(format!("<{href}|{text}>")),
-        path => Some(format!("{text}: {path}")),
+        path => Some(format!("{text}{}{path}", message.word(": ", " : "))),
     };
     let links = named.into_iter().filter_map(link);
     links.collect::<Vec<_>>().join(" · ")

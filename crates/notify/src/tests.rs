@@ -27,6 +27,7 @@ fn message(instances: &[&str], resolved: bool) -> Message {
         group_key: "{}:{alertname=\"API Down\"}".to_owned(),
         group_labels: pairs(&[("alertname", "API Down")]),
         alerts: instances.iter().map(alert).collect(),
+        truncated: 0,
         external_url: "http://vigie.test".to_owned(),
         language: "en".to_owned(),
     }
@@ -92,6 +93,11 @@ fn pagerduty_gets_a_trigger_and_a_resolve_of_the_same_incident() {
     ] {
         assert_eq!(event.pointer(pointer).and_then(|v| v.as_str()), Some(wanted), "{pointer}");
     }
+    let french = Message { language: "fr".to_owned(), ..message(&["h:8080"], false) };
+    assert_eq!(
+        json_of(&pagerduty(), &french)["payload"]["summary"],
+        "[ALERTE] API Down (high) h:8080 : the API does not answer (valeur 0)"
+    );
     let resolve = json_of(&pagerduty(), &message(&["h:8080"], true));
     assert_eq!(resolve["event_action"], "resolve");
     assert_eq!(resolve["dedup_key"], event["dedup_key"]);
@@ -124,6 +130,8 @@ fn slack_gets_a_coloured_attachment_with_value_and_links() {
     let attachment = &json_of(&slack(), &french)["attachments"][0];
     assert_eq!(attachment["title"], "[ALERTE:2] API Down (high)");
     assert!(attachment["text"].as_str().unwrap().contains("|Procédure>"));
+    let storm = Message { truncated: 4000, ..message(&["a", "b"], false) };
+    assert_eq!(json_of(&slack(), &storm)["attachments"][0]["title"], "[FIRING:2+] API Down (high)");
 }
 
 #[test]
@@ -220,6 +228,11 @@ fn answers_mean_delivered_later_or_never_and_errors_hold_no_secret() {
     for (given, wanted) in [
         (answer(200, None, "ok"), Verdict::Delivered),
         (answer(202, None, "{}"), Verdict::Delivered),
+        (answer(200, None, r#"{"ok":true}"#), Verdict::Delivered),
+        (
+            answer(200, None, r#"{"ok":false,"error":"channel_not_found"}"#),
+            refused("Slack answered ok: false, channel_not_found"),
+        ),
         (answer(429, Some("7"), ""), retry("unexpected status code 429", Some(7000))),
         (
             answer(429, Some("Thu, 01 Jan 1970 00:01:30 GMT"), ""),
@@ -248,16 +261,85 @@ fn answers_mean_delivered_later_or_never_and_errors_hold_no_secret() {
         let got = at_once(deliver(&transport, &slack(), &message(&["a"], false), 0, now_ms));
         assert_eq!(got, wanted, "{given:?}");
     }
-    let mut broken = slack();
-    if let IntegrationKind::Slack { title, .. } = &mut broken.kind {
-        *title = "{{ nothing }}".to_owned();
-    }
-    let got = at_once(deliver(
-        &Canned(answer(200, None, "")),
-        &broken,
+    let moved = at_once(deliver(
+        &Canned(answer(301, None, "")),
+        &slack(),
         &message(&["a"], false),
         0,
         now_ms,
     ));
-    assert!(matches!(got, Verdict::Refused { .. }), "{got:?}");
+    assert!(matches!(moved, Verdict::Refused { reason } if reason.contains("has moved")));
+}
+
+#[test]
+fn a_template_that_fails_tells_so_and_hides_no_alert() {
+    let mut broken = slack();
+    if let IntegrationKind::Slack { title, .. } = &mut broken.kind {
+        *title = "{{ nothing }}".to_owned();
+    }
+    let body = json_of(&broken, &message(&["a"], false));
+    let title = body["attachments"][0]["title"].as_str().unwrap();
+    assert!(title.starts_with("[FIRING] API Down (high) a (title: error"), "{title}");
+    let mut broken = pagerduty();
+    if let IntegrationKind::PagerDuty { severity, .. } = &mut broken.kind {
+        *severity = "{{ range .Alerts }}{{ .Nope }}{{ end }}".to_owned();
+    }
+    let event = json_of(&broken, &message(&["a"], false));
+    assert_eq!(event["payload"]["severity"], "critical");
+}
+
+#[test]
+fn no_error_holds_a_key_a_password_or_an_address_that_is_one() {
+    let secrets =
+        ["R0KEY", "TOKEN", "T/B/X", "hunter2", "s3cret-path", "Bearer abc", "eA==", "QUMxOlRPS0VO"];
+    let webhook = Integration {
+        http: HttpClientConfig {
+            authorization: Some(Secret::new("Bearer abc")),
+            basic_auth: Some(vigie_config::http_client::BasicAuth {
+                username: "u".to_owned(),
+                password: Secret::new("hunter2"),
+            }),
+            ..HttpClientConfig::default()
+        },
+        ..integration(IntegrationKind::Webhook {
+            url: Secret::new("https://u:hunter2@h/s3cret-path?x=1"),
+            alerts_max: 0,
+        })
+    };
+    for integration in [pagerduty(), slack(), sms(), webhook] {
+        // A receiver that gives everything back that it was sent.
+        let body = "R0KEY https://hooks.slack.com/services/T/B/X TOKEN AC1 hunter2 \
+                    Basic QUMxOlRPS0VO /s3cret-path?x=1 Bearer abc";
+        let echo = Answer { status: 400, retry_after: None, body: body.to_owned() };
+        let own: Vec<&str> = secrets_in(&integration);
+        let verdict =
+            at_once(deliver(&Canned(Ok(echo)), &integration, &message(&["a"], false), 0, 0));
+        let Verdict::Refused { reason } = verdict else { panic!("{verdict:?}") };
+        for secret in own {
+            assert!(!reason.contains(secret), "{secret} in {reason}");
+        }
+        assert!(secrets.iter().any(|secret| reason.contains(secret)), "others are not ours");
+    }
+}
+
+fn secrets_in(integration: &Integration) -> Vec<&'static str> {
+    match integration.kind {
+        IntegrationKind::PagerDuty { .. } => vec!["R0KEY"],
+        IntegrationKind::Slack { .. } => vec!["T/B/X"],
+        IntegrationKind::Sms { .. } => vec!["TOKEN", "QUMxOlRPS0VO"],
+        IntegrationKind::Webhook { .. } => vec!["hunter2", "s3cret-path", "Bearer abc"],
+    }
+}
+
+#[test]
+fn a_usual_text_message_is_short_in_both_languages() {
+    for (language, state) in [("en", "FIRING"), ("fr", "ALERTE")] {
+        let message =
+            Message { language: language.to_owned(), ..message(&["10.0.0.1:8080"], false) };
+        let body = prepare(&sms(), &message, 0, 0).unwrap().body;
+        let text = body.split("Body=").nth(1).unwrap();
+        let text = text.replace("%2F", "/").replace("%3A", ":").replace('+', " ");
+        assert!(text.starts_with(state), "{text}");
+        assert!(text.chars().count() <= 160, "{}: {text}", text.chars().count());
+    }
 }

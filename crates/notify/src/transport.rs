@@ -4,7 +4,7 @@ use crate::{ANSWER_BYTES_MAX, ATTEMPT_TIMEOUT_MS};
 use std::future::Future;
 use std::pin::Pin;
 use vigie_config::http_client::HttpClientConfig;
-use vigie_net::{Bytes, HttpClient, Method, Request};
+use vigie_net::{Bytes, HttpClient, Method, NetError, Request};
 
 /// A POST request.
 #[derive(Clone, Debug)]
@@ -66,7 +66,15 @@ impl Transport for HttpClient {
                 body_bytes_max: ANSWER_BYTES_MAX,
                 config: &post.config,
             };
-            let answer = self.send(request).await.map_err(|error| error.to_string())?;
+            let answer = match self.send(request).await {
+                Ok(answer) => answer,
+                // What it means stands in the status; sending again for want of the rest of the
+                // page would repeat a message that has arrived.
+                Err(NetError::BodyTooLarge { status, .. }) => {
+                    return Ok(Answer { status, retry_after: None, body: String::new() });
+                }
+                Err(error) => return Err(error.to_string()),
+            };
             Ok(Answer {
                 status: answer.status,
                 retry_after: answer.header("retry-after").map(str::to_owned),

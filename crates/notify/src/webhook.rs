@@ -21,7 +21,7 @@ pub(crate) fn body(message: &Message, alerts_max: usize) -> Value {
         "externalURL": message.external_url,
         "version": "4",
         "groupKey": message.group_key,
-        "truncatedAlerts": count - shown,
+        "truncatedAlerts": message.alert_count() - shown,
     })
 }
 

@@ -145,6 +145,11 @@ impl AlertingRule {
     fn take(&mut self, fresh: ActiveAlert, changes: &mut Vec<Change>) {
         match self.active.get_mut(&fresh.labels) {
             Some(known) if known.state != AlertState::Inactive => {
+                if known.state == AlertState::Pending && known.active_at_ms > fresh.active_at_ms {
+                    // The clock was set back; the alert must not stay pending until it is there again.
+                    known.active_at_ms = fresh.active_at_ms;
+                    changes.push(Change::Kept(known.clone()));
+                }
                 known.value = fresh.value;
                 known.annotations = fresh.annotations;
                 if known.keep_firing_since_ms.take().is_some() {
@@ -209,7 +214,7 @@ fn kept_firing(
     if alert.state != AlertState::Firing || keep_firing_for_ms == 0 {
         return false;
     }
-    if alert.keep_firing_since_ms.is_none() {
+    if alert.keep_firing_since_ms.is_none_or(|since_ms| since_ms > now_ms) {
         alert.keep_firing_since_ms = Some(now_ms);
         changes.push(Change::Kept(alert.clone()));
     }
@@ -220,7 +225,7 @@ fn kept_firing(
 fn expires(alert: &ActiveAlert, now_ms: i64) -> bool {
     match (alert.state, alert.resolved_at_ms) {
         (AlertState::Pending, _) => true,
-        (AlertState::Inactive, Some(at_ms)) => now_ms - at_ms > RESOLVED_RETENTION_MS,
+        (AlertState::Inactive, Some(at_ms)) => (now_ms - at_ms).abs() > RESOLVED_RETENTION_MS,
         (AlertState::Inactive, None) => true,
         (AlertState::Firing, _) => false,
     }

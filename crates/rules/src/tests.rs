@@ -212,3 +212,18 @@ fn restored_alerts_go_on_where_they_were() {
     late.evaluate(0, tomorrow_ms, Ok(up(&["a"], 0.0)), &Surroundings::default());
     assert_eq!(states(&late), "a:pending", "nobody knows what was in between");
 }
+
+#[test]
+fn an_alert_fires_in_time_although_the_clock_was_set_back() {
+    let mut group = GroupState::new(group(30_000, 0, 0));
+    let at = |group: &mut GroupState, seconds: i64| {
+        let answer = Ok(up(&["a"], 0.0));
+        group.evaluate(0, seconds * 1000, answer, &Surroundings::default()).changes.len()
+    };
+    assert_eq!(at(&mut group, 86_400), 1);
+    assert_eq!(at(&mut group, 100), 1, "it counts anew, and that is persisted");
+    assert_eq!(at(&mut group, 115), 0);
+    assert_eq!(states(&group), "a:pending");
+    at(&mut group, 130);
+    assert_eq!(states(&group), "a:firing");
+}

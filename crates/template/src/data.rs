@@ -17,6 +17,8 @@ pub struct Data {
     pub receiver: String,
     /// `.Alerts`, firing and resolved.
     pub alerts: Vec<AlertData>,
+    /// `.TruncatedAlerts`, Vigie's own: how many were left out of `.Alerts`.
+    pub truncated_alerts: usize,
     /// `.GroupLabels`.
     pub group_labels: Labels,
     /// `.CommonLabels`.
@@ -91,6 +93,10 @@ impl Data {
             ("Receiver", text(&self.receiver)),
             ("Status", text(self.status())),
             ("Alerts", Value::List(alerts.collect())),
+            (
+                "TruncatedAlerts",
+                Value::Int(i64::try_from(self.truncated_alerts).unwrap_or(i64::MAX)),
+            ),
             ("GroupLabels", labels(&self.group_labels)),
             ("CommonLabels", labels(&self.common_labels)),
             ("CommonAnnotations", labels(&self.common_annotations)),

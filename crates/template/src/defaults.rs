@@ -12,12 +12,12 @@ const TEXT: &str = r#"
 {{ define "__alertmanagerURL" }}{{ .ExternalURL }}/alerts{{ end }}
 {{ define "vigie.status" }}
   {{- if eq .Status "firing" }}{{ if eq .Language "fr" }}ALERTE{{ else }}FIRING{{ end }}
-    {{- if gt (len .Alerts.Firing) 1 }}:{{ len .Alerts.Firing }}{{ end }}
+    {{- if gt (len .Alerts.Firing) 1 }}:{{ len .Alerts.Firing }}{{ if .TruncatedAlerts }}+{{ end }}{{ end }}
   {{- else }}{{ if eq .Language "fr" }}RÉSOLU{{ else }}RESOLVED{{ end }}{{ end }}
 {{- end }}
 {{ define "vigie.name" }}
   {{- with .CommonLabels.alertname }}{{ . }}
-  {{- else }}{{ with .GroupLabels }}{{ .Values | join " " }}{{ else }}{{ len .Alerts }} alerts{{ end }}{{ end }}
+  {{- else }}{{ with .GroupLabels }}{{ .Values | join " " }}{{ else }}{{ len .Alerts }} {{ if eq .Language "fr" }}alertes{{ else }}alerts{{ end }}{{ end }}{{ end }}
 {{- end }}
 {{ define "vigie.where" }}
   {{- with .CommonLabels.instance }} {{ . }}{{ else }}{{ with .CommonLabels.job }} {{ . }}{{ end }}{{ end }}
@@ -40,7 +40,7 @@ const TEXT: &str = r#"
 {{ end }}
 {{- end }}
 {{ define "pagerduty.default.description" }}{{ template "__subject" . }}
-  {{- with .CommonAnnotations.summary }}: {{ . }}{{ end }}
+  {{- if .CommonAnnotations.summary }}{{ if eq .Language "fr" }} : {{ else }}: {{ end }}{{ .CommonAnnotations.summary }}{{ end }}
   {{- if eq (len .Alerts) 1 }} ({{ if eq .Language "fr" }}valeur{{ else }}value{{ end }} {{ template "vigie.value" . }}){{ end }}
 {{- end }}
 {{ define "pagerduty.default.client" }}{{ template "__alertmanager" . }}{{ end }}

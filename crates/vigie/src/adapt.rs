@@ -70,6 +70,11 @@ impl RuleEvaluator for Store {
             _ => Err("rule result is not a vector or scalar".to_owned()),
         }
     }
+
+    fn is_fresh(&self, ts_ms: i64) -> bool {
+        // A store that cannot answer says so when the rules ask.
+        self.instant("count(up)", ts_ms).map_or(true, |vector| !vector.is_empty())
+    }
 }
 
 impl SampleSink for Store {

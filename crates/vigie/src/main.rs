@@ -10,6 +10,7 @@ mod demo;
 mod listen;
 mod own_metrics;
 mod plan;
+mod postgres;
 mod run;
 
 use anyhow::Result;
@@ -82,7 +83,8 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 
 /// Messages go to stderr, one line each, with the level that was asked for.
 fn say_through_stderr(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(level)
+    // What a database says to its sessions is its own log's matter.
+    let filter = tracing_subscriber::EnvFilter::try_new(format!("tokio_postgres=warn,{level}"))
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()

@@ -7,6 +7,7 @@ use crate::adapt::{Alerts, Store, Targets};
 use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
+use crate::postgres::Servers;
 use anyhow::{Context, Result};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +16,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use vigie_collect::host::HostCollector;
-use vigie_collect::postgres::PostgresCollector;
 use vigie_collect::selfmetrics::SelfMetrics;
 use vigie_collect::tail::{TailConfig, Tailer};
 use vigie_collect::{Collect, CollectHandle, Collector};
@@ -26,6 +26,9 @@ use vigie_ledger::Ledger;
 use vigie_model::duration::format_duration_ms;
 use vigie_net::HttpClient;
 use vigie_watch::{Connections, SystemClock, Watch, WatchConfig, WatchHandle};
+
+/// An exporter's classic port, its name and its page.
+type ClassicPage = (u16, &'static str, router::Page);
 
 /// Everything that runs until the program is told to stop.
 struct Running {
@@ -62,7 +65,8 @@ async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result
     let _ = sources.watch.set(watch.clone());
 
     let own = own_collector(&plan, address, &sources);
-    let (collectors, pages) = collectors(&plan, own.clone()).await;
+    let servers = Servers::of(&plan).await;
+    let (collectors, pages) = collectors(&plan, own.clone(), &servers);
     let options = vigie_collect::Options {
         seen_path: Some(plan.directory.join("seen-targets")),
         ..Default::default()
@@ -71,6 +75,7 @@ async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result
         Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options));
 
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), stopped.clone()))];
+    tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
     let tailer =
         Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;
     let _ = sources.tail.set(tailer.stats());
@@ -148,12 +153,13 @@ fn own_collector(plan: &Plan, address: &str, sources: &Arc<Sources>) -> Arc<Self
 }
 
 /// The built-in collectors, and the pages of those that have a classic port.
-async fn collectors(
+fn collectors(
     plan: &Plan,
     own: Arc<SelfMetrics>,
-) -> (Vec<Arc<dyn Collector>>, Vec<(u16, &'static str, router::Page)>) {
+    servers: &Servers,
+) -> (Vec<Arc<dyn Collector>>, Vec<ClassicPage>) {
     let mut collectors: Vec<Arc<dyn Collector>> = vec![own];
-    let mut pages: Vec<(u16, &'static str, router::Page)> = Vec::new();
+    let mut pages: Vec<ClassicPage> = Vec::new();
     if let Some(config) = &plan.host {
         let host = Arc::new(HostCollector::new(config.clone()));
         collectors.push(host.clone());
@@ -163,43 +169,9 @@ async fn collectors(
         });
         pages.push((9100, "Node Exporter", page));
     }
-    for (at, target) in postgres_targets(plan).await.into_iter().enumerate() {
-        let postgres = Arc::new(PostgresCollector::new(target));
-        collectors.push(postgres.clone());
-        if at == 0 {
-            let page: router::Page = Arc::new(move || {
-                let postgres = postgres.clone();
-                Box::pin(async move { postgres.exporter_page().await })
-            });
-            pages.push((9187, "Postgres Exporter", page));
-        }
-    }
+    collectors.extend(servers.collectors.iter().cloned());
+    pages.extend(servers.page().map(|page| (9187, "Postgres Exporter", page)));
     (collectors, pages)
-}
-
-/// The servers that were named, or the one found now or at an earlier start: a server that has been
-/// seen stays a target, so that its death is seen.
-async fn postgres_targets(plan: &Plan) -> Vec<vigie_config::scrape::PostgresTarget> {
-    if let Some(named) = &plan.postgres {
-        return named.clone();
-    }
-    let remembered = plan.directory.join("seen-postgresql");
-    if let Some(found) = vigie_collect::postgres::discover().await {
-        let text = format!("{}\n{}\n", found.instance, found.dsn.expose());
-        if let Err(error) = std::fs::write(&remembered, text) {
-            tracing::warn!("{}: {error}", remembered.display());
-        }
-        return vec![found];
-    }
-    let text = std::fs::read_to_string(&remembered).unwrap_or_default();
-    match text.lines().collect::<Vec<_>>()[..] {
-        [instance, dsn] => vec![vigie_config::scrape::PostgresTarget {
-            dsn: vigie_config::http_client::Secret::new(dsn),
-            instance: instance.to_owned(),
-            interval_ms: plan.config.scrape_interval_ms,
-        }],
-        _ => Vec::new(),
-    }
 }
 
 fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
@@ -247,7 +219,7 @@ async fn tick(engine: Arc<dyn Engine>, mut stopped: watch::Receiver<bool>) {
 
 async fn classic_ports(
     state: &State,
-    pages: Vec<(u16, &'static str, router::Page)>,
+    pages: Vec<ClassicPage>,
     stopped: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let mut routers = vec![

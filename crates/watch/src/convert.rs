@@ -174,12 +174,50 @@ pub(crate) fn message(notification: &Notification, external_url: &str, language:
         fingerprint: format!("{:016x}", alert.fingerprint()),
         value: vigie_template::short_value(alert.value),
     };
+    let mut alerts: Vec<&Alert> = notification.alerts.iter().collect();
+    let truncated = alerts.len().saturating_sub(vigie_notify::ALERTS_MAX);
+    if truncated > 0 {
+        alerts.sort_by_key(|alert| alert.is_resolved());
+        alerts.truncate(vigie_notify::ALERTS_MAX);
+    }
     Message {
         receiver: notification.receiver.clone(),
         group_key: notification.group_key.clone(),
         group_labels: pairs_of(&notification.group_labels),
-        alerts: notification.alerts.iter().map(part).collect(),
+        alerts: alerts.into_iter().map(part).collect(),
+        truncated,
         external_url: external_url.to_owned(),
         language: language.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_makes_one_bounded_message_that_begins_with_what_fires() {
+        let alert = |n: usize| Alert {
+            labels: Labels::from_pairs([("alertname", "A"), ("n", format!("{n:05}").as_str())]),
+            annotations: Labels::default(),
+            starts_at_ms: 1,
+            ends_at_ms: (!n.is_multiple_of(10)).then_some(2),
+            updated_at_ms: 2,
+            generator_url: String::new(),
+            value: 1.0,
+        };
+        let told = Notification {
+            group_key: "k".to_owned(),
+            receiver: "r".to_owned(),
+            integration: 0,
+            firing: true,
+            group_labels: Labels::default(),
+            alerts: (0..5000).map(alert).collect(),
+        };
+        let message = message(&told, "", "en");
+        assert_eq!((message.alerts.len(), message.truncated), (1000, 4000));
+        assert!(message.is_firing());
+        let firing = message.alerts.iter().take_while(|alert| alert.ends_at_ms.is_none());
+        assert_eq!(firing.count(), 500);
     }
 }

@@ -1,13 +1,14 @@
 //! One tick: evaluate, route, write. Synchronous, so that a test or a simulator can drive it.
 
 use crate::convert;
+use crate::said::Said;
 use crate::schedule::Slots;
 use crate::status::{
     AlertStatus, AlertmanagerAlert, GroupStatus, Metric, NotificationStatus, RuleStatus,
 };
 use crate::{Connections, WatchConfig, WatchError};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use vigie_alerts::{Alert, Dispatcher, Flushed, GroupId, Notification};
@@ -28,8 +29,14 @@ pub(crate) struct Core {
     language: String,
     groups: Vec<Mutex<GroupRun>>,
     dispatcher: Mutex<Dispatcher>,
+    /// Whether alerts were taken up but nothing was collected for a while.
+    is_cold: bool,
     /// Attempts to send, by kind and result.
     pub(crate) attempts: Mutex<BTreeMap<(String, &'static str), u64>>,
+    /// Messages that are being sent.
+    pub(crate) in_flight: Mutex<BTreeSet<i64>>,
+    /// What the log knows.
+    pub(crate) said: Said,
 }
 
 /// A group and how its evaluations went.
@@ -61,27 +68,32 @@ impl Core {
         let saved = connections.ledger.groups()?;
         let saved = saved.iter().map(convert::group).collect::<Result<Vec<_>, _>>()?;
         let mut dispatcher = Dispatcher::new(alerting.clone(), saved);
-        let mut orphans = Vec::new();
+        let (mut orphans, mut restored) = (Vec::new(), false);
         for row in connections.ledger.alerts()? {
             let alert = convert::active_alert(&row);
             if states.iter_mut().any(|s| s.restore(&row.rule_key, alert.clone(), now_ms)) {
+                restored |= alert.state != AlertState::Inactive;
                 continue;
             }
             // Its rule is gone, so nobody will ever resolve it.
             if let Some(routed) = convert::routed_alert(&alert, &row.generator_url, now_ms) {
                 let ends_at_ms = routed.ends_at_ms.or(Some(now_ms));
-                put(&mut dispatcher, &Alert { ends_at_ms, ..routed }, now_ms);
+                put_all(&mut dispatcher, &[Alert { ends_at_ms, ..routed }], now_ms);
             }
             orphans.push(row);
         }
         let groups = states.into_iter().map(|state| Mutex::new(GroupRun::new(state))).collect();
+        let is_cold = restored && !connections.evaluator.is_fresh(now_ms);
         let core = Core {
+            is_cold,
             connections,
             alerting,
             language: config.language,
             groups,
             dispatcher: Mutex::new(dispatcher),
             attempts: Mutex::new(BTreeMap::new()),
+            in_flight: Mutex::new(BTreeSet::new()),
+            said: Said::default(),
         };
         let gone = orphans.into_iter().map(|row| RuleChange {
             rule_key: row.rule_key,
@@ -94,6 +106,10 @@ impl Core {
 
     pub(crate) fn now_ms(&self) -> i64 {
         self.connections.clock.now_ms()
+    }
+
+    pub(crate) fn is_cold(&self) -> bool {
+        self.is_cold
     }
 
     pub(crate) fn group_count(&self) -> usize {
@@ -163,8 +179,12 @@ impl Core {
             samples => self.connections.sink.write(query_ts_ms, samples),
         };
         let rule_state = &state.rules()[rule];
-        if let Some(error) = written.err().as_ref().or(rule_state.last_error.as_ref()) {
-            tracing::warn!("rule {}: {error}", rule_state.key);
+        let (key, trouble) = (&rule_state.key, written.err());
+        match trouble.as_ref().or(rule_state.last_error.as_ref()) {
+            Some(error) if self.said.is_new(key, error) => tracing::warn!("rule {key}: {error}"),
+            Some(_) => {}
+            None if self.said.is_over(key) => tracing::info!("rule {key}: evaluated again"),
+            None => {}
         }
         let generator_url = self.generator_url(&expr);
         let named = outcome.changes.into_iter().map(|change| RuleChange {
@@ -214,8 +234,7 @@ impl Core {
     /// Whether a group's timer has run out. Never waits: while a tick holds the dispatcher, it
     /// tells whoever is due itself.
     pub(crate) fn flush_is_due(&self) -> bool {
-        let next_ms = self.dispatcher.try_lock().and_then(|dispatcher| dispatcher.next_flush_ms());
-        next_ms.is_some_and(|at_ms| at_ms <= self.now_ms())
+        self.dispatcher.try_lock().is_some_and(|dispatcher| dispatcher.is_due(self.now_ms()))
     }
 
     /// Tells whoever is due.
@@ -235,9 +254,7 @@ impl Core {
     ) -> Result<(), LedgerError> {
         let mut current = self.dispatcher.lock();
         let mut next = current.clone();
-        for alert in alerts {
-            put(&mut next, alert, now_ms);
-        }
+        put_all(&mut next, alerts, now_ms);
         let flushed = next.flush(now_ms);
         let touched = next.take_touched();
         if !(changes.is_empty() && touched.is_empty()) {
@@ -322,9 +339,17 @@ impl GroupRun {
     }
 }
 
-fn put(dispatcher: &mut Dispatcher, alert: &Alert, now_ms: i64) {
-    if let Err(error) = dispatcher.put(alert, now_ms) {
-        tracing::error!("alert {} is not routed: {error}", alert.labels);
+/// Routes alerts. In a storm thousands may be refused at every tick: one line says so.
+fn put_all(dispatcher: &mut Dispatcher, alerts: &[Alert], now_ms: i64) {
+    let mut refused = alerts.iter().filter_map(|alert| {
+        let error = dispatcher.put(alert, now_ms).err()?;
+        Some(format!("alert {} is not routed: {error}", alert.labels))
+    });
+    if let Some(first) = refused.next() {
+        match refused.count() {
+            0 => tracing::error!("{first}"),
+            others => tracing::error!("{first}; the same holds for {others} others"),
+        }
     }
 }
 
@@ -342,7 +367,7 @@ fn write_changes(tx: &Tx<'_>, changes: &[RuleChange]) -> Result<(), LedgerError>
 
 /// The alert's name, or all of them when the group holds several.
 fn alertname(told: &Notification) -> String {
-    let names: std::collections::BTreeSet<&str> =
+    let names: BTreeSet<&str> =
         told.alerts.iter().map(|alert| alert.labels.value_or_empty("alertname")).collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
 }

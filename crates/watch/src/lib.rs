@@ -18,6 +18,7 @@
 mod convert;
 mod core;
 mod outbox;
+mod said;
 mod schedule;
 mod status;
 
@@ -38,6 +39,10 @@ use vigie_notify::Transport;
 
 /// How long [`WatchHandle::stop`] waits for what is under way.
 const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long rules wait after a start that finds alerts but no fresh data: longer than the first
+/// scrape of every target may take. Evaluated at once, every alert would end for want of data,
+/// people would be told so, and a minute later be woken again.
+const WARM_UP_MS: i64 = 15_000;
 /// How often the timers of groups are looked at, in milliseconds.
 const FLUSH_TICK_MS: u64 = 1000;
 
@@ -45,6 +50,13 @@ const FLUSH_TICK_MS: u64 = 1000;
 pub trait RuleEvaluator: Send + Sync {
     /// The vector that `expr` yields at an instant (a scalar is a vector of one, without labels).
     fn instant(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String>;
+
+    /// Whether anything was collected so lately that an expression without an answer means that its
+    /// condition does not hold, and not that nobody looked.
+    fn is_fresh(&self, ts_ms: i64) -> bool {
+        let _ = ts_ms;
+        true
+    }
 }
 
 /// Takes the series that rules write.
@@ -233,7 +245,7 @@ async fn tick_group(
     mut stopped: watch::Receiver<bool>,
 ) {
     let slots = core.slots(group);
-    let mut slot_ms = slots.next_after(core.now_ms());
+    let mut slot_ms = slots.next_after(core.now_ms() + if core.is_cold() { WARM_UP_MS } else { 0 });
     loop {
         let wait_ms = u64::try_from(slot_ms - core.now_ms()).unwrap_or(0);
         if !sleep_or_stop(wait_ms, &mut stopped).await {
@@ -246,7 +258,7 @@ async fn tick_group(
             tracing::error!("rule group {}: {error}", core.group_name(group));
         }
         wake.notify_one();
-        let next_ms = slots.next_after(core.now_ms().max(slot_ms));
+        let next_ms = slots.after(slot_ms, core.now_ms());
         core.count_missed(group, slots.between(slot_ms, next_ms));
         slot_ms = next_ms;
     }

@@ -22,11 +22,19 @@ const BACKOFF_MS_MIN: i64 = 1000;
 const BACKOFF_MS_MAX: i64 = 5 * 60 * 1000;
 /// After this long a message is given up.
 const GIVE_UP_MS: i64 = 24 * 60 * 60 * 1000;
+/// But not before this many attempts: a clock that was set forward makes everything look old.
+const ATTEMPTS_MIN: u32 = 20;
 /// How long messages that are over are kept.
 const KEPT_MS: i64 = 90 * 24 * 60 * 60 * 1000;
+/// The pause after the ledger refused.
+const FAILED_MS: u64 = 1000;
+/// The pause between two looks while messages are on their way; each answer ends it.
+const BUSY_MS: u64 = 250;
 /// The longest sleep when nothing is due.
 const IDLE_MS_MAX: i64 = 60_000;
 
+const _: () =
+    assert!(vigie_ledger::WAIT_MS_MAX >= vigie_notify::RETRY_AFTER_MS_MAX + BACKOFF_MS_MAX);
 const _: () = assert!(LEASE_MS > vigie_notify::ATTEMPT_TIMEOUT_MS as i64);
 
 /// Works until told to stop.
@@ -37,16 +45,16 @@ pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::
         let now_ms = core.now_ms();
         if last_cleaning_ms.is_none_or(|at_ms| now_ms - at_ms > 3_600_000) {
             last_cleaning_ms = Some(now_ms);
-            blocking(&core, move |core| core.connections.ledger.forget_before(now_ms - KEPT_MS))
-                .await;
+            blocking(&core, "forget old messages", move |core| {
+                core.connections.ledger.forget_before(now_ms - KEPT_MS)
+            })
+            .await;
         }
-        let room = CONCURRENT_MAX - under_way.len();
-        let leased =
-            blocking(&core, move |core| core.connections.ledger.lease_due(now_ms, LEASE_MS, room));
-        for row in leased.await.unwrap_or_default() {
-            under_way.spawn(send(core.clone(), row));
-        }
-        let wait_ms = wait_ms(&core, under_way.len()).await;
+        let wait_ms = match lend(&core, &mut under_way, now_ms).await {
+            None => FAILED_MS,
+            Some(0) => wait_ms(&core, under_way.len()).await,
+            Some(_) => BUSY_MS,
+        };
         tokio::select! {
             _ = stopped.wait_for(|stop| *stop) => break,
             () = wake.notified() => {}
@@ -57,64 +65,141 @@ pub(crate) async fn run(core: Arc<Core>, wake: Arc<Notify>, mut stopped: watch::
     while under_way.join_next().await.is_some() {}
 }
 
+/// Lends what is due, as far as there is room, and begins to send it. Answers how much that was;
+/// `None` when the ledger refused.
+async fn lend(core: &Arc<Core>, under_way: &mut JoinSet<()>, now_ms: i64) -> Option<usize> {
+    let room = CONCURRENT_MAX - under_way.len();
+    if room == 0 {
+        return Some(0);
+    }
+    let rows = blocking(core, "lend messages", move |core| {
+        core.connections.ledger.lease_due(now_ms, LEASE_MS, room)
+    });
+    let rows = rows.await?;
+    let count = rows.len();
+    for row in rows {
+        // One whose lease has ended while its answer waits to be written down is not sent again.
+        if core.in_flight.lock().insert(row.id) {
+            under_way.spawn(send(core.clone(), row));
+        }
+    }
+    Some(count)
+}
+
 /// How long there is nothing to lend.
 async fn wait_ms(core: &Arc<Core>, under_way: usize) -> u64 {
     if under_way >= CONCURRENT_MAX {
         return IDLE_MS_MAX as u64;
     }
-    let next = blocking(core, |core| core.connections.ledger.next_due_ms()).await.flatten();
+    let next = blocking(core, "look for messages", |core| core.connections.ledger.next_due_ms());
+    let Some(next) = next.await else { return FAILED_MS };
     let until_ms = next.map_or(IDLE_MS_MAX, |at_ms| at_ms - core.now_ms());
-    // Never less than a moment: a ledger that refuses to lend must not make a busy loop.
-    until_ms.clamp(20, IDLE_MS_MAX) as u64
+    // What waits for a receiver that is busy can go when that has answered, which wakes us.
+    let least_ms = if under_way > 0 { BUSY_MS } else { 20 };
+    until_ms.clamp(least_ms as i64, IDLE_MS_MAX) as u64
 }
 
-/// Runs something that waits for the disk elsewhere; `None` when it failed, which is logged.
+/// Runs something that waits for the disk elsewhere; `None` when it failed, which is said once,
+/// until it works again: a full disk must not be filled with lines that say so.
 async fn blocking<T: Send + 'static>(
     core: &Arc<Core>,
+    what: &'static str,
     work: impl FnOnce(&Core) -> Result<T, LedgerError> + Send + 'static,
 ) -> Option<T> {
-    let core = core.clone();
-    match tokio::task::spawn_blocking(move || work(&core)).await {
-        Ok(Ok(value)) => Some(value),
-        Ok(Err(error)) => {
-            tracing::error!("outbox: {error}");
-            None
+    let worker = core.clone();
+    let done = tokio::task::spawn_blocking(move || work(&worker)).await;
+    let error = match done {
+        Ok(Ok(value)) => {
+            if core.said.is_over(what) {
+                tracing::info!("outbox: the ledger can {what} again");
+            }
+            return Some(value);
         }
-        Err(error) => {
-            tracing::error!("outbox: {error}");
-            None
-        }
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    if core.said.is_new(what, &error) {
+        tracing::error!("outbox: the ledger cannot {what}: {error}");
+    }
+    None
+}
+
+/// Takes a message out of those under way, however its sending ends.
+struct UnderWay {
+    core: Arc<Core>,
+    id: i64,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.core.in_flight.lock().remove(&self.id);
     }
 }
 
-/// Sends one message once and writes the answer down.
-async fn send(core: Arc<Core>, row: OutboxRow) {
-    let verdict = attempt(&core, &row).await;
-    blocking(&core, move |core| write_down(core, &row, verdict)).await;
+/// What is to be written down about an attempt.
+#[derive(Clone)]
+enum Outcome {
+    Sent { at_ms: i64 },
+    NotSent { reason: String, retry_at_ms: Option<i64> },
 }
 
-fn write_down(core: &Core, row: &OutboxRow, verdict: Verdict) -> Result<(), LedgerError> {
-    let (id, now_ms) = (row.id, core.now_ms());
-    let told = &row.message;
+/// Sends one message once and writes the answer down. A ledger that refuses is asked until it takes
+/// it: forgotten, the message would be sent again.
+async fn send(core: Arc<Core>, row: OutboxRow) {
+    let _under_way = UnderWay { core: core.clone(), id: row.id };
+    let verdict = attempt(&core, &row).await;
+    let outcome = outcome(&core, &row, verdict);
+    let id = row.id;
+    loop {
+        let outcome = outcome.clone();
+        let written = blocking(&core, "write answers down", move |core| match outcome {
+            Outcome::Sent { at_ms } => core.connections.ledger.mark_sent(id, at_ms),
+            Outcome::NotSent { reason, retry_at_ms } => {
+                core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
+            }
+        });
+        if written.await.is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(FAILED_MS)).await;
+    }
+}
+
+/// Counts and says how an attempt went.
+fn outcome(core: &Core, row: &OutboxRow, verdict: Verdict) -> Outcome {
+    let (id, now_ms, told) = (row.id, core.now_ms(), &row.message);
     let count = |result| {
         *core.attempts.lock().entry((told.kind.clone(), result)).or_default() += 1;
     };
     let (reason, retry_at_ms) = match verdict {
         Verdict::Delivered => {
             count("sent");
-            return core.connections.ledger.mark_sent(id, now_ms);
+            if core.said.is_over(&integration_of(row)) {
+                tracing::info!("{} ({}) takes messages again", told.receiver, told.kind);
+            }
+            return Outcome::Sent { at_ms: now_ms };
         }
         Verdict::Refused { reason } => (reason, None),
         Verdict::Retry { reason, after_ms } => (reason, retry_at_ms(core, row, after_ms, now_ms)),
     };
     if retry_at_ms.is_some() {
         count("retried");
-        tracing::warn!("message {id} to {} ({}): {reason}", told.receiver, told.kind);
+        if core.said.is_new(&integration_of(row), &reason) {
+            tracing::warn!(
+                "message {id} to {} ({}): {reason}; it is sent again until it arrives",
+                told.receiver,
+                told.kind
+            );
+        }
     } else {
         count("failed");
         tracing::error!("message {id} to {} ({}) is lost: {reason}", told.receiver, told.kind);
     }
-    core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
+    Outcome::NotSent { reason, retry_at_ms }
+}
+
+fn integration_of(row: &OutboxRow) -> String {
+    format!("integration {} of {}", row.message.integration, row.message.receiver)
 }
 
 async fn attempt(core: &Core, row: &OutboxRow) -> Verdict {
@@ -144,7 +229,8 @@ fn retry_at_ms(core: &Core, row: &OutboxRow, after_ms: Option<i64>, now_ms: i64)
         .is_none_or(|integration| integration.send_resolved);
     let id = (told.group_key.clone(), told.receiver.clone());
     let obsolete = told.firing && !wants_resolved && !core.group_fires(&id);
-    if obsolete || now_ms - told.created_at_ms >= GIVE_UP_MS {
+    let too_old = now_ms - told.created_at_ms >= GIVE_UP_MS && row.attempts >= ATTEMPTS_MIN;
+    if obsolete || too_old {
         return None;
     }
     let wait_ms = match after_ms {

@@ -21,6 +21,16 @@ impl Slots {
         (passed + 1) * self.interval_ms + self.offset_ms
     }
 
+    /// The slot to wait for after one is done. A timer may wake a little early, so the same slot is
+    /// not given twice; but when the clock was set back by more than an interval, waiting for it to
+    /// catch up would leave the rules unevaluated, and the slots begin anew.
+    pub(crate) fn after(self, done_ms: i64, now_ms: i64) -> i64 {
+        if now_ms < done_ms - self.interval_ms {
+            return self.next_after(now_ms);
+        }
+        self.next_after(now_ms.max(done_ms))
+    }
+
     /// How many slots lie strictly between two slots: those that were missed.
     pub(crate) fn between(self, slot_ms: i64, next_ms: i64) -> u64 {
         u64::try_from((next_ms - slot_ms) / self.interval_ms - 1).unwrap_or(0)
@@ -39,6 +49,20 @@ mod tests {
         }
         for (next_ms, missed) in [(15_007, 0), (30_007, 1), (7, 0)] {
             assert_eq!(slots.between(7, next_ms), missed, "up to {next_ms}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_stop_the_slots() {
+        let slots = Slots::new(15_000, 7);
+        for (done_ms, now_ms, next_ms) in [
+            (30_007, 30_008, 45_007),
+            (30_007, 30_005, 45_007),
+            (30_007, 29_000, 45_007),
+            (90_000_007, 20_000, 30_007),
+            (30_007, 90_000_000, 90_000_007),
+        ] {
+            assert_eq!(slots.after(done_ms, now_ms), next_ms, "{done_ms} at {now_ms}");
         }
     }
 }

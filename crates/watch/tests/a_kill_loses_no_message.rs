@@ -97,6 +97,30 @@ async fn what_has_arrived_is_not_repeated_after_a_kill() {
     watch.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_pause_ends_no_alert_before_somebody_has_looked() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = dir.path().join("ledger.sqlite");
+    let server = ReceiverServer::start(Vec::new());
+    let mut integrations = runbook_receivers(server.address);
+    integrations.truncate(1);
+    let watch = start(&ledger, alerting(integrations.clone()), &Api::new(true));
+    until("it has arrived", || server.to("/pagerduty").len() == 1).await;
+    watch.stop().await;
+    drop(watch);
+
+    // An hour later nothing is known of the API yet.
+    let api = Api::new(false);
+    api.stale.store(true, std::sync::atomic::Ordering::SeqCst);
+    let watch = start(&ledger, alerting(integrations.clone()), &api);
+    assert_eq!(watch.am_alerts().len(), 1, "it is listed meanwhile");
+    let begun = std::time::Instant::now();
+    until("a second has passed", || begun.elapsed().as_secs() >= 1).await;
+    assert_eq!(watch.rules()[0].last_evaluation_ms, None);
+    assert_eq!(server.to("/pagerduty").len(), 1, "nobody is told that it is over");
+    watch.stop().await;
+}
+
 /// Looks into the child's file, as `sqlite3` would.
 fn marked_sent(path: &std::path::Path) -> bool {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;

@@ -169,7 +169,37 @@ pub(super) fn conntrack(roots: &Roots, page: &mut Page) -> Result<(), String> {
         let text = roots.proc(&format!("sys/net/netfilter/{file}"))?;
         page.gauge(name, help, &[], number(&text).ok_or("conntrack: not a number")?);
     }
+    conntrack_stat(roots, page);
     Ok(())
+}
+
+/// `node_nf_conntrack_stat_*`: the sums over the CPUs.
+fn conntrack_stat(roots: &Roots, page: &mut Page) {
+    const WANTED: [&str; 8] = [
+        "found",
+        "invalid",
+        "ignore",
+        "insert",
+        "insert_failed",
+        "drop",
+        "early_drop",
+        "search_restart",
+    ];
+    let Ok(text) = roots.proc("net/stat/nf_conntrack") else { return };
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap_or("").split_ascii_whitespace().collect();
+    let mut sums = vec![0u64; names.len()];
+    for line in lines {
+        for (sum, word) in sums.iter_mut().zip(line.split_ascii_whitespace()) {
+            *sum += u64::from_str_radix(word, 16).unwrap_or(0);
+        }
+    }
+    for (name, sum) in names.iter().zip(sums) {
+        if WANTED.contains(name) {
+            let help = format!("{name} of the connection tracker.");
+            page.gauge(format!("node_nf_conntrack_stat_{name}"), help, &[], sum as f64);
+        }
+    }
 }
 
 /// `node_schedstat_*`, where the kernel has it.
@@ -196,8 +226,19 @@ pub(super) fn schedstat(roots: &Roots, page: &mut Page) -> Result<(), String> {
     Ok(())
 }
 
-/// `node_time_seconds`.
-pub(super) fn time(page: &mut Page) -> Result<(), String> {
+/// `node_time_*`: the clock and where it comes from.
+pub(super) fn time(roots: &Roots, page: &mut Page) -> Result<(), String> {
+    let sources =
+        |file: &str| roots.sys(&format!("devices/system/clocksource/clocksource0/{file}"));
+    for (file, name, help) in [
+        ("available_clocksource", "available", "Clock sources there are."),
+        ("current_clocksource", "current", "The clock source in use."),
+    ] {
+        for source in sources(file).unwrap_or_default().split_ascii_whitespace() {
+            let labels = [("clocksource", source), ("device", "0")];
+            page.gauge(format!("node_time_clocksource_{name}_info"), help, &labels, 1.0);
+        }
+    }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.map_err(|error| error.to_string())?;
     page.gauge("node_time_seconds", "The machine's clock, Unix time.", &[], now.as_secs_f64());

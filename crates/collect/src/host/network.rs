@@ -41,16 +41,21 @@ pub(super) fn netdev(roots: &Roots, page: &mut Page) -> Result<(), String> {
 }
 
 /// File under `/sys/class/net/<interface>`, name, kind and factor.
-const PROPERTIES: [(&str, &str, MetricKind, f64); 12] = [
+const PROPERTIES: [(&str, &str, MetricKind, f64); 17] = [
+    ("addr_assign_type", "address_assign_type", MetricKind::Gauge, 1.0),
     ("carrier", "carrier", MetricKind::Gauge, 1.0),
     ("carrier_changes", "carrier_changes_total", MetricKind::Counter, 1.0),
     ("carrier_down_count", "carrier_down_changes_total", MetricKind::Counter, 1.0),
     ("carrier_up_count", "carrier_up_changes_total", MetricKind::Counter, 1.0),
+    ("dev_id", "device_id", MetricKind::Gauge, 1.0),
     ("dormant", "dormant", MetricKind::Gauge, 1.0),
     ("flags", "flags", MetricKind::Gauge, 1.0),
     ("ifindex", "iface_id", MetricKind::Gauge, 1.0),
     ("iflink", "iface_link", MetricKind::Gauge, 1.0),
+    ("link_mode", "iface_link_mode", MetricKind::Gauge, 1.0),
     ("mtu", "mtu_bytes", MetricKind::Gauge, 1.0),
+    ("name_assign_type", "name_assign_type", MetricKind::Gauge, 1.0),
+    ("netdev_group", "net_dev_group", MetricKind::Gauge, 1.0),
     ("speed", "speed_bytes", MetricKind::Gauge, 125_000.0),
     ("tx_queue_len", "transmit_queue_length", MetricKind::Gauge, 1.0),
     ("type", "protocol_type", MetricKind::Gauge, 1.0),
@@ -205,6 +210,27 @@ pub(super) fn softnet(roots: &Roots, page: &mut Page) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `node_udp_queues`: bytes that wait in the queues of UDP sockets.
+pub(super) fn udp_queues(roots: &Roots, page: &mut Page) -> Result<(), String> {
+    let mut found = false;
+    for (file, ip) in [("net/udp", "v4"), ("net/udp6", "v6")] {
+        let Ok(text) = roots.proc(file) else { continue };
+        found = true;
+        let (mut sending, mut received) = (0u64, 0u64);
+        for line in text.lines().skip(1) {
+            let queues = line.split_ascii_whitespace().nth(4).and_then(|word| word.split_once(':'));
+            let Some((tx, rx)) = queues else { continue };
+            sending += u64::from_str_radix(tx, 16).unwrap_or(0);
+            received += u64::from_str_radix(rx, 16).unwrap_or(0);
+        }
+        for (queue, bytes) in [("rx", received), ("tx", sending)] {
+            let help = "Bytes waiting in the queues of UDP sockets.";
+            page.gauge("node_udp_queues", help, &[("ip", ip), ("queue", queue)], bytes as f64);
+        }
+    }
+    if found { Ok(()) } else { Err("udp: the kernel does not report it".to_owned()) }
 }
 
 /// `node_arp_entries`.

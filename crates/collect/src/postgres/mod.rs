@@ -87,6 +87,11 @@ impl PostgresCollector {
     }
 }
 
+/// The page where there is no server to be asked: `pg_up 0`.
+pub fn page_without_server() -> String {
+    encode_text(&with_state(Vec::new(), false, true))
+}
+
 fn with_state(mut families: Vec<Family>, up: bool, trouble: bool) -> Vec<Family> {
     for (name, help, yes) in [
         ("pg_up", "Whether the server answers.", up),
@@ -179,6 +184,7 @@ pub async fn discover_at(directory: &str, port: u16) -> Option<PostgresTarget> {
         places.push((format!("host=127.0.0.1 port={port}"), address));
     }
     for (host, instance) in places {
+        let mut refusals = Vec::new();
         for user in users() {
             let dsn = Secret::new(format!("{host} user={user} dbname=postgres sslmode=disable"));
             match postgres::connect(&dsn, DISCOVER_TIMEOUT).await {
@@ -186,17 +192,16 @@ pub async fn discover_at(directory: &str, port: u16) -> Option<PostgresTarget> {
                     let interval_ms = crate::collector::INTERVAL_MS;
                     return Some(PostgresTarget { dsn, instance, interval_ms });
                 }
-                Err(error) if !SAID.load(Ordering::Relaxed) => {
-                    tracing::warn!(
-                        %user, %error,
-                        "PostgreSQL is here but does not let this user in; \
-                         set DATA_SOURCE_NAME to watch it"
-                    );
-                }
-                Err(_) => {}
+                Err(error) => refusals.push(error.to_string()),
             }
         }
-        SAID.store(true, Ordering::Relaxed);
+        if !SAID.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "PostgreSQL is here but lets none of the usual users in ({}); \
+                 set DATA_SOURCE_NAME to watch it",
+                refusals.join("; ")
+            );
+        }
     }
     None
 }

@@ -82,7 +82,8 @@ const QUERIES: [Query; 6] = [
         ],
     },
     Query {
-        sql: "SELECT current_setting('server_version'), version(), 1",
+        sql: "SELECT substring(current_setting('server_version') FROM '^[0-9.]+') || '.0', \
+              version(), 1",
         labels: &["short_version", "version"],
         values: &[("pg_static", "The server's version.", MetricKind::Unknown)],
     },
@@ -94,7 +95,11 @@ const SETTINGS: &str = "SELECT name, unit, CASE setting WHEN 'on' THEN '1' WHEN 
     'superuser_reserved_connections', 'shared_buffers', 'effective_cache_size', 'work_mem', \
     'maintenance_work_mem', 'wal_buffers', 'max_wal_size', 'max_worker_processes', \
     'max_parallel_workers', 'random_page_cost', 'autovacuum', 'fsync', \
-    'checkpoint_timeout', 'max_locks_per_transaction')";
+    'checkpoint_timeout', 'max_locks_per_transaction', 'seq_page_cost', 'server_version_num', \
+    'autovacuum_max_workers', 'autovacuum_freeze_max_age', 'max_wal_senders', \
+    'max_replication_slots', 'max_prepared_transactions', 'min_wal_size', 'track_io_timing', \
+    'statement_timeout', 'idle_in_transaction_session_timeout', 'log_min_duration_statement', \
+    'full_page_writes', 'ssl')";
 
 /// Views of which every number is wanted, with the metric's prefix and suffix.
 const VIEWS: [(&str, &str, &str); 3] = [

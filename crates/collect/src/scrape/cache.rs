@@ -165,6 +165,12 @@ impl Cache {
         gone
     }
 
+    /// Takes back what [`Cache::vanished`] or [`Cache::failed`] handed out: its end could not be
+    /// written. The next scrape hands out again what has not returned by then.
+    pub(super) fn owe(&mut self, gone: Vec<SeriesId>) {
+        self.orphans.extend(gone);
+    }
+
     /// What is live now, for the markers of a target that is removed.
     pub(super) fn live_ids(&self) -> Vec<SeriesId> {
         let live = self.entries.iter().filter(|e| e.seen == self.generation && !e.own_ts);

@@ -15,6 +15,9 @@ use vigie_model::{Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
 /// Most families whose metadata a target may set.
 const METADATA_MAX: usize = 10_000;
 
+/// Most comments of one page that are looked at: kind, help and unit of each family.
+const SAID_MAX: usize = 3 * METADATA_MAX;
+
 /// How far the clock may step back before rows are no longer moved behind the last one.
 const CLOCK_STEP_MS_MAX: i64 = 1_000;
 
@@ -124,10 +127,26 @@ impl TargetRows {
             self.cache.failed()
         };
         let error = fetched.error.or(read_error);
-        self.mark_stale(&mut batch, &gone)?;
-        self.report(&mut batch, error.is_none(), fetched.duration_s)?;
-        self.write(ts_ms, &batch)?;
+        let stored = self.store(ts_ms, &mut batch, &gone, error.is_none(), fetched.duration_s);
+        if stored.is_err() {
+            // The markers were not written, so they are still owed.
+            self.cache.owe(gone);
+        }
+        stored?;
         error.map_or(Ok(()), Err)
+    }
+
+    fn store(
+        &mut self,
+        ts_ms: i64,
+        batch: &mut Batch,
+        gone: &[SeriesId],
+        up: bool,
+        duration_s: f64,
+    ) -> Result<(), String> {
+        self.mark_stale(batch, gone)?;
+        self.report(batch, up, duration_s)?;
+        self.write(ts_ms, batch)
     }
 
     /// Adds a stale marker for each of `gone` that the row does not hold anyway.
@@ -179,7 +198,8 @@ impl TargetRows {
                 }
             }
             Entry::Sample(_) => {}
-            other => said.push(other),
+            other if said.len() < SAID_MAX => said.push(other),
+            _ => {}
         });
         parsed.map_err(|error| error.to_string())?;
         if let Some(what) = failed {

@@ -2,7 +2,7 @@
 
 use crate::MetricSink;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vigie_codec::exposition::MetricKind;
@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     ids: Mutex<(HashMap<Labels, SeriesId>, Vec<String>, usize)>,
     rows: Mutex<Vec<StoredRow>>,
     pub(crate) metadata: Mutex<Vec<String>>,
+    /// Whether the disk is full.
+    pub(crate) refuse: AtomicBool,
 }
 
 impl Memory {
@@ -76,6 +78,9 @@ impl MetricSink for Memory {
     }
 
     fn append(&self, rows: &[Row<'_>]) -> Result<(), String> {
+        if self.refuse.load(Ordering::Acquire) {
+            return Err("no space left on device".to_owned());
+        }
         for row in rows {
             let mut ids = row.series.to_vec();
             ids.sort();

@@ -33,6 +33,7 @@ fn data(resolved: bool) -> Data {
             fingerprint: "0011223344556677".to_owned(),
             value: "0".to_owned(),
         }],
+        truncated_alerts: 0,
         group_labels: labels.only(&["alertname"]),
         common_labels: labels,
         common_annotations: Labels::from_pairs([("summary", "no answer")]),

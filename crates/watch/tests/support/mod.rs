@@ -130,12 +130,14 @@ fn serve(
 #[derive(Default)]
 pub struct Api {
     pub down: AtomicBool,
+    /// Whether nothing was collected for a while.
+    pub stale: AtomicBool,
     pub written: Mutex<Vec<(Labels, f64)>>,
 }
 
 impl Api {
     pub fn new(down: bool) -> Arc<Api> {
-        Arc::new(Api { down: AtomicBool::new(down), written: Mutex::default() })
+        Arc::new(Api { down: AtomicBool::new(down), ..Api::default() })
     }
 
     pub fn set_down(&self, down: bool) {
@@ -154,6 +156,10 @@ impl RuleEvaluator for Api {
             ("job", "koprogo-api"),
         ]);
         Ok(if self.down.load(Ordering::SeqCst) { vec![(up, 0.0)] } else { Vec::new() })
+    }
+
+    fn is_fresh(&self, _: i64) -> bool {
+        !self.stale.load(Ordering::SeqCst)
     }
 }
 
@@ -249,13 +255,23 @@ pub fn alerting(integrations: Vec<Integration>) -> Alerting {
 
 /// Starts a watch over the ledger at `path`.
 pub fn start(path: &Path, alerting: Alerting, api: &Arc<Api>) -> WatchHandle {
+    start_with(path, alerting, api, Arc::new(HttpClient::new()))
+}
+
+/// The same, with another way to send.
+pub fn start_with(
+    path: &Path,
+    alerting: Alerting,
+    api: &Arc<Api>,
+    transport: Arc<dyn vigie_notify::Transport>,
+) -> WatchHandle {
     let groups = vec![api_down()];
     let config = WatchConfig { groups, alerting, language: "en".to_owned() };
     let connections = Connections {
         evaluator: api.clone(),
         sink: api.clone(),
         ledger: Arc::new(Ledger::open(path).unwrap()),
-        transport: Arc::new(HttpClient::new()),
+        transport,
         clock: Arc::new(SystemClock),
     };
     Watch::start(config, connections).unwrap()

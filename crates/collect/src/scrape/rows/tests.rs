@@ -4,6 +4,7 @@ use super::*;
 use crate::scrape::testing::Memory;
 use regex::Regex;
 use std::io::Read;
+use std::sync::atomic::Ordering;
 use vigie_model::relabel::Action;
 
 fn rules() -> Rules {
@@ -206,4 +207,26 @@ fn sixty_real_scrapes_in_a_row_ask_for_each_id_once() {
     assert_eq!(stale, 0);
     assert!(ids[59] - ids[0] < 20, "new series only where the machine changed: {ids:?}");
     assert!(row.len() >= 500, "{}", row.len());
+}
+
+#[test]
+fn a_store_that_refuses_a_row_still_hears_what_ended() {
+    let (mut rows, sink) = target(rules());
+    scrape(&mut rows, 1, "a 1\nb 2\nc 3\n").unwrap();
+    sink.refuse.store(true, Ordering::Release);
+    assert_eq!(scrape(&mut rows, 2, "a 1\nc 3\n").unwrap_err(), "no space left on device");
+    assert!(scrape(&mut rows, 3, "a 1\noh dear\n").is_err());
+    assert!(scrape(&mut rows, 4, "a 1\n").is_err());
+    sink.refuse.store(false, Ordering::Release);
+    scrape(&mut rows, 5, "a 1\n").unwrap();
+    let row = sink.row(5);
+    for wanted in [
+        "a{instance=\"i\",job=\"j\"} 1",
+        "b{instance=\"i\",job=\"j\"} stale",
+        "c{instance=\"i\",job=\"j\"} stale",
+    ] {
+        assert_eq!(row.iter().filter(|sample| *sample == wanted).count(), 1, "{wanted}: {row:?}");
+    }
+    scrape(&mut rows, 6, "a 1\n").unwrap();
+    assert_eq!(sink.row(6).iter().filter(|sample| sample.ends_with("stale")).count(), 0);
 }
