@@ -1,15 +1,17 @@
 //! What every handler can reach, and how it runs work that blocks.
 
 use crate::error::ApiError;
+use crate::guard::Hosts;
 use crate::metadata::Metadata;
 use crate::views::{AlertView, TargetView};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vigie_dashboards::Dashboard;
 use vigie_engine::{Engine, EngineError, QueryError, QueryErrorKind, QueryOptions};
+use vigie_model::limits::QUERY_TIMEOUT_MS;
 
 /// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
 /// for more cores and more memory than Vigie's users have).
@@ -41,8 +43,8 @@ pub struct Parts {
     pub free_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Whether this is `vigie demo`.
     pub demo: bool,
-    /// Whether the program is ready to answer.
-    pub ready: AtomicBool,
+    /// The names that browsers may ask for.
+    pub hosts: Hosts,
     /// Vigie's own metrics as text.
     pub own_metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Turns that questions take.
@@ -62,13 +64,19 @@ impl State {
         State(Arc::new(parts))
     }
 
-    /// Runs a listing or a write on a thread that may block.
+    /// Runs a listing when its turn comes, on a thread that may block.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::from)
+        let deadline = Instant::now() + Duration::from_millis(QUERY_TIMEOUT_MS);
+        let turn = self.turn(deadline).await?;
+        let done = blocking(move || {
+            let answer = work();
+            drop(turn);
+            answer
+        });
+        Ok(done.await??)
     }
 
     /// Runs a question when its turn comes. It is told to stop at its deadline, and when the
@@ -79,29 +87,42 @@ impl State {
         question: impl FnOnce(QueryOptions) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-        let turn = tokio::time::timeout_at(deadline.into(), self.turns.clone().acquire_owned());
-        let timed_out = || {
-            ApiError::from(QueryError {
-                kind: QueryErrorKind::Timeout,
-                message: "query timed out in query queue".to_owned(),
-            })
-        };
-        let turn = turn.await.map_err(|_| timed_out())?.map_err(|_| timed_out())?;
+        let turn = self.turn(deadline).await?;
         let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
         let options = QueryOptions {
             deadline: Some(deadline),
             cancel: Some(cancel.0.clone()),
             lookback_ms: None,
         };
-        let done = tokio::task::spawn_blocking(move || {
+        let done = blocking(move || {
             let answer = question(options);
             drop(turn);
             answer
         });
-        let answer = done.await.map_err(|error| ApiError::internal(error.to_string()))?;
+        let answer = done.await?;
         drop(cancel);
-        answer.map_err(ApiError::from)
+        Ok(answer?)
     }
+
+    async fn turn(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
+        let turn = tokio::time::timeout_at(deadline.into(), self.turns.clone().acquire_owned());
+        match turn.await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(ApiError::from(QueryError {
+                kind: QueryErrorKind::Timeout,
+                message: "query timed out in query queue".to_owned(),
+            })),
+        }
+    }
+}
+
+/// Runs what blocks on a thread that may. A panic there is logged by its hook; the client learns
+/// only that it was ours.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| ApiError::internal("internal error: the log of Vigie says more"))
 }
 
 struct CancelOnDrop(Arc<AtomicBool>);

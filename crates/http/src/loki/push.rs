@@ -1,13 +1,15 @@
 //! `push`: JSON and snappy protobuf, gzip or deflate around it.
 
+use crate::body::read_body;
 use crate::error::ApiError;
-use crate::state::State;
-use axum::body::{Body, to_bytes};
+use crate::state::{State, blocking};
+use axum::body::Body;
 use axum::extract;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use flate2::read::{DeflateDecoder, GzDecoder};
+use flate2::read::{DeflateDecoder, MultiGzDecoder};
+use std::borrow::Cow;
 use std::io::Read;
 use vigie_codec::loki_push::{self, ServiceName};
 use vigie_engine::{Durability, EngineError, PushBatch};
@@ -34,13 +36,11 @@ async fn store(state: &State, headers: &HeaderMap, body: Body) -> Result<(), Ref
     let text =
         |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let (encoding, content_type) = (text(CONTENT_ENCODING), text(CONTENT_TYPE));
-    let too_large = || {
-        let message = format!("request body too large: limit: {PUSH_BODY_BYTES_MAX} bytes");
-        (StatusCode::PAYLOAD_TOO_LARGE, message)
-    };
-    let body = to_bytes(body, PUSH_BODY_BYTES_MAX).await.map_err(|_| too_large())?;
+    let body = read_body(body, PUSH_BODY_BYTES_MAX)
+        .await
+        .map_err(|refusal| (refusal.status, refusal.message))?;
     let engine = state.engine.clone();
-    let done = tokio::task::spawn_blocking(move || {
+    let done = blocking(move || {
         let body = unpack(&encoding, &body)?;
         let request =
             loki_push::decode(&content_type, &body, ServiceName::Discover).map_err(|error| {
@@ -62,14 +62,14 @@ async fn store(state: &State, headers: &HeaderMap, body: Body) -> Result<(), Ref
         })?;
         report.refusal.map_or(Ok(()), |words| Err((StatusCode::BAD_REQUEST, words)))
     });
-    done.await.map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?
+    done.await.map_err(|error| (error.status(), error.message().to_owned()))?
 }
 
-fn unpack(encoding: &str, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+fn unpack<'a>(encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Refusal> {
     let reader: Box<dyn Read + '_> = match encoding {
         // Snappy is a part of the protobuf form, whatever the header says.
-        "" | "snappy" | "identity" => return Ok(body.to_vec()),
-        "gzip" => Box::new(GzDecoder::new(body)),
+        "" | "snappy" | "identity" => return Ok(Cow::Borrowed(body)),
+        "gzip" => Box::new(MultiGzDecoder::new(body)),
         "deflate" => Box::new(DeflateDecoder::new(body)),
         other => {
             return Err((
@@ -90,5 +90,5 @@ fn unpack(encoding: &str, body: &[u8]) -> Result<Vec<u8>, Refusal> {
             format!("request body too large: limit: {PUSH_DECODED_BYTES_MAX} bytes"),
         ));
     }
-    Ok(out)
+    Ok(Cow::Owned(out))
 }

@@ -11,20 +11,18 @@ use vigie_model::duration::format_duration_ms;
 
 /// `/api/v1/targets`.
 pub async fn targets(extract::State(state): extract::State<State>, params: Params) -> Response {
-    let wanted = params.get("state").unwrap_or("any").to_lowercase();
+    let state_wanted = params.get("state").unwrap_or("").to_lowercase();
     let pool = params.get("scrapePool");
-    let targets: Vec<Target> = match wanted.as_str() {
-        "dropped" => Vec::new(),
-        _ => state
-            .targets
-            .list()
-            .into_iter()
-            .filter(|target| pool.is_none_or(|pool| pool == target.scrape_pool))
-            .collect(),
-    };
+    let mut targets: Vec<Target> = Vec::new();
+    if ["", "any", "active"].contains(&state_wanted.as_str()) {
+        targets = state.targets.list();
+        targets.retain(|target| pool.is_none_or(|pool| pool == target.scrape_pool));
+        targets.sort_by(|a, b| a.scrape_pool.cmp(&b.scrape_pool));
+    }
     success(
         |json| {
             json.raw(r#"{"activeTargets":"#).list(&targets, write);
+            // Vigie keeps no targets that relabelling dropped.
             json.raw(r#","droppedTargets":[],"droppedTargetCounts":{}}"#);
         },
         &[],
