@@ -41,7 +41,7 @@ async fn store(state: &State, headers: &HeaderMap, body: Body) -> Result<(), Ref
         .map_err(|refusal| (refusal.status, refusal.message))?;
     let engine = state.engine.clone();
     let done = blocking(move || {
-        let body = unpack(&encoding, &body)?;
+        let body = unpack(&encoding, &body, PUSH_DECODED_BYTES_MAX)?;
         let request =
             loki_push::decode(&content_type, &body, ServiceName::Discover).map_err(|error| {
                 let status =
@@ -65,7 +65,8 @@ async fn store(state: &State, headers: &HeaderMap, body: Body) -> Result<(), Ref
     done.await.map_err(|error| (error.status(), error.message().to_owned()))?
 }
 
-fn unpack<'a>(encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Refusal> {
+/// The body without its transport encoding, if it has at most `bytes_max` bytes then.
+fn unpack<'a>(encoding: &str, body: &'a [u8], bytes_max: usize) -> Result<Cow<'a, [u8]>, Refusal> {
     let reader: Box<dyn Read + '_> = match encoding {
         // Snappy is a part of the protobuf form, whatever the header says.
         "" | "snappy" | "identity" => return Ok(Cow::Borrowed(body)),
@@ -79,16 +80,50 @@ fn unpack<'a>(encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Refusal> 
         }
     };
     let mut out = Vec::new();
-    let limit = PUSH_DECODED_BYTES_MAX as u64 + 1;
     reader
-        .take(limit)
+        .take(bytes_max as u64 + 1)
         .read_to_end(&mut out)
         .map_err(|error| (StatusCode::BAD_REQUEST, format!("{encoding}: {error}")))?;
-    if out.len() > PUSH_DECODED_BYTES_MAX {
+    if out.len() > bytes_max {
         return Err((
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("request body too large: limit: {PUSH_DECODED_BYTES_MAX} bytes"),
+            format!("request body too large: limit: {bytes_max} bytes"),
         ));
     }
     Ok(Cow::Owned(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder};
+    use std::io::Write;
+
+    #[test]
+    fn a_body_is_unpacked_up_to_its_limit() {
+        let text = b"0123456789".repeat(100);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&text).unwrap();
+        let gzip = gzip.finish().unwrap();
+        let mut deflate = DeflateEncoder::new(Vec::new(), Compression::fast());
+        deflate.write_all(&text).unwrap();
+        let deflate = deflate.finish().unwrap();
+        for (encoding, body) in
+            [("", &text), ("snappy", &text), ("gzip", &gzip), ("deflate", &deflate)]
+        {
+            let whole = unpack(encoding, body, text.len()).map_err(|refusal| refusal.1);
+            assert_eq!(whole.as_deref(), Ok(text.as_slice()), "{encoding}");
+        }
+        for (encoding, body, status) in [
+            ("gzip", gzip.as_slice(), 413),
+            ("deflate", &deflate, 413),
+            ("gzip", &gzip[..12], 400),
+            ("gzip", b"x", 400),
+            ("br", &text, 400),
+        ] {
+            let refused = unpack(encoding, body, text.len() - 1).unwrap_err().0.as_u16();
+            assert_eq!(refused, status, "{encoding}");
+        }
+    }
 }
