@@ -17,18 +17,6 @@ pub enum ConfigError {
     /// Something in the file is wrong.
     #[error("{0}")]
     Wrong(Finding),
-    /// A variable that the file names is not in the environment.
-    #[error(
-        "{file}:{line}: the variable {variable} is not set and has no default: set it, or write ${{{variable}:-default}}"
-    )]
-    Variable {
-        /// The path as given.
-        file: String,
-        /// The line, from 1.
-        line: usize,
-        /// The variable.
-        variable: String,
-    },
 }
 
 /// One wrong place.
@@ -69,15 +57,27 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Most characters of a line in an excerpt.
+const EXCERPT_CHARS_MAX: usize = 120;
+
+/// The line before and the line itself, cut around the place, with a caret below it.
 fn excerpt(text: &str, line: usize, column: usize) -> String {
+    if line == 0 {
+        return String::new();
+    }
+    let skipped = column.saturating_sub(EXCERPT_CHARS_MAX * 3 / 4);
     let mut out = String::new();
-    let first = line.saturating_sub(1).max(1);
-    for number in first..=line {
+    for number in line.saturating_sub(1).max(1)..=line {
         let Some(content) = text.lines().nth(number - 1) else { continue };
+        // A tab would move the caret.
+        let content: String = content
+            .chars()
+            .map(|c| if c == '\t' { ' ' } else { c })
+            .skip(skipped)
+            .take(EXCERPT_CHARS_MAX)
+            .collect();
         out.push_str(&format!("{number:>5} | {content}\n"));
     }
-    if line > 0 {
-        out.push_str(&format!("      | {}^", " ".repeat(column.saturating_sub(1))));
-    }
+    out.push_str(&format!("      | {}^", " ".repeat(column.saturating_sub(1 + skipped))));
     out
 }

@@ -58,7 +58,9 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
     let mut config = load(arguments.config_file.as_deref(), arguments.expand_env)?;
     if let Some(text) = &arguments.retention {
         config.metrics_retention_ms = parse_duration_ms(text)
-            .map_err(|reason| anyhow::anyhow!("--storage.tsdb.retention.time: {reason}"))?;
+            .ok()
+            .filter(|ms| *ms > 0)
+            .with_context(|| format!("--storage.tsdb.retention.time {text:?}: write a number and a unit greater than zero, for example 30d"))?;
     }
     let host = HostConfig {
         procfs: arguments.procfs.clone(),

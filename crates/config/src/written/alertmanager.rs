@@ -4,7 +4,7 @@ use crate::alerting::{Alerting, Integration, IntegrationKind, Receiver, Route};
 use crate::error::ConfigError;
 use crate::http_client::{HttpClientConfig, Secret};
 use crate::matchers::parse_matchers;
-use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt};
+use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt, or_default};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use vigie_model::{MatchOp, Matcher};
@@ -13,9 +13,10 @@ use vigie_model::{MatchOp, Matcher};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Alertmanager {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     global: Global,
     route: Spanned<WrittenRoute>,
+    #[serde(deserialize_with = "or_default")]
     receivers: Vec<Spanned<WrittenReceiver>>,
     #[serde(default, rename = "templates")]
     _templates: Option<Unbuilt>,
@@ -45,14 +46,18 @@ struct Global {
 #[serde(deny_unknown_fields, default)]
 struct WrittenRoute {
     receiver: Option<Spanned<String>>,
+    #[serde(deserialize_with = "or_default")]
     matchers: Vec<Spanned<String>>,
+    #[serde(deserialize_with = "or_default")]
     r#match: TextMap,
+    #[serde(deserialize_with = "or_default")]
     match_re: TextMap,
     r#continue: bool,
     group_by: Option<Vec<String>>,
     group_wait: Option<DurationMs>,
     group_interval: Option<DurationMs>,
     repeat_interval: Option<DurationMs>,
+    #[serde(deserialize_with = "or_default")]
     routes: Vec<Spanned<WrittenRoute>>,
     #[serde(rename = "mute_time_intervals")]
     _mute: Option<Unbuilt>,
@@ -64,13 +69,13 @@ struct WrittenRoute {
 #[serde(deny_unknown_fields)]
 struct WrittenReceiver {
     name: Spanned<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pagerduty_configs: Vec<Spanned<PagerDuty>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     slack_configs: Vec<Spanned<Slack>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     sms_configs: Vec<Spanned<Sms>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     webhook_configs: Vec<Webhook>,
     #[serde(default, rename = "email_configs")]
     _email: Option<Unbuilt>,
@@ -129,6 +134,7 @@ struct Sms {
     #[serde(default)]
     password: String,
     from: String,
+    #[serde(deserialize_with = "or_default")]
     to: Vec<String>,
     text: Option<String>,
 }

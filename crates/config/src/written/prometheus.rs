@@ -3,7 +3,7 @@
 use crate::error::ConfigError;
 use crate::http_client::{BasicAuth, HttpClientConfig, Secret};
 use crate::scrape::{PostgresTarget, ScrapeJob, StaticTargets};
-use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt};
+use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt, or_default};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use vigie_model::{Labels, relabel};
@@ -12,10 +12,14 @@ use vigie_model::{Labels, relabel};
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Prometheus {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) global: Global,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) scrape_configs: Vec<Spanned<Scrape>>,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) rule_files: Vec<Spanned<String>>,
     /// Vigie's own: PostgreSQL servers watched by the built-in collector.
+    #[serde(deserialize_with = "or_default")]
     pub(crate) postgres: Vec<Postgres>,
     /// Vigie's own: whether the host is collected.
     pub(crate) host: Option<bool>,
@@ -45,6 +49,7 @@ pub(crate) struct Global {
     pub(crate) scrape_interval: Option<DurationMs>,
     pub(crate) scrape_timeout: Option<DurationMs>,
     pub(crate) evaluation_interval: Option<DurationMs>,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) external_labels: TextMap,
     pub(crate) sample_limit: usize,
     #[serde(rename = "scrape_protocols")]
@@ -64,23 +69,23 @@ pub(crate) struct Scrape {
     scrape_timeout: Option<Spanned<DurationMs>>,
     metrics_path: Option<String>,
     scheme: Option<Spanned<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     params: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     honor_labels: bool,
     honor_timestamps: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     static_configs: Vec<Static>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     relabel_configs: Vec<Spanned<Relabel>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     metric_relabel_configs: Vec<Spanned<Relabel>>,
     sample_limit: Option<usize>,
     basic_auth: Option<Basic>,
     authorization: Option<Authorization>,
     tls_config: Option<Tls>,
     follow_redirects: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     http_headers: BTreeMap<String, HeaderValues>,
     #[serde(default, rename = "scrape_protocols")]
     _scrape_protocols: Accepted,
@@ -119,15 +124,16 @@ pub(crate) struct Postgres {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Static {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     targets: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: TextMap,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Relabel {
+    #[serde(deserialize_with = "or_default")]
     source_labels: Vec<String>,
     separator: Option<String>,
     regex: Option<Spanned<String>>,
@@ -162,7 +168,9 @@ pub(crate) struct Tls {
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct HeaderValues {
+    #[serde(deserialize_with = "or_default")]
     values: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     secrets: Vec<String>,
 }
 
@@ -325,8 +333,14 @@ fn relabel_rule(
         ));
     }
     let pattern = rule.regex.as_ref().map_or("(.*)", |regex| regex.value.as_str());
-    let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
-        source.wrong_at(written, format!("{pattern:?} is not a regular expression"))
+    let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|error| {
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ");
+        let message = format!("{pattern:?} is not a regular expression: {reason}");
+        match &rule.regex {
+            Some(regex) => source.wrong_at(regex, message),
+            None => source.wrong_at(written, message),
+        }
     })?;
     Ok(relabel::Rule {
         source_labels: rule.source_labels.clone(),

@@ -2,7 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::rules::{Rule, RuleGroup, RuleKind};
-use crate::yaml::{DurationMs, Source, Spanned, TextMap};
+use crate::yaml::{DurationMs, Source, Spanned, TextMap, or_default};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use vigie_model::Labels;
@@ -13,7 +13,7 @@ pub type ExprCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     groups: Vec<Group>,
 }
 
@@ -25,9 +25,9 @@ struct Group {
     query_offset: Option<DurationMs>,
     #[serde(default)]
     limit: usize,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: TextMap,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     rules: Vec<Spanned<WrittenRule>>,
 }
 
@@ -39,9 +39,9 @@ struct WrittenRule {
     expr: Spanned<String>,
     r#for: Option<DurationMs>,
     keep_firing_for: Option<DurationMs>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: TextMap,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     annotations: TextMap,
 }
 
