@@ -1,6 +1,6 @@
 //! Bodies that clients send: never larger, never slower than a limit.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::StatusCode;
 use std::time::Duration;
 
@@ -21,12 +21,17 @@ pub async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
 }
 
 async fn read_in(time: Duration, body: Body, bytes_max: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        message: format!("request body too large: limit: {bytes_max} bytes"),
+    };
+    // What is announced need not be waited for.
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
     match tokio::time::timeout(time, to_bytes(body, bytes_max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(Refusal {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            message: format!("request body too large: limit: {bytes_max} bytes"),
-        }),
+        Ok(Err(_)) => Err(too_large()),
         Err(_) => Err(Refusal {
             status: StatusCode::REQUEST_TIMEOUT,
             message: format!("the body did not come within {} s", time.as_secs()),
@@ -43,7 +48,7 @@ mod tests {
     /// A client that never goes on.
     struct Stalled;
 
-    impl axum::body::HttpBody for Stalled {
+    impl HttpBody for Stalled {
         type Data = Bytes;
         type Error = std::convert::Infallible;
 
@@ -60,6 +65,8 @@ mod tests {
         assert_eq!(read_body(Body::from("abcd"), 4).await.map_err(|r| r.status), Ok("abcd".into()));
         let large = read_body(Body::from("abcde"), 4).await.map_err(|r| r.status);
         assert_eq!(large, Err(StatusCode::PAYLOAD_TOO_LARGE));
+        let announced = read_in(Duration::ZERO, Body::from("abcde"), 4).await.map_err(|r| r.status);
+        assert_eq!(announced, Err(StatusCode::PAYLOAD_TOO_LARGE));
         let slow = read_in(Duration::ZERO, Body::new(Stalled), 4).await.map_err(|r| r.status);
         assert_eq!(slow, Err(StatusCode::REQUEST_TIMEOUT));
     }

@@ -80,7 +80,7 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub postgres_dsn: Option<String>,
-    /// How much is written to stderr: error, warn, info, debug, trace.
+    /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
     /// Accepted for compose files written for Prometheus; changes nothing.
