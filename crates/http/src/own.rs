@@ -10,7 +10,7 @@ use axum::extract::{self, Path};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use vigie_dashboards::slug;
+use vigie_dashboards::summary;
 
 /// Most rows of the notification log in one answer.
 const NOTIFICATIONS_MAX: usize = 500;
@@ -148,12 +148,11 @@ pub async fn search(
         .take(limit);
     let mut json = Json::default();
     json.list(found, |json, (at, one)| {
-        json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1))
-            .text(&one.uid)
-            .raw(r#","title":"#)
-            .text(&one.title);
-        json.raw(r#","uri":"#).text(&format!("db/{}", slug(&one.title)));
-        json.raw(r#","url":"#).text(&format!("/d/{}/{}", one.uid, slug(&one.title)));
+        let one = summary(one);
+        json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1)).text(&one.uid);
+        json.raw(r#","title":"#).text(&one.title);
+        json.raw(r#","uri":"#).text(&format!("db/{}", one.slug));
+        json.raw(r#","url":"#).text(&one.url);
         json.raw(r#","slug":"","type":"dash-db","isStarred":false,"tags":"#)
             .texts(one.tags.iter().map(String::as_str))
             .raw("}");
@@ -174,14 +173,10 @@ pub async fn dashboard(
     let Ok(model) = serde_json::to_string(one) else {
         return ApiError::internal("the dashboard cannot be written as JSON").into_response();
     };
-    let slug = slug(&one.title);
+    let summary = summary(one);
     let mut json = Json::default();
-    json.raw(r#"{"meta":{"type":"db","canSave":false,"canEdit":false,"slug":"#).text(&slug);
-    json.raw(r#","url":"#)
-        .text(&format!("/d/{uid}/{slug}"))
-        .raw(r#"},"dashboard":"#)
-        .raw(&model)
-        .raw("}");
+    json.raw(r#"{"meta":{"type":"db","canSave":false,"canEdit":false,"slug":"#).text(&summary.slug);
+    json.raw(r#","url":"#).text(&summary.url).raw(r#"},"dashboard":"#).raw(&model).raw("}");
     answer(json)
 }
 

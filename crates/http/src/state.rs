@@ -15,11 +15,19 @@ use vigie_model::limits::QUERY_TIMEOUT_MS;
 
 /// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
 /// for more cores and more memory than Vigie's users have).
-pub const QUERIES_AT_ONCE_MAX: usize = 8;
+const QUERIES_AT_ONCE_MAX: usize = 8;
+/// Pushes unpacked and stored at once; more wait their turn with their bodies still packed.
+const PUSHES_AT_ONCE_MAX: usize = 4;
 
 /// Shared by all handlers; cloning is one atomic increment.
 #[derive(Clone)]
-pub struct State(Arc<Parts>);
+pub struct State(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    queries: Arc<Semaphore>,
+    pushes: Arc<Semaphore>,
+}
 
 /// What the program hands over when it starts to serve.
 pub struct Parts {
@@ -47,21 +55,23 @@ pub struct Parts {
     pub hosts: Hosts,
     /// Vigie's own metrics as text.
     pub own_metrics: Box<dyn Fn() -> String + Send + Sync>,
-    /// Turns that questions take.
-    pub turns: Arc<Semaphore>,
 }
 
 impl Deref for State {
     type Target = Parts;
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 }
 
 impl State {
     /// Shares the parts.
     pub fn new(parts: Parts) -> State {
-        State(Arc::new(parts))
+        State(Arc::new(Shared {
+            parts,
+            queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
+            pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE_MAX)),
+        }))
     }
 
     /// Runs a listing when its turn comes, on a thread that may block.
@@ -104,8 +114,23 @@ impl State {
         Ok(answer?)
     }
 
+    /// Runs a push when its turn comes.
+    pub(crate) async fn run_push<T: Send + 'static>(
+        &self,
+        push: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.0.pushes.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| ApiError::unavailable("Vigie is stopping"))?;
+        blocking(move || {
+            let done = push();
+            drop(turn);
+            done
+        })
+        .await
+    }
+
     async fn turn(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
-        let turn = tokio::time::timeout_at(deadline.into(), self.turns.clone().acquire_owned());
+        let turn = tokio::time::timeout_at(deadline.into(), self.0.queries.clone().acquire_owned());
         match turn.await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(ApiError::from(QueryError {

@@ -15,12 +15,12 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vigie_collect::tail::{TailConfig, Tailer};
 use vigie_collect::{Collect, CollectHandle};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
-use vigie_http::state::{QUERIES_AT_ONCE_MAX, now_ms};
+use vigie_http::state::now_ms;
 use vigie_http::{Door, Hosts, Metadata, Parts, State, content, router};
 use vigie_ledger::Ledger;
 use vigie_model::duration::format_duration_ms;
@@ -124,7 +124,6 @@ async fn start(
         demo: plan.demo,
         hosts: Hosts::new(&addresses.ips, plan.external_url.as_deref(), plan.behind_proxy),
         own_metrics: Box::new(move || own.exporter_page()),
-        turns: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
     });
     door.open(router::main(state.clone()));
     if plan.config.classic_ports {

@@ -2,7 +2,7 @@
 
 use crate::body::read_body;
 use crate::error::ApiError;
-use crate::state::{State, blocking};
+use crate::state::State;
 use axum::body::Body;
 use axum::extract;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -40,7 +40,7 @@ async fn store(state: &State, headers: &HeaderMap, body: Body) -> Result<(), Ref
         .await
         .map_err(|refusal| (refusal.status, refusal.message))?;
     let engine = state.engine.clone();
-    let done = blocking(move || {
+    let done = state.run_push(move || {
         let body = unpack(&encoding, &body, PUSH_DECODED_BYTES_MAX)?;
         let request =
             loki_push::decode(&content_type, &body, ServiceName::Discover).map_err(|error| {

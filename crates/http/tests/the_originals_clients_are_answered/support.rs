@@ -4,7 +4,6 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine};
 use vigie_http::views::{
@@ -65,7 +64,6 @@ impl House {
             demo: false,
             hosts: Hosts::new(&[], None, false),
             own_metrics: Box::new(String::new),
-            turns: Arc::new(Semaphore::new(2)),
         });
         House { router: router::main(state), engine, _folder: folder }
     }
