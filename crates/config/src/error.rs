@@ -1,6 +1,8 @@
 //! What is wrong with a file, where, and how it reads there.
 
+use regex::Regex;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// A configuration that is refused.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,13 @@ impl fmt::Display for Finding {
     }
 }
 
+/// The values of keys that hold secrets.
+static SECRET: LazyLock<Regex> = LazyLock::new(|| {
+    let keys = "password|secret|token|credentials|routing_key|api_url|dsn";
+    Regex::new(&format!(r#"(?i)(\b\w*(?:{keys})\s*:\s*)[^\s,}}][^,}}]*"#))
+        .expect("the pattern is a constant")
+});
+
 /// Most characters of a line in an excerpt.
 const EXCERPT_CHARS_MAX: usize = 120;
 
@@ -69,8 +78,9 @@ fn excerpt(text: &str, line: usize, column: usize) -> String {
     let mut out = String::new();
     for number in line.saturating_sub(1).max(1)..=line {
         let Some(content) = text.lines().nth(number - 1) else { continue };
-        // A tab would move the caret.
-        let content: String = content
+        // A tab would move the caret, and what is secret must not stand in a log.
+        let content: String = SECRET
+            .replace_all(content, "$1<secret>")
             .chars()
             .map(|c| if c == '\t' { ' ' } else { c })
             .skip(skipped)
@@ -80,4 +90,20 @@ fn excerpt(text: &str, line: usize, column: usize) -> String {
     }
     out.push_str(&format!("      | {}^", " ".repeat(column.saturating_sub(1 + skipped))));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_shows_the_place_and_no_secret() {
+        let text = "  password: hunter2 x\n- {Routing_Key: 'k', nmae: a, password_file: f}\n";
+        assert_eq!(
+            excerpt(text, 2, 4),
+            "    1 |   password: <secret>\n    2 | - {Routing_Key: <secret>, nmae: a, password_file: f}\n      |    ^"
+        );
+        assert_eq!(excerpt("a\n\tb", 2, 2), "    1 | a\n    2 |  b\n      |  ^");
+        assert_eq!(excerpt("a", 0, 0), "");
+    }
 }

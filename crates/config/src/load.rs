@@ -193,11 +193,12 @@ fn metrics(
     directory: &Path,
     options: &LoadOptions<'_>,
 ) -> Result<(), ConfigError> {
-    let defaults = written.global.defaults();
+    let defaults = written.global.defaults(source)?;
     config.external_labels = Labels::from_pairs(written.global.external_labels.clone());
-    config.scrape_interval_ms = written.global.scrape_interval.map_or(INTERVAL_MS, |d| d.0).max(1);
+    config.scrape_interval_ms =
+        prometheus::more_than_zero(written.global.scrape_interval).unwrap_or(INTERVAL_MS);
     config.evaluation_interval_ms =
-        written.global.evaluation_interval.map_or(INTERVAL_MS, |d| d.0).max(1);
+        prometheus::more_than_zero(written.global.evaluation_interval).unwrap_or(INTERVAL_MS);
     config.host = written.host.unwrap_or(true);
     let mut jobs = Vec::new();
     for scrape in &written.scrape_configs {

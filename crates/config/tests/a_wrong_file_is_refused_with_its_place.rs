@@ -62,6 +62,21 @@ fn every_error_names_the_place_and_the_next_action() {
         ("alerting:\n  receivers: [{name: a}]\n", ":2:", "route"),
         ("oncall: {}\n", ":1:9: ", "not built yet"),
         ("storage: [\n", ":", ""),
+        (
+            "global: {scrape_interval: 5s, scrape_timeout: 10s}\n",
+            ":1:47: ",
+            "global scrape timeout greater than scrape interval",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  static_configs:\n  - targets: ['http://a:1/metrics']\n",
+            ":4:15: ",
+            "\"http://a:1/metrics\" is not a valid hostname: write host:port",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  basic_auth: {username: u, password_file: f}\n",
+            ":3:44: ",
+            "not built yet",
+        ),
         ("metric: {}\n", ":1:1: ", "did you mean `metrics`?"),
         ("allerting: {}\n", ":1:1: ", "did you mean `alerting`?"),
         ("xyz: {}\n", ":1:1: ", "there is no key `xyz` here (the keys are web,"),
@@ -118,6 +133,15 @@ fn what_is_left_empty_is_left_out() {
         let config = load_text("vigie.yml", text).unwrap_or_else(|error| panic!("{text}\n{error}"));
         assert_eq!(config.logs_retention_ms, 7 * 86_400_000, "{text}");
     }
+}
+
+#[test]
+fn a_zero_is_prometheus_way_to_write_nothing() {
+    let text = "global: {scrape_interval: 0s, scrape_timeout: 0s, evaluation_interval: 0s}\nscrape_configs:\n- {job_name: a, scrape_interval: 0s, scrape_timeout: 0s}\n";
+    let config = load_text("prometheus.yml", text).unwrap();
+    assert_eq!((config.scrape_interval_ms, config.evaluation_interval_ms), (15_000, 15_000));
+    let job = &config.scrape_jobs.unwrap()[0];
+    assert_eq!((job.interval_ms, job.timeout_ms), (60_000, 10_000));
 }
 
 #[test]

@@ -40,6 +40,20 @@ struct Global {
     _smtp_from: Accepted,
     #[serde(rename = "smtp_require_tls")]
     _smtp_require_tls: Accepted,
+    #[serde(rename = "smtp_hello")]
+    _smtp_hello: Accepted,
+    #[serde(rename = "smtp_auth_username")]
+    _smtp_auth_username: Accepted,
+    #[serde(rename = "smtp_auth_password")]
+    _smtp_auth_password: Accepted,
+    #[serde(rename = "smtp_auth_identity")]
+    _smtp_auth_identity: Accepted,
+    #[serde(rename = "http_config")]
+    _http_config: Option<Unbuilt>,
+    #[serde(rename = "slack_api_url_file")]
+    _slack_api_url_file: Option<Unbuilt>,
+    #[serde(rename = "smtp_auth_password_file")]
+    _smtp_auth_password_file: Option<Unbuilt>,
 }
 
 #[derive(Clone, Default, Deserialize)]

@@ -1,5 +1,6 @@
 //! `groups:` (Prometheus' `model/rulefmt`).
 
+use super::prometheus::more_than_zero;
 use crate::error::ConfigError;
 use crate::rules::{Rule, RuleGroup, RuleKind};
 use crate::yaml::{DurationMs, Source, Spanned, TextMap, or_default};
@@ -64,7 +65,7 @@ pub(crate) fn read(
         groups.push(RuleGroup {
             file: source.file.to_owned(),
             name: group.name.value,
-            interval_ms: group.interval.map_or(interval_ms, |interval| interval.0).max(1),
+            interval_ms: more_than_zero(group.interval).unwrap_or(interval_ms),
             limit: group.limit,
             query_offset_ms: group.query_offset.map_or(0, |offset| offset.0),
             labels: Labels::from_pairs(group.labels),
