@@ -16,6 +16,11 @@ fn load_text(name: &str, text: &str) -> Result<Config, ConfigError> {
     .unwrap();
     std::fs::write(directory.path().join("broken.yml"), "global: {scrape_intervall: 1s}\n")
         .unwrap();
+    std::fs::write(
+        directory.path().join("template.rules.yml"),
+        "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    annotations: {summary: '{{ $labels.a }'}\n",
+    )
+    .unwrap();
     load(
         Some(&path),
         &LoadOptions {
@@ -76,6 +81,21 @@ fn every_error_names_the_place_and_the_next_action() {
             "scrape_configs:\n- job_name: a\n  basic_auth: {username: u, password_file: f}\n",
             ":3:44: ",
             "not built yet",
+        ),
+        (
+            "alerting:\n  route: {receiver: a}\n  receivers: [{name: a, slack_configs: [{api_url: hooks.slack.com/x}]}]\n",
+            ":3:41: ",
+            "begins with http:// or https://",
+        ),
+        (
+            "rule_files: [template.rules.yml]\n",
+            "template.rules.yml:4:5: ",
+            "annotation \"summary\": error parsing template __alert_A: ",
+        ),
+        (
+            "alerting:\n  route: {receiver: a}\n  receivers: [{name: a, slack_configs: [{api_url: 'http://a', title: '{{ .x'}]}]\n",
+            ":3:41: ",
+            "error parsing template message: ",
         ),
         ("metric: {}\n", ":1:1: ", "did you mean `metrics`?"),
         ("allerting: {}\n", ":1:1: ", "did you mean `alerting`?"),

@@ -7,6 +7,7 @@ use crate::yaml::{DurationMs, Source, Spanned, TextMap, or_default};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use vigie_model::Labels;
+use vigie_template::{RuleContext, TemplateError, expand_annotation};
 
 /// Says whether a PromQL text is one; the program passes the parser, which this crate does not know.
 pub type ExprCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
@@ -108,9 +109,33 @@ fn used(
     check(&written.expr.value).map_err(|reason| {
         source.wrong_at(&written.expr, format!("could not parse expression: {reason}"))
     })?;
+    check_templates(source, rule)?;
     Ok(Rule {
         kind,
         expr: written.expr.value.clone(),
         labels: written.labels.clone().into_iter().collect(),
     })
+}
+
+/// A template that is none would only be found out when the alert fires.
+fn check_templates(source: &Source<'_>, rule: &Spanned<WrittenRule>) -> Result<(), ConfigError> {
+    let Some(alert) = &rule.value.alert else { return Ok(()) };
+    let context = RuleContext {
+        name: format!("__alert_{alert}"),
+        labels: Labels::default(),
+        external_labels: Labels::default(),
+        value: 0.0,
+        external_url: String::new(),
+        now_ms: 0,
+        query: None,
+    };
+    for (kind, texts) in [("label", &rule.value.labels), ("annotation", &rule.value.annotations)] {
+        for (name, text) in texts {
+            // What fails while it runs may do well with the labels of a real alert.
+            if let Err(error @ TemplateError::Parse { .. }) = expand_annotation(text, &context) {
+                return Err(source.wrong_at(rule, format!("{kind} {name:?}: {error}")));
+            }
+        }
+    }
+    Ok(())
 }
