@@ -167,3 +167,8 @@ pub fn now_ms() -> i64 {
 pub fn rfc3339(ts_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ts_ms).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
 }
+
+/// The same, and Go's zero time for what has not happened yet.
+pub fn rfc3339_or_never(ts_ms: i64) -> String {
+    if ts_ms == 0 { "0001-01-01T00:00:00Z".to_owned() } else { rfc3339(ts_ms) }
+}

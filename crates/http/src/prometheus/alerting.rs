@@ -4,7 +4,7 @@ use super::{selectors, success};
 use crate::error::ApiError;
 use crate::json::{Json, float_exponent};
 use crate::params::Params;
-use crate::state::{State, rfc3339};
+use crate::state::{State, rfc3339, rfc3339_or_never};
 use crate::views::{AlertInstance, GroupView, RuleView};
 use axum::extract;
 use axum::response::Response;
@@ -82,7 +82,7 @@ fn write_group(json: &mut Json, group: &GroupView, with_alerts: bool) {
         group.interval_ms as f64 / 1000.0,
         group.evaluation_ms / 1000.0
     ));
-    json.text(&rfc3339(group.last_evaluation_ms)).raw("}");
+    json.text(&rfc3339_or_never(group.last_evaluation_ms)).raw("}");
 }
 
 fn write_rule(json: &mut Json, rule: &RuleView, with_alerts: bool) {
@@ -107,7 +107,7 @@ fn write_rule(json: &mut Json, rule: &RuleView, with_alerts: bool) {
         json.raw(r#","lastError":"#).text(&rule.last_error);
     }
     json.raw(&format!(r#","evaluationTime":{},"lastEvaluation":"#, rule.evaluation_ms / 1000.0))
-        .text(&rfc3339(rule.last_evaluation_ms));
+        .text(&rfc3339_or_never(rule.last_evaluation_ms));
     json.raw(r#","type":"#)
         .text(if rule.alert.is_some() { "alerting" } else { "recording" })
         .raw("}");

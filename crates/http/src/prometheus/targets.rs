@@ -3,7 +3,7 @@
 use super::success;
 use crate::json::Json;
 use crate::params::Params;
-use crate::state::{State, rfc3339};
+use crate::state::{State, rfc3339_or_never};
 use crate::views::Target;
 use axum::extract;
 use axum::response::Response;
@@ -37,7 +37,7 @@ fn write(json: &mut Json, target: &Target) {
     json.raw(r#","scrapeUrl":"#).text(&target.scrape_url);
     json.raw(r#","globalUrl":"#).text(&target.scrape_url);
     json.raw(r#","lastError":"#).text(&target.last_error);
-    json.raw(r#","lastScrape":"#).text(&rfc3339(target.last_scrape_ms));
+    json.raw(r#","lastScrape":"#).text(&rfc3339_or_never(target.last_scrape_ms));
     json.raw(&format!(r#","lastScrapeDuration":{},"health":"#, target.last_duration_ms / 1000.0))
         .text(target.health);
     json.raw(r#","scrapeInterval":"#).text(&format_duration_ms(target.interval_ms));

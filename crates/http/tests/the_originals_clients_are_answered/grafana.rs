@@ -91,6 +91,7 @@ async fn rules_alerts_and_targets_have_prometheus_shape() {
         })
     );
     assert_eq!((&record["type"], record.get("alerts")), (&json!("recording"), None));
+    assert_eq!(record["lastEvaluation"], "0001-01-01T00:00:00Z");
     for (query, rules) in [
         ("type=alert", 1),
         ("type=RECORD", 1),

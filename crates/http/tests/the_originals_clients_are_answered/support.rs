@@ -126,13 +126,14 @@ struct Views;
 
 impl AlertView for Views {
     fn groups(&self) -> Vec<GroupView> {
-        let rule = |name: &str, alert| RuleView {
+        let rule = |name: &str, alert: Option<AlertRuleView>| RuleView {
             name: name.to_owned(),
             expr: "up == 0".to_owned(),
             labels: Labels::from_pairs([("severity", "high")]),
             health: "ok",
             last_error: String::new(),
-            last_evaluation_ms: 1_000,
+            // The recording rule has not been evaluated yet.
+            last_evaluation_ms: if alert.is_some() { 1_000 } else { 0 },
             evaluation_ms: 2.5,
             alert,
         };
