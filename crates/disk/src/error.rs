@@ -110,7 +110,7 @@ impl DiskError {
     }
 
     /// What a failed sync means; a full disk stays a full disk.
-    pub(crate) fn not_kept(self) -> DiskError {
+    pub fn not_kept(self) -> DiskError {
         match self {
             DiskError::Io { file, what } => DiskError::NotKept { file, what },
             other => other,

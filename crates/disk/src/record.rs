@@ -8,9 +8,14 @@
 //! ```
 
 use crate::{DiskError, DiskFile};
+use std::path::Path;
 
 /// Read at once by [`Records`]; a longer record gets a buffer of its own length.
 pub(crate) const READ_BYTES: usize = 256 * 1024;
+
+/// How far behind a bad record a good one is looked for, and how many bytes are summed up for it.
+const SEARCH_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const SEARCH_SUMMED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Bytes in front of a payload.
 pub const HEADER_BYTES: usize = 8;
@@ -68,6 +73,16 @@ impl<'a> Records<'a> {
         Records { file, end, next: start, buffer: Vec::new(), at: 0 }
     }
 
+    /// The file's path.
+    pub fn path(&self) -> &'a Path {
+        self.file.path()
+    }
+
+    /// Where the last record ends.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Where the next record starts.
     pub fn offset(&self) -> u64 {
         self.next - (self.buffer.len() - self.at) as u64
@@ -91,24 +106,14 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Goes over a bad record, if a good one starts where its length says. `false`, and nothing
-    /// done, if not: then nobody knows where the next record starts, if there is one.
+    /// Goes over a bad record to the next good one. `false`, and nothing done, if there is none:
+    /// then the bad one may be a write that was not finished.
     pub fn skip(&mut self) -> Result<bool, DiskError> {
         let offset = self.offset();
-        self.fill_record()?;
-        let Some((length, _)) = self.buffer[self.at..].split_first_chunk::<4>() else {
-            return Ok(false);
-        };
-        let after = offset + (HEADER_BYTES + u32::from_le_bytes(*length) as usize) as u64;
-        if after >= self.end {
-            return Ok(false);
-        }
-        let mut behind = Records::new(self.file, after, self.end);
-        match behind.next_payload() {
-            Ok(_) => *self = Records::new(self.file, after, self.end),
-            Err(e) if e.is_corrupt() => return Ok(false),
-            Err(e) => return Err(e),
-        }
+        let mut rest = vec![0; (self.end - offset).min(SEARCH_BYTES_MAX) as usize];
+        self.file.read_at(offset, &mut rest)?;
+        let Some(found) = search(&rest) else { return Ok(false) };
+        *self = Records::new(self.file, offset + found as u64, self.end);
         Ok(true)
     }
 
@@ -141,6 +146,23 @@ impl<'a> Records<'a> {
     }
 }
 
+/// Where the first good record behind the start of `bytes` starts: where the bad one's length says,
+/// or anywhere, should that be what is bad.
+fn search(bytes: &[u8]) -> Option<usize> {
+    let length = bytes.first_chunk::<4>()?;
+    let after = HEADER_BYTES.checked_add(u32::from_le_bytes(*length) as usize)?;
+    let mut summed_bytes = 0;
+    std::iter::once(after).chain(1..bytes.len()).find(|at| {
+        let Some(here) = bytes.get(*at..) else { return false };
+        let length =
+            here.first_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+        if length > 0 && length < here.len() {
+            summed_bytes += length;
+        }
+        summed_bytes <= SEARCH_SUMMED_BYTES_MAX && decode(here).is_ok()
+    })
+}
+
 fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&length), payload)
 }
@@ -150,7 +172,6 @@ mod tests {
     use super::*;
     use crate::Disk;
     use crate::sim::SimDisk;
-    use std::path::Path;
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
@@ -183,8 +204,9 @@ mod tests {
             (None, 3),
             (Some(starts[0] + HEADER_BYTES), 2),
             (Some(starts[1] + 4), 2),
-            (Some(starts[1] + 1), 1),
+            (Some(starts[1] + 1), 2),
             (Some(starts[2] + HEADER_BYTES), 2),
+            (Some(starts[2]), 2),
         ] {
             let mut bytes = bytes.clone();
             at.into_iter().for_each(|at| bytes[at] ^= 1);

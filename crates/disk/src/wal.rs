@@ -530,36 +530,15 @@ impl Found {
         let file_bytes = file.len()?;
         let damage_before = self.damage.len();
         let goes_on = after_damage == AfterDamage::GoOn;
+        let has_header = self.read_header(&*file, id)?;
         // The length of what stays.
         let mut len = file_bytes;
-        let has_header = self.read_header(&*file, id)?;
-        let start = file_bytes.min(HEADER_BYTES as u64);
-        let mut records = Records::new(&*file, start, file_bytes);
-        while has_header || goes_on {
-            let offset = records.offset();
-            match records.next_payload() {
-                Ok(Some(payload)) => replay(payload).map_err(|refused| match refused {
-                    Refused::Record(what) => DiskError::corrupt(&path, offset, what),
-                    Refused::Disk(error) => error,
-                })?,
-                Ok(None) => break,
-                Err(e) if !e.is_corrupt() => return Err(e),
-                Err(e) => {
-                    let has_more = records.skip()?;
-                    if !has_more && is_last {
-                        // It was being written when the machine stopped.
-                        self.cut_bytes = file_bytes - offset;
-                        len = offset;
-                        break;
-                    }
-                    self.damage.push(e);
-                    if !goes_on {
-                        len = offset;
-                    }
-                    if !goes_on || !has_more {
-                        break;
-                    }
-                }
+        if has_header || goes_on {
+            let start = file_bytes.min(HEADER_BYTES as u64);
+            let mut records = Records::new(&*file, start, file_bytes);
+            len = self.read_records(&mut records, is_last, goes_on, replay)?;
+            if is_last && (goes_on || self.damage.len() == damage_before) {
+                self.cut_bytes = file_bytes - len;
             }
         }
         let is_whole = self.damage.len() == damage_before;
@@ -578,6 +557,43 @@ impl Found {
         }
         self.segments.push_back((id, len));
         Ok(is_whole)
+    }
+
+    /// Reads records, and returns the offset behind the last that stays.
+    fn read_records(
+        &mut self,
+        records: &mut Records<'_>,
+        is_last: bool,
+        goes_on: bool,
+        replay: &mut Replay<'_>,
+    ) -> Result<u64, DiskError> {
+        loop {
+            let offset = records.offset();
+            let path = records.path();
+            let error = match records.next_payload() {
+                Ok(None) => return Ok(offset),
+                Ok(Some(payload)) => match replay(payload) {
+                    Ok(()) => continue,
+                    Err(Refused::Record(what)) => {
+                        return Err(DiskError::corrupt(path, offset, what));
+                    }
+                    Err(Refused::Disk(error)) => return Err(error),
+                },
+                Err(e) if !e.is_corrupt() => return Err(e),
+                Err(e) => e,
+            };
+            let has_more = records.skip()?;
+            if has_more || !is_last {
+                self.damage.push(error);
+            }
+            match (has_more, goes_on) {
+                (true, true) => {}
+                // The end of a segment that is not the last says nothing about what is to be kept.
+                (false, true) if !is_last => return Ok(records.end()),
+                // In the last it was being written when the machine stopped.
+                _ => return Ok(offset),
+            }
+        }
     }
 
     /// Whether a segment has a good header; one of another version is an error.
@@ -738,9 +754,9 @@ mod tests {
             (9, 0, 0..0, 0),
             (17, 0, 0..0, 0),
             (HEADER_BYTES + 9, HEADER_BYTES, 0..1, 0),
-            (HEADER_BYTES, HEADER_BYTES, 0..4, 0),
+            (HEADER_BYTES, HEADER_BYTES, 0..1, 0),
             (second + 9, second, 1..2, 1),
-            (second + 3, second, 1..4, 1),
+            (second + 3, second, 1..2, 1),
         ] {
             let (records, damage, dir) = read_damaged(AfterDamage::GoOn, flip(at));
             let file = first(dir.path());
@@ -790,7 +806,9 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let options = WalOptions { segment_bytes: 1 << 20, after_damage, ..SMALL };
             let (wal, _) = open(dir.path(), options).unwrap();
-            numbered(0..5).iter().for_each(|payload| drop(wal.append(payload).unwrap()));
+            for payload in numbered(0..5) {
+                wal.append(&payload).unwrap();
+            }
             drop(wal);
             let path = last_segment(dir.path());
             let mut bytes = std::fs::read(&path).unwrap();
