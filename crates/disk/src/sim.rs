@@ -5,7 +5,7 @@
 //! [`Disk::sync_dir`]. [`SimDisk::power_cut`] throws the first state away, except for a part that a
 //! real disk may have written on its own: a random prefix of every unsynced tail and of the
 //! unsynced changes of names, drawn from the seed.
-//! [`SimDisk::fail_sync`] makes one sync fail as it does on Linux: what it should have written is
+//! [`SimDisk::fail_sync_after`] makes one sync fail as it does on Linux: what it should have written is
 //! taken for clean, and no later sync of the file brings it to the platter.
 //! [`SimDisk::stop_after`] makes every operation fail from some moment on, so that a test can cut
 //! the power between any two steps.
@@ -41,7 +41,7 @@ struct State {
     unsynced: Vec<Change>,
     operations_left: Option<u64>,
     free_bytes: u64,
-    fails_sync: bool,
+    syncs_left: Option<u64>,
     lies: Lies,
     random: u64,
 }
@@ -89,7 +89,7 @@ impl SimDisk {
                 unsynced: Vec::new(),
                 operations_left: None,
                 free_bytes: u64::MAX,
-                fails_sync: false,
+                syncs_left: None,
                 lies: Lies::default(),
                 random: seed,
             })),
@@ -111,9 +111,10 @@ impl SimDisk {
         self.state.lock().free_bytes = free_bytes;
     }
 
-    /// Whether the next sync of a file fails, and the system forgets what was not synced.
-    pub fn fail_sync(&self, fails: bool) {
-        self.state.lock().fails_sync = fails;
+    /// After this many more syncs of files one fails, and the system forgets what was not synced;
+    /// `None`: none does.
+    pub fn fail_sync_after(&self, syncs: Option<u64>) {
+        self.state.lock().syncs_left = syncs;
     }
 
     /// Only the program died: what it had written is there, synced or not.
@@ -324,7 +325,8 @@ impl DiskFile for SimFile {
         let mut state = self.disk.state.lock();
         state.change(&self.path)?;
         let lies = state.lies.file_sync;
-        let fails = std::mem::take(&mut state.fails_sync);
+        let fails = state.syncs_left == Some(0);
+        state.syncs_left = state.syncs_left.and_then(|left| left.checked_sub(1));
         let contents = &mut state.files[self.number];
         if fails {
             contents.dropped.push((contents.durable.len(), contents.bytes.len()));
@@ -371,7 +373,7 @@ mod tests {
         file.append(b"ab").unwrap();
         file.sync().unwrap();
         file.append(b"cd").unwrap();
-        disk.fail_sync(true);
+        disk.fail_sync_after(Some(0));
         file.sync().unwrap_err();
         file.append(b"ef").unwrap();
         file.sync().unwrap();
