@@ -73,6 +73,9 @@ pub(crate) struct Group {
     sealed_ms: i64,
     /// When the first open row came in; 0 when that is not known.
     opened_ms: i64,
+    /// A chunk of it is lost whose rows the log still has: a mark of a later chunk says nothing
+    /// about them.
+    keeps_rows: bool,
 }
 
 impl Group {
@@ -115,7 +118,7 @@ pub(crate) struct Heads {
     /// Why the last seal failed, until one works.
     pub(crate) seal_error: Option<DiskError>,
     /// The segment of which a log mentions a chunk that is not there.
-    pub(crate) torn: Option<u32>,
+    torn: Option<u32>,
     placed: usize,
     encoder: Encoder,
     recent: Option<Recent>,
@@ -260,6 +263,7 @@ impl Heads {
             newest_ms: i64::MIN,
             sealed_ms: i64::MIN,
             opened_ms: 0,
+            keeps_rows: false,
         });
     }
 
@@ -449,9 +453,17 @@ impl Heads {
 
     /// Forgets the open rows of a group: a log says that a chunk has them.
     pub(crate) fn drop_open(&mut self, group: u32) {
-        if let Some(group) = self.groups.get_mut(group as usize) {
+        if let Some(group) = self.groups.get_mut(group as usize).filter(|group| !group.keeps_rows) {
             self.open_bytes -= group.open_bytes();
             group.rows.clear();
+        }
+    }
+
+    /// Notes that a chunk which a log mentions is not there: the rows stay open and are sealed again.
+    pub(crate) fn note_lost(&mut self, group: u32, segment: u32) {
+        self.torn = Some(segment);
+        if let Some(group) = self.groups.get_mut(group as usize) {
+            group.keeps_rows = true;
         }
     }
 
@@ -474,7 +486,11 @@ impl Heads {
         let Some(id) = self.torn.take() else { return Ok(()) };
         if self.segments.active().is_some_and(|active| active.id == id) {
             let chunks = self.chunks_of(id);
-            self.segments.close(id, &chunks)?;
+            match self.segments.close(id, &chunks) {
+                // A full disk must not keep the store closed: without an index it is only slower.
+                Err(e) if e.is_full() => self.segments.leave(id),
+                done => done?,
+            }
         }
         Ok(())
     }

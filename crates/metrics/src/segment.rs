@@ -280,6 +280,13 @@ impl Segments {
         segment.ragged = false;
     }
 
+    /// Never writes to a segment again, though it has no index.
+    pub(crate) fn leave(&mut self, id: u32) {
+        if let Some(segment) = self.list.iter_mut().find(|segment| segment.id == id) {
+            segment.closed = true;
+        }
+    }
+
     /// Whether the chunk that ended at byte `end` of a segment is not there any more. A segment
     /// that is gone went by retention, with all that it had.
     pub(crate) fn has_lost(&self, id: u32, end: u64) -> bool {

@@ -253,7 +253,7 @@ fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<()
             heads.segments.reserve(segment);
             if heads.segments.has_lost(segment, end) {
                 // A chunk that did not survive a power cut is made again from the rows.
-                heads.torn = Some(segment);
+                heads.note_lost(group, segment);
             } else {
                 heads.drop_open(group);
             }

@@ -63,6 +63,7 @@ impl Store {
         batches: &[Batch<'_>],
         durability: Durability,
     ) -> Result<Appended, LogsError> {
+        self.floor.check()?;
         for batch in batches {
             check_labels(batch.labels)?;
         }
