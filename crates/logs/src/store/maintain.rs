@@ -7,7 +7,7 @@ use crate::part::Part;
 use crate::part_write;
 use crate::time::{day_name, day_of};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::{DiskError, SegmentId, write_atomic};
 use vigie_model::StreamId;
@@ -135,7 +135,9 @@ impl Store {
         doomed.iter().for_each(|part| part.set_gone());
         let mut result = Ok(());
         for path in files {
-            if let Err(error) = self.disk.remove(&path) {
+            if self.disk.exists(&path)
+                && let Err(error) = self.disk.remove(&path)
+            {
                 // It is read no more, and is tried again the next time.
                 self.state.lock().leftover.push(path);
                 result = result.and(Err(error));
