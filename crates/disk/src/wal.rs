@@ -279,6 +279,8 @@ impl Wal {
     /// Starts a new segment and returns its number: every record appended before stands in a
     /// segment with a smaller one and is durable.
     pub fn rotate(&self) -> Result<SegmentId, DiskError> {
+        // Most of the work before the lock that appends wait for.
+        self.sync_all()?;
         let mut tail = self.tail.lock();
         self.refuse_if_failed()?;
         self.rotate_locked(&mut tail)?;
