@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vigie_disk::sim::SimDisk;
 use vigie_logs::{Options, Store};
-use vigie_model::Direction;
 
 fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(dir)
@@ -92,46 +91,4 @@ fn a_part_that_could_not_be_removed_is_removed_later() {
     assert_eq!((read_all(&store).len(), count()), (2, 4));
     store.tick(later_ms).unwrap();
     assert_eq!((read_all(&store).len(), count()), (2, 2));
-}
-
-/// What a reader sees at any moment while others append and seal: whole requests in order, each
-/// line once, and never fewer than were acknowledged before.
-#[test]
-fn readers_see_each_line_once_while_others_append_and_seal() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), Options { head_bytes_max: 20_000, ..options() });
-    let (writers, rounds) = (3, 60);
-    std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..writers)
-            .map(|writer| {
-                let store = &store;
-                scope.spawn(move || {
-                    for n in 0..rounds {
-                        let ts_ns = NOW_NS + n * SECOND_NS;
-                        let lines = [0, 1].map(|at| entry(ts_ns + at, format!("{n} {at}")));
-                        append(store, &format!("app{writer}"), &lines);
-                        if n % 7 == writer {
-                            store.seal().unwrap();
-                        }
-                    }
-                })
-            })
-            .collect();
-        while !handles.iter().all(|handle| handle.is_finished()) {
-            let stored_before = store.stats().stored as usize;
-            for direction in [Direction::Forward, Direction::Backward] {
-                let rows = read(&store, &[], EVERYTHING, direction);
-                assert!(rows.len() >= stored_before, "{} of {stored_before}", rows.len());
-                assert_eq!(rows.len() % 2, 0, "requests are seen whole");
-                let mut once = rows.clone();
-                once.sort_by(|a, b| (&a.0, a.1.ts_ns).cmp(&(&b.0, b.1.ts_ns)));
-                once.dedup();
-                assert_eq!(once.len(), rows.len(), "a line is there twice");
-            }
-        }
-    });
-    assert_eq!(read_all(&store).len(), (writers * rounds * 2) as usize);
-    drop(store);
-    let store = open(dir.path(), options());
-    assert_eq!(read_all(&store).len(), (writers * rounds * 2) as usize);
 }

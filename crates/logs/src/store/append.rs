@@ -153,7 +153,7 @@ impl Store {
                 return Ok(state);
             }
             drop(state);
-            self.seal()?;
+            self.seal_if(|state| self.must_seal(state))?;
         }
     }
 }

@@ -29,23 +29,30 @@ impl Store {
     pub fn tick(&self, now_ms: i64) -> Result<(), LogsError> {
         let synced = self.wal.heal().and_then(|()| self.wal.sync_all());
         let looked = self.floor.look(&*self.disk);
-        let due = {
-            let mut state = self.state.lock();
-            state.recent = Vec::new();
+        self.state.lock().recent = Vec::new();
+        let sealed = self.seal_if(|state| {
             let age_ms = state.head.since_ms.map_or(0, |since_ms| now_ms - since_ms);
-            state.frozen.is_some()
-                || state.head.bytes() >= self.options.head_bytes_max
-                || age_ms >= self.options.head_age_max_ms
-        };
-        let sealed = if due { self.seal() } else { Ok(()) };
+            self.must_seal(state) || age_ms >= self.options.head_age_max_ms
+        });
         let retained = self.apply_retention(now_ms);
         synced.and(looked).map_err(LogsError::from).and(sealed).and(retained)
     }
 
     /// Writes the head into parts, one per day, and lets the log behind it go.
     pub fn seal(&self) -> Result<(), LogsError> {
+        self.seal_if(|_| true)
+    }
+
+    /// Whether there is no room for another line.
+    pub(super) fn must_seal(&self, state: &State) -> bool {
+        state.frozen.is_some() || state.head.bytes() >= self.options.head_bytes_max
+    }
+
+    /// [`Store::seal`], if it is still wanted when nobody else seals any more: of several that find
+    /// the head full, one seals it, and the others do not make small parts of what came since.
+    pub(super) fn seal_if(&self, is_wanted: impl Fn(&State) -> bool) -> Result<(), LogsError> {
         let mut progress = self.sealing.lock();
-        let Some((head, segment)) = self.freeze()? else { return Ok(()) };
+        let Some((head, segment)) = self.freeze(is_wanted)? else { return Ok(()) };
         for (day, rows) in head.days() {
             if progress.written.iter().all(|(done, _)| *done != day) {
                 let number = *progress.numbers.entry(day).or_insert_with(|| self.next_number());
@@ -70,9 +77,15 @@ impl Store {
     }
 
     /// Sets the head aside; what a failed seal set aside comes first. For who holds `sealing`.
-    fn freeze(&self) -> Result<Option<(Arc<Head>, SegmentId)>, LogsError> {
+    fn freeze(
+        &self,
+        is_wanted: impl Fn(&State) -> bool,
+    ) -> Result<Option<(Arc<Head>, SegmentId)>, LogsError> {
         {
             let state = self.state.lock();
+            if !is_wanted(&state) {
+                return Ok(None);
+            }
             if state.frozen.is_some() || state.head.is_empty() {
                 return Ok(state.frozen.clone());
             }
