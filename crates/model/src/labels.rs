@@ -35,11 +35,21 @@ impl Labels {
         N: Into<Arc<str>>,
         V: Into<Arc<str>>,
     {
-        let mut builder = LabelsBuilder::default();
-        for (name, value) in pairs {
-            builder.set(name, value);
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let mut labels: Vec<Label> = pairs.map(|(name, value)| Label { name, value }).collect();
+        // One sort, and no insertions one by one: the pairs may be a stranger's.
+        if !labels.is_sorted_by(|a, b| a.name < b.name) {
+            labels.sort_by(|a, b| a.name.cmp(&b.name));
+            labels.dedup_by(|later, earlier| {
+                let again = later.name == earlier.name;
+                if again {
+                    std::mem::swap(later, earlier);
+                }
+                again
+            });
         }
-        builder.build()
+        labels.retain(|label| !label.value.is_empty());
+        LabelsBuilder { labels }.build()
     }
 
     /// The value under `name`.
