@@ -12,11 +12,11 @@ use crate::ast::{
     Stage,
 };
 use crate::pipeline::labels::{ERROR_LABEL, LabelSet, LineLabels};
-use crate::pipeline::{Pipeline, Sample, goregex, required_texts, series_labels};
+use crate::pipeline::{Pipeline, Sample, required_texts, series_labels};
 use std::collections::HashMap;
-use vigie_model::MatchOp;
 use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, StreamId};
 use vigie_model::limits::QUERY_POINTS_MAX;
+use vigie_model::{MatchOp, regexp};
 
 /// Range aggregations that a `sum` around them may group early, as Loki does.
 const SUMMED: [&str; 5] =
@@ -444,18 +444,16 @@ impl Reader<'_> {
 }
 
 fn replace_labels(replace: &LabelReplace, series: Vec<Series>) -> Result<Vec<Series>, EvalError> {
-    let regex = goregex::compile(&format!("^(?:{})$", replace.pattern))
+    let regex = regexp::whole(&replace.pattern, false)
         .map_err(|why| EvalError::Matching(format!("invalid regex in label_replace: {why}")))?;
     let mut out: Vec<Series> = Vec::with_capacity(series.len());
     for mut one in series {
         let value = one.labels.get(&replace.source).unwrap_or("");
-        if let Some(captures) = regex.captures(value.as_bytes()) {
-            let mut text = Vec::new();
-            captures.expand(replace.replacement.as_bytes(), &mut text);
-            let text = String::from_utf8_lossy(&text);
-            one.labels = one
-                .labels
-                .with(&replace.target, Some(&text).filter(|t| !t.is_empty()).map(AsRef::as_ref));
+        if let Some(captures) = regex.captures(value) {
+            let mut text = String::new();
+            captures.expand(&replace.replacement, &mut text);
+            let value = Some(text.as_str()).filter(|text| !text.is_empty());
+            one.labels = one.labels.with(&replace.target, value);
         }
         out.push(one);
     }

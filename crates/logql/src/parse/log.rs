@@ -6,9 +6,10 @@ use crate::ast::{
     Comparison, Extraction, FilterText, LabelChoice, LabelFilter, LabelSource, LineFilter, LineOp,
     Stage,
 };
-use crate::pipeline::{goregex, pattern};
+use crate::pipeline::pattern;
 use crate::units::parse_go_float;
-use vigie_model::{MatchOp, Matcher};
+use std::collections::HashSet;
+use vigie_model::{MatchOp, Matcher, regexp};
 
 const TEXT_OR_IP: &str = "STRING or ip";
 const MATCH_OPS: &str = "= or =~ or !~ or !=";
@@ -112,7 +113,7 @@ impl Parser {
             "regexp" => {
                 self.take();
                 let text = self.string("STRING")?;
-                goregex::check_captures(&text)
+                check_captures(&text)
                     .map_err(|e| ParseError::whole(format!("invalid regexp parser: {e}")))?;
                 Ok(Stage::Regexp(text))
             }
@@ -294,10 +295,27 @@ impl Parser {
     }
 }
 
-/// A matcher as LogQL reads it, with Go's words for a bad pattern.
+/// A matcher as LogQL reads it.
 fn label_matcher(name: String, op: MatchOp, value: String) -> Parsed<Matcher> {
-    if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
-        goregex::translate(&value).map_err(ParseError::whole)?;
-    }
     Matcher::with_dot(name, op, value, false).map_err(|e| ParseError::whole(e.to_string()))
+}
+
+/// Checks the expression of `| regexp`: it must compile, and name captures, each once.
+fn check_captures(pattern: &str) -> Result<(), String> {
+    let mut names = HashSet::new();
+    for (at, _) in pattern.match_indices("(?") {
+        let rest = &pattern[at + 2..];
+        let Some(rest) = rest.strip_prefix("P<").or_else(|| rest.strip_prefix('<')) else {
+            continue;
+        };
+        let end = rest.bytes().take_while(|b| *b == b'_' || b.is_ascii_alphanumeric()).count();
+        if !names.insert(&rest[..end]) {
+            return Err(format!("duplicate extracted label name '{}'", &rest[..end]));
+        }
+    }
+    let regex = regexp::anywhere(pattern).map_err(|error| error.to_string())?;
+    if regex.capture_names().flatten().next().is_none() {
+        return Err("at least one named capture must be supplied".to_owned());
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use crate::units::{parse_bytes, parse_go_duration_ns, parse_go_float};
 use gotmpl::{FuncMap, TemplateError, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use vigie_model::regexp;
 
 type Answer = Result<Value, TemplateError>;
 
@@ -181,11 +182,11 @@ fn texts(map: &mut FuncMap) {
 
 fn patterns(map: &mut FuncMap) {
     add(map, "count", |args| {
-        let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
+        let regex = regexp::anywhere(&text(args, 0)).map_err(|e| error(e.to_string()))?;
         Ok(Value::Int(regex.find_iter(text(args, 1).as_bytes()).count() as i64))
     });
     add(map, "regexReplaceAll", |args| {
-        let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
+        let regex = regexp::anywhere(&text(args, 0)).map_err(|e| error(e.to_string()))?;
         let (line, to) = (text(args, 1), text(args, 2));
         bounded(regex.find_iter(line.as_bytes()).count() + 1, to.len())?;
         bounded(to.matches('$').count(), line.len())?;
@@ -193,7 +194,7 @@ fn patterns(map: &mut FuncMap) {
         string(String::from_utf8_lossy(&replaced))
     });
     add(map, "regexReplaceAllLiteral", |args| {
-        let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
+        let regex = regexp::anywhere(&text(args, 0)).map_err(|e| error(e.to_string()))?;
         let (line, to) = (text(args, 1), text(args, 2));
         bounded(regex.find_iter(line.as_bytes()).count(), to.len())?;
         let replaced = regex.replace_all(line.as_bytes(), regex::bytes::NoExpand(to.as_bytes()));
@@ -408,7 +409,7 @@ fn url_decode(text: &str) -> Result<String, String> {
                     .and_then(|hex| u8::from_str_radix(hex, 16).ok())
                     .ok_or_else(|| {
                         let part = text.get(at..(at + 3).min(text.len())).unwrap_or("%");
-                        format!("invalid URL escape {}", crate::units::go_quote(part))
+                        format!("invalid URL escape {}", vigie_model::go_quote(part))
                     })?;
                 out.push(code);
                 at += 2;

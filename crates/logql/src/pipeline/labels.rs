@@ -92,7 +92,7 @@ impl fmt::Display for LabelSet {
         f.write_str("{")?;
         for (at, (name, value)) in self.iter().enumerate() {
             let comma = if at > 0 { ", " } else { "" };
-            write!(f, "{comma}{name}={}", crate::units::go_quote(value))?;
+            write!(f, "{comma}{name}={}", vigie_model::go_quote(value))?;
         }
         f.write_str("}")
     }

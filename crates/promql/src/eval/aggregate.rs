@@ -6,10 +6,10 @@ use super::labels::{by_value, text};
 use super::math::{Mean, kahan, quantile};
 use super::value::{Metric, Series, Steps, Vector, absent};
 use super::{Eval, Result, execution};
-use crate::syntax::{Aggregate, AggregateOp, Grouping, go_quote};
+use crate::syntax::{Aggregate, AggregateOp, Grouping};
 use std::collections::HashMap;
 use vigie_model::value::format_value;
-use vigie_model::{ABSENT, Labels, METRIC_NAME, is_absent};
+use vigie_model::{ABSENT, Labels, METRIC_NAME, go_quote, is_absent};
 
 /// One group: its labels and the places of its series.
 struct Group {

@@ -3,16 +3,15 @@
 use super::value::{Metric, Series, Steps, Vector};
 use super::{Eval, Result, execution};
 use crate::syntax::{Node, NodeKind, Text};
-use regex::Regex;
 use std::cmp::Ordering;
-use vigie_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp};
+use vigie_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, regexp};
 
 impl Eval<'_> {
     /// `label_replace(vector, dst, replacement, src, regex)`.
     pub(super) fn label_replace(&mut self, args: &[Node], steps: Steps) -> Result<Vector> {
         let (target, replacement) = (text(&args[1]), &text(&args[2]).value);
         let (source, pattern) = (&text(&args[3]).value, &text(&args[4]).value);
-        let regex = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+        let regex = regexp::whole(pattern, true).map_err(|_| {
             execution(format!("invalid regular expression in label_replace(): {pattern}"))
         })?;
         let target = label_name(target, "destination", "label_replace")?;

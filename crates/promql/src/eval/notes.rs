@@ -2,8 +2,9 @@
 //!
 //! Each text is told once; its position is added at the end, when the query's text is at hand.
 
-use crate::syntax::{Span, go_general, go_quote};
+use crate::syntax::{Span, go_general};
 use std::collections::BTreeMap;
+use vigie_model::go_quote;
 
 /// The annotations collected so far, by text.
 #[derive(Default)]

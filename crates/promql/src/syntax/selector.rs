@@ -6,8 +6,8 @@ use super::ast::{
 };
 use super::lexer::{Keyword, Kind, Token};
 use super::parser::Parser;
-use super::text::{go_general, go_quote, unquote};
-use vigie_model::{METRIC_NAME, MatchOp, Matcher};
+use super::text::{go_general, unquote};
+use vigie_model::{METRIC_NAME, MatchOp, Matcher, go_quote};
 
 impl Parser<'_> {
     /// Whether the token ahead may name a metric; most keywords may.
