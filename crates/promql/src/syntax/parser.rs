@@ -59,6 +59,8 @@ pub(super) struct Parser<'a> {
     /// The end of the token behind.
     pub(super) end: usize,
     depth: usize,
+    /// Regular expressions met.
+    pub(super) regexes: usize,
     /// Operators met in the duration expression at hand.
     pub(super) length_operators: usize,
     /// The constructs that name themselves in an error: where they are, and what they expect.
@@ -79,6 +81,7 @@ impl<'a> Parser<'a> {
             token,
             end: 0,
             depth: 0,
+            regexes: 0,
             length_operators: 0,
             context: Vec::new(),
         };
