@@ -1,4 +1,4 @@
-//! Go's regular expressions (RE2 syntax) on Rust's engine, for both languages and for relabelling.
+//! Go's regular expressions (RE2 syntax) on Rust's engine, for both languages, templates and relabelling.
 //!
 //! The syntaxes differ at the edges: in Go `\d`, `\w`, `\s` and `\b` are ASCII, a `{` that starts no
 //! repetition and a `[` inside a class are literals, an escaped mark is always itself, `\12` is an
@@ -37,8 +37,16 @@ pub fn whole(pattern: &str, dot_matches_newline: bool) -> Result<Regex, RegexpEr
         .map_err(|error| refused(pattern, &error))
 }
 
+/// Compiles a pattern that may match anywhere in a text.
+pub fn in_text(pattern: &str) -> Result<Regex, RegexpError> {
+    RegexBuilder::new(&translate(pattern)?)
+        .size_limit(REGEX_BYTES_MAX)
+        .build()
+        .map_err(|error| refused(pattern, &error))
+}
+
 /// Compiles a pattern that may match anywhere in a line, which is not always UTF-8.
-pub fn anywhere(pattern: &str) -> Result<bytes::Regex, RegexpError> {
+pub fn in_line(pattern: &str) -> Result<bytes::Regex, RegexpError> {
     bytes::RegexBuilder::new(&translate(pattern)?)
         .size_limit(REGEX_BYTES_MAX)
         .build()
@@ -377,7 +385,7 @@ mod tests {
             (r"a*?b", "b", true),
             (r"\bé", "é", false),
         ] {
-            let regex = anywhere(pattern).unwrap_or_else(|e| panic!("{e}"));
+            let regex = in_line(pattern).unwrap_or_else(|e| panic!("{e}"));
             assert_eq!(regex.is_match(text.as_bytes()), matches, "{pattern} {text}");
         }
         assert!(whole("a.b|c", true).is_ok_and(|r| r.is_match("a\nb") && !r.is_match("ac")));
@@ -406,7 +414,7 @@ mod tests {
             ("a\\", "trailing backslash at end of expression: ``"),
             ("((a{100}){100}){100}", "expression too large: `((a{100}){100}){100}`"),
         ] {
-            let got = anywhere(pattern).map(|_| ()).map_err(|e| e.to_string());
+            let got = in_line(pattern).map(|_| ()).map_err(|e| e.to_string());
             assert_eq!(got, Err(format!("error parsing regexp: {error}")), "{pattern}");
         }
     }

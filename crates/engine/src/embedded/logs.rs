@@ -72,7 +72,7 @@ pub(super) fn query_numbers(
 }
 
 fn language(options: &QueryOptions) -> Options {
-    Options { deadline: options.deadline, cancel: options.cancel.clone(), ..Options::default() }
+    Options { deadline: options.deadline(), cancel: options.cancel.clone(), ..Options::default() }
 }
 
 fn refused(error: EvalError) -> QueryError {

@@ -13,22 +13,35 @@ pub(super) struct Window<'a> {
     pub(super) range_ns: i64,
 }
 
-/// The value of a range aggregation over a window; `None` where it has none.
-pub(super) fn aggregate(
-    op: &str,
-    unwrapped: bool,
-    parameter: Option<f64>,
-    window: &Window<'_>,
-) -> Option<f64> {
+/// Whether an aggregation needs no more of a window than how many lines it has and how long they
+/// are; both are whole numbers, so sums of them are exact in any order.
+pub(super) fn only_counts(op: &str, unwrapped: bool) -> bool {
+    match op {
+        "rate" => !unwrapped,
+        "count_over_time" | "bytes_over_time" | "bytes_rate" | "absent_over_time" => true,
+        _ => false,
+    }
+}
+
+/// The value of such an aggregation over a window that is not empty.
+pub(super) fn counted(op: &str, lines: f64, bytes: f64, range_ns: i64) -> f64 {
+    let seconds = range_ns as f64 / 1e9;
+    match op {
+        "rate" => lines / seconds,
+        "bytes_over_time" => bytes,
+        "bytes_rate" => bytes / seconds,
+        _ => lines,
+    }
+}
+
+/// The value of any other range aggregation over a window; `None` where it has none.
+pub(super) fn aggregate(op: &str, parameter: Option<f64>, window: &Window<'_>) -> Option<f64> {
     let points = window.points;
     let values = || points.iter().map(|(_, value)| *value);
-    let seconds = window.range_ns as f64 / 1e9;
     Some(match op {
-        "count_over_time" => points.len() as f64,
-        "rate" if !unwrapped => points.len() as f64 / seconds,
-        "rate" | "bytes_rate" => values().sum::<f64>() / seconds,
+        "rate" => values().sum::<f64>() / (window.range_ns as f64 / 1e9),
         "rate_counter" => return counter_rate(window),
-        "sum_over_time" | "bytes_over_time" => values().sum(),
+        "sum_over_time" => values().sum(),
         "avg_over_time" => mean(values()),
         "max_over_time" => extreme(values(), |new, best| new > best),
         "min_over_time" => extreme(values(), |new, best| new < best),

@@ -27,7 +27,7 @@ impl Parser {
             let op = self.match_op().ok_or_else(|| self.unexpected(MATCH_OPS))?;
             self.take();
             let value = self.string("STRING")?;
-            matchers.push(label_matcher(name, op, value)?);
+            matchers.push(self.matcher(name, op, value)?);
             if self.accept("}") {
                 return Ok(matchers);
             }
@@ -63,8 +63,10 @@ impl Parser {
         let mut stages = Vec::new();
         loop {
             if self.line_op().is_some() {
+                self.operation()?;
                 stages.push(Stage::Line(self.line_filter()?));
             } else if self.is("|") && self.next_kind() != Kind::Word("unwrap") {
+                self.operation()?;
                 self.take();
                 stages.push(self.stage()?);
             } else {
@@ -76,9 +78,16 @@ impl Parser {
     fn line_filter(&mut self) -> Parsed<LineFilter> {
         let op = self.line_op().ok_or_else(|| self.unexpected(""))?;
         self.take();
-        let mut texts = vec![self.filter_text()?];
-        while self.accept("or") {
+        let mut texts = Vec::new();
+        loop {
+            if matches!(op, LineOp::Regex | LineOp::NotRegex) {
+                self.regex()?;
+            }
             texts.push(self.filter_text()?);
+            if !self.accept("or") {
+                break;
+            }
+            self.operation()?;
         }
         Ok(LineFilter { op, texts })
     }
@@ -113,6 +122,7 @@ impl Parser {
             "regexp" => {
                 self.take();
                 let text = self.string("STRING")?;
+                self.regex()?;
                 check_captures(&text)
                     .map_err(|e| ParseError::whole(format!("invalid regexp parser: {e}")))?;
                 Ok(Stage::Regexp(text))
@@ -203,7 +213,8 @@ impl Parser {
                 None => LabelChoice::Name(name),
                 Some(op) => {
                     self.take();
-                    LabelChoice::Match(label_matcher(name, op, self.string("STRING")?)?)
+                    let value = self.string("STRING")?;
+                    LabelChoice::Match(self.matcher(name, op, value)?)
                 }
             });
             if !self.accept(",") {
@@ -248,7 +259,8 @@ impl Parser {
             "=~" | "!~" => {
                 let op = if word == "=~" { MatchOp::Regex } else { MatchOp::NotRegex };
                 self.take();
-                return Ok(LabelFilter::Text(label_matcher(name, op, self.string("STRING")?)?));
+                let value = self.string("STRING")?;
+                return Ok(LabelFilter::Text(self.matcher(name, op, value)?));
             }
             "=" | "==" => Comparison::Equal,
             "!=" => Comparison::NotEqual,
@@ -263,7 +275,8 @@ impl Parser {
         match self.kind() {
             Kind::Str if takes_text => {
                 let op = if word == "=" { MatchOp::Equal } else { MatchOp::NotEqual };
-                Ok(LabelFilter::Text(label_matcher(name, op, self.take().text)?))
+                let value = self.take().text;
+                Ok(LabelFilter::Text(self.matcher(name, op, value)?))
             }
             Kind::Function("ip", _) if takes_text => {
                 Ok(LabelFilter::Ip { name, negative: word == "!=", pattern: self.ip_call()? })
@@ -295,11 +308,6 @@ impl Parser {
     }
 }
 
-/// A matcher as LogQL reads it.
-fn label_matcher(name: String, op: MatchOp, value: String) -> Parsed<Matcher> {
-    Matcher::with_dot(name, op, value, false).map_err(|e| ParseError::whole(e.to_string()))
-}
-
 /// Checks the expression of `| regexp`: it must compile, and name captures, each once.
 fn check_captures(pattern: &str) -> Result<(), String> {
     let mut names = HashSet::new();
@@ -313,7 +321,7 @@ fn check_captures(pattern: &str) -> Result<(), String> {
             return Err(format!("duplicate extracted label name '{}'", &rest[..end]));
         }
     }
-    let regex = regexp::anywhere(pattern).map_err(|error| error.to_string())?;
+    let regex = regexp::in_line(pattern).map_err(|error| error.to_string())?;
     if regex.capture_names().flatten().next().is_none() {
         return Err("at least one named capture must be supplied".to_owned());
     }

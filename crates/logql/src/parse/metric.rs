@@ -361,8 +361,9 @@ impl Parser {
         }
         self.expect(")", ")")?;
         let [target, replacement, source, pattern] = texts;
+        self.regex()?;
         // Loki's message shows the pattern with its anchors.
-        regexp::anywhere(&format!("^(?:{pattern})$"))
+        regexp::in_line(&format!("^(?:{pattern})$"))
             .map_err(|e| ParseError::whole(format!("invalid regex in label_replace: {e}")))?;
         Ok(Expr::Metric(MetricExpr::LabelReplace(LabelReplace {
             inner,

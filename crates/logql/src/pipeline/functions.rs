@@ -182,11 +182,11 @@ fn texts(map: &mut FuncMap) {
 
 fn patterns(map: &mut FuncMap) {
     add(map, "count", |args| {
-        let regex = regexp::anywhere(&text(args, 0)).map_err(|e| error(e.to_string()))?;
+        let regex = regexp::in_line(&text(args, 0)).map_err(|e| error(e.to_string()))?;
         Ok(Value::Int(regex.find_iter(text(args, 1).as_bytes()).count() as i64))
     });
     add(map, "regexReplaceAll", |args| {
-        let regex = regexp::anywhere(&text(args, 0)).map_err(|e| error(e.to_string()))?;
+        let regex = regexp::in_line(&text(args, 0)).map_err(|e| error(e.to_string()))?;
         let (line, to) = (text(args, 1), text(args, 2));
         bounded(regex.find_iter(line.as_bytes()).count() + 1, to.len())?;
         bounded(to.matches('$').count(), line.len())?;
@@ -194,7 +194,7 @@ fn patterns(map: &mut FuncMap) {
         string(String::from_utf8_lossy(&replaced))
     });
     add(map, "regexReplaceAllLiteral", |args| {
-        let regex = regexp::anywhere(&text(args, 0)).map_err(|e| error(e.to_string()))?;
+        let regex = regexp::in_line(&text(args, 0)).map_err(|e| error(e.to_string()))?;
         let (line, to) = (text(args, 1), text(args, 2));
         bounded(regex.find_iter(line.as_bytes()).count(), to.len())?;
         let replaced = regex.replace_all(line.as_bytes(), regex::bytes::NoExpand(to.as_bytes()));

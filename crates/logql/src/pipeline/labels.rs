@@ -13,6 +13,9 @@ use vigie_model::{Labels, LabelsBuilder};
 pub const ERROR_LABEL: &str = "__error__";
 /// The label that explains it.
 pub const ERROR_DETAILS_LABEL: &str = "__error_details__";
+/// Most labels that parsers may take out of one line; a hostile line holds a hundred thousand, and
+/// each is compared with those before it.
+pub(super) const EXTRACTED_MAX: usize = 2048;
 /// Most names remembered from line to line.
 const NAMES_MAX: usize = 4096;
 /// Appended to a name that is taken.

@@ -315,7 +315,7 @@ fn step(stage: &Stage, needed: &mut Vec<String>) -> Result<Compiled, String> {
 }
 
 fn compiled(pattern: &str) -> Result<Regex, String> {
-    regexp::anywhere(pattern).map_err(|error| error.to_string())
+    regexp::in_line(pattern).map_err(|error| error.to_string())
 }
 
 fn search(op: LineOp, text: &FilterText) -> Result<Search, String> {
