@@ -1,5 +1,7 @@
 //! Functions over the samples of one window.
 
+use vigie_model::value::quantile;
+
 /// A sample: its instant in nanoseconds and its number.
 pub(super) type Point = (i64, f64);
 
@@ -49,7 +51,9 @@ pub(super) fn aggregate(op: &str, parameter: Option<f64>, window: &Window<'_>) -
         "stddev_over_time" => variance(values()).sqrt(),
         "first_over_time" => points.first()?.1,
         "last_over_time" => points.last()?.1,
-        "quantile_over_time" => quantile(parameter.unwrap_or(f64::NAN), values().collect()),
+        "quantile_over_time" => {
+            quantile(parameter.unwrap_or(f64::NAN), &mut values().collect::<Vec<_>>())
+        }
         _ => unreachable!("the parser knows no other range aggregation: {op}"),
     })
 }
@@ -87,30 +91,6 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
         squares += delta * (value - mean);
     }
     squares / count
-}
-
-/// A quantile by linear interpolation.
-fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    // NaN sorts first, as in Prometheus.
-    values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
-        (true, true) => std::cmp::Ordering::Equal,
-        (true, false) => std::cmp::Ordering::Less,
-        (false, true) => std::cmp::Ordering::Greater,
-        (false, false) => a.total_cmp(b),
-    });
-    let rank = q * (values.len() - 1) as f64;
-    let (low, high) = (rank.floor() as usize, (rank.floor() as usize + 1).min(values.len() - 1));
-    let weight = rank - rank.floor();
-    values[low] * (1.0 - weight) + values[high] * weight
 }
 
 /// Prometheus' extrapolated rate of a counter, resets added back.

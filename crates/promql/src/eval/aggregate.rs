@@ -3,12 +3,12 @@
 //! Labels are looked at only when the grouping names some: `count(up)` touches none.
 
 use super::labels::{Projection, by_value, text};
-use super::math::{Mean, kahan, quantile};
+use super::math::{Mean, kahan};
 use super::value::{Metric, Series, Steps, Vector, absent};
 use super::{Eval, Result, STEPS_PER_LOOK, execution};
 use crate::syntax::{Aggregate, AggregateOp, Grouping};
 use std::collections::HashMap;
-use vigie_model::value::format_value;
+use vigie_model::value::{format_value, quantile};
 use vigie_model::{ABSENT, Labels, METRIC_NAME, go_quote, is_absent};
 
 /// One group: its labels and the places of its series.

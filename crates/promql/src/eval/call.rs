@@ -36,7 +36,7 @@ impl Eval<'_> {
             "pi" => constant(std::f64::consts::PI),
             "start" => constant(query.start_ms as f64 / 1000.0),
             "end" => constant(query.end_ms as f64 / 1000.0),
-            "range" => constant((query.end_ms - query.start_ms) as f64 / 1000.0),
+            "range" => constant(query.end_ms.saturating_sub(query.start_ms) as f64 / 1000.0),
             "step" if query.start_ms == query.end_ms => constant(0.0),
             "step" => constant(query.step_ms as f64 / 1000.0),
             "max_of" | "min_of" => {
