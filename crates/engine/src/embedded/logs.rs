@@ -79,6 +79,7 @@ fn refused(error: EvalError) -> QueryError {
     let kind = match error {
         EvalError::Timeout => QueryErrorKind::Timeout,
         EvalError::Canceled => QueryErrorKind::Canceled,
+        EvalError::Read(ReadError::Limit(_)) => QueryErrorKind::BadData,
         EvalError::Read(_) => QueryErrorKind::Internal,
         _ => QueryErrorKind::BadData,
     };

@@ -115,22 +115,18 @@ pub enum EvalError {
     /// More bytes answered than allowed.
     #[error("the answer is larger than {0} bytes; ask for fewer lines")]
     AnswerBytes(usize),
-    /// The deadline passed.
-    #[error("query timed out; narrow its selector or its range")]
+    /// The deadline passed. Loki's text.
+    #[error(
+        "request timed out, decrease the duration of the request or add more label matchers (prefer \
+         exact match over regex match) to reduce the amount of data processed"
+    )]
     Timeout,
-    /// The caller stopped the query.
-    #[error("query was canceled")]
+    /// The caller stopped the query. Loki's text.
+    #[error("the request was cancelled by the client")]
     Canceled,
     /// The store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-}
-
-impl EvalError {
-    /// Whether the query is to blame (HTTP 400) and not the server.
-    pub fn is_bad_request(&self) -> bool {
-        !matches!(self, EvalError::Read(_) | EvalError::Timeout | EvalError::Canceled)
-    }
 }
 
 /// Checks what Loki checks after parsing: that every stage can be compiled.

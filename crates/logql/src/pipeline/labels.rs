@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use vigie_model::{Labels, LabelsBuilder};
+use vigie_model::Labels;
 
 /// The label that names what went wrong with a line.
 pub const ERROR_LABEL: &str = "__error__";
@@ -71,15 +71,6 @@ impl LabelSet {
     pub fn with(&self, name: &str, value: Option<&str>) -> LabelSet {
         let rest = self.0.iter().filter(|(have, _)| have.as_ref() != name).cloned();
         LabelSet::from_pairs(rest.chain(value.map(|value| (Arc::from(name), Arc::from(value)))))
-    }
-
-    /// As `Labels`, without the empty values.
-    pub fn to_labels(&self) -> Labels {
-        let mut builder = LabelsBuilder::default();
-        for (name, value) in self.0.iter() {
-            builder.set(name.clone(), value.clone());
-        }
-        builder.build()
     }
 }
 
