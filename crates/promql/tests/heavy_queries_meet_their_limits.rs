@@ -70,3 +70,16 @@ fn labels_do_not_grow_without_bound() {
         "label value of more than 65536 bytes in label_replace()"
     );
 }
+
+#[test]
+fn of_many_annotations_only_the_first_are_told() {
+    let mut memory = Memory::default();
+    for at in 0..25 {
+        memory.load(10_000, &format!("gauge_{at} 1x60"));
+    }
+    let expr = parse("sum(rate({__name__=~\"gauge_.*\"}[1m]))").unwrap();
+    let options = Options { delayed_name_removal: true, ..Options::default() };
+    let answer = instant(&memory, &expr, 600_000, &options).unwrap();
+    assert_eq!(answer.infos.len(), 11);
+    assert_eq!(answer.infos[10], "15 more info annotations omitted");
+}
