@@ -325,8 +325,9 @@ fn relabel_rule(
         ));
     }
     let pattern = rule.regex.as_ref().map_or("(.*)", |regex| regex.value.as_str());
-    let regex = vigie_model::regexp::whole(pattern, true)
-        .map_err(|error| source.wrong_at(written, error.to_string()))?;
+    let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+        source.wrong_at(written, format!("{pattern:?} is not a regular expression"))
+    })?;
     Ok(relabel::Rule {
         source_labels: rule.source_labels.clone(),
         separator: rule.separator.clone().unwrap_or_else(|| ";".to_owned()),
