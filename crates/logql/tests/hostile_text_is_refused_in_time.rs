@@ -51,6 +51,10 @@ fn hostile_queries_answer_or_fail_quickly() {
     let texts = [
         vec!["1"; 60_000].join("+"),
         vec!["vector(1)"; 10_000].join("+"),
+        vec!["vector(1)"; 250].join("+"),
+        format!("{x} | {}", vec!["a=`b`"; 250].join(" and ")),
+        format!("{x} | {}", vec!["a>5"; 250].join(" or ")),
+        format!("{x}{}", " | json | logfmt".repeat(120)),
         "(".repeat(120_000),
         "-".repeat(120_000),
         "{".repeat(120_000),

@@ -1,4 +1,4 @@
-//! Go's regular expressions (RE2 syntax) on Rust's engine, for both languages, templates and relabelling.
+//! Go's regular expressions (RE2 syntax) on Rust's engine, for both languages and for templates.
 //!
 //! The syntaxes differ at the edges: in Go `\d`, `\w`, `\s` and `\b` are ASCII, a `{` that starts no
 //! repetition and a `[` inside a class are literals, an escaped mark is always itself, `\12` is an
