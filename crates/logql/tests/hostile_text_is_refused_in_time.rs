@@ -55,6 +55,7 @@ fn hostile_queries_answer_or_fail_quickly() {
         format!("{x} | {}", vec!["a=`b`"; 250].join(" and ")),
         format!("{x} | {}", vec!["a>5"; 250].join(" or ")),
         format!("{x}{}", " | json | logfmt".repeat(120)),
+        format!("{x}{}", " | json | logfmt".repeat(8)),
         "(".repeat(120_000),
         "-".repeat(120_000),
         "{".repeat(120_000),

@@ -113,6 +113,9 @@ impl Parser {
         let Kind::Word(word) = self.kind() else {
             return Ok(Stage::Label(self.label_filter("")?));
         };
+        if matches!(word, "json" | "logfmt" | "regexp" | "pattern" | "unpack") {
+            self.parser()?;
+        }
         match word {
             "json" => {
                 self.take();

@@ -101,11 +101,16 @@ struct Parser {
     depth: usize,
     operations: usize,
     regexes: usize,
+    parsers: usize,
 }
 
 /// Most operators and stages that a query may chain: some make its tree one level deeper, and each
 /// may read every line.
 const QUERY_OPERATIONS_MAX: usize = 256;
+
+/// Most parsers that a query may hold: each may read a hostile line a hundred times, and the clock is
+/// looked at only between lines.
+const QUERY_PARSERS_MAX: usize = 32;
 
 /// What a parse step gives.
 type Parsed<T> = Result<T, ParseError>;
@@ -118,7 +123,14 @@ impl Parser {
                 text.len()
             )));
         }
-        Ok(Parser { tokens: lexer::tokens(text), at: 0, depth: 0, operations: 0, regexes: 0 })
+        Ok(Parser {
+            tokens: lexer::tokens(text),
+            at: 0,
+            depth: 0,
+            operations: 0,
+            regexes: 0,
+            parsers: 0,
+        })
     }
 
     fn token(&self) -> &Token {
@@ -210,6 +222,15 @@ impl Parser {
         Err(ParseError::whole(format!(
             "query has more than {QUERY_REGEXES_MAX} regular expressions; join some by |"
         )))
+    }
+
+    /// Accounts for one more parser.
+    fn parser(&mut self) -> Parsed<()> {
+        self.parsers += 1;
+        if self.parsers <= QUERY_PARSERS_MAX {
+            return Ok(());
+        }
+        Err(ParseError::whole(format!("query has more than {QUERY_PARSERS_MAX} parsers; split it")))
     }
 
     /// A matcher as LogQL reads it.
