@@ -90,14 +90,19 @@ impl Labels {
         LabelsBuilder { labels: self.0.to_vec() }
     }
 
+    /// Only the labels whose names `keep` answers true for.
+    pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Labels {
+        Labels(self.0.iter().filter(|label| keep(&label.name)).cloned().collect())
+    }
+
     /// This set without the labels named.
     pub fn without(&self, names: &[&str]) -> Labels {
-        Labels(self.0.iter().filter(|l| !names.contains(&l.name.as_ref())).cloned().collect())
+        self.filter(|name| !names.contains(&name))
     }
 
     /// Only the labels named.
     pub fn only(&self, names: &[&str]) -> Labels {
-        Labels(self.0.iter().filter(|l| names.contains(&l.name.as_ref())).cloned().collect())
+        self.filter(|name| names.contains(&name))
     }
 }
 
@@ -117,7 +122,7 @@ impl fmt::Display for Labels {
             if at > 0 {
                 f.write_str(", ")?;
             }
-            write!(f, "{}={:?}", label.name, label.value)?;
+            write!(f, "{}={}", label.name, crate::go_quote(&*label.value))?;
         }
         f.write_str("}")
     }
