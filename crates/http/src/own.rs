@@ -10,7 +10,7 @@ use axum::extract::{self, Path};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use vigie_dashboards::slug;
+use vigie_dashboards::{Dashboard, slug};
 
 /// Most rows of the notification log in one answer.
 const NOTIFICATIONS_MAX: usize = 500;
@@ -133,13 +133,16 @@ pub async fn search(extract::State(state): extract::State<State>, params: Params
         .dashboards
         .iter()
         .enumerate()
-        .filter(|(_, one)| one.title.to_lowercase().contains(&wanted));
+        .filter(|(_, one)| titles(one).any(|title| title.to_lowercase().contains(&wanted)));
     let mut json = Json::default();
     json.list(found, |json, (at, one)| {
         json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1))
             .text(&one.uid)
             .raw(r#","title":"#)
             .text(&one.title);
+        if let Some(title) = title_fr(one) {
+            json.raw(r#","title_fr":"#).text(title);
+        }
         json.raw(r#","uri":"#).text(&format!("db/{}", slug(&one.title)));
         json.raw(r#","url":"#).text(&format!("/d/{}/{}", one.uid, slug(&one.title)));
         json.raw(r#","slug":"","type":"dash-db","isStarred":false,"tags":"#)
@@ -147,6 +150,15 @@ pub async fn search(extract::State(state): extract::State<State>, params: Params
             .raw("}");
     });
     answer(json)
+}
+
+/// The French title, which Grafana's JSON does not know.
+fn title_fr(dashboard: &Dashboard) -> Option<&str> {
+    dashboard.rest.get("title_fr").and_then(serde_json::Value::as_str)
+}
+
+fn titles(dashboard: &Dashboard) -> impl Iterator<Item = &str> {
+    std::iter::once(dashboard.title.as_str()).chain(title_fr(dashboard))
 }
 
 /// Grafana's `/api/dashboards/uid/{uid}`.

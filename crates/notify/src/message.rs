@@ -110,6 +110,19 @@ impl Message {
         if self.language == "fr" { french } else { english }
     }
 
+    /// Annotations as they are read: one that has a text in the message's language (`summary_fr`
+    /// beside `summary`) is that text.
+    fn spoken(&self, annotations: &Pairs) -> Labels {
+        let mut spoken = annotations.clone();
+        for (name, text) in annotations {
+            let in_language = name.strip_suffix(&self.language);
+            if let Some(name) = in_language.and_then(|name| name.strip_suffix('_')) {
+                spoken.insert(name.to_owned(), text.clone());
+            }
+        }
+        labels(&spoken)
+    }
+
     /// Renders a template of the configuration; an empty one is replaced by `default`.
     pub(crate) fn render(
         &self,
@@ -128,7 +141,7 @@ impl Message {
     fn data(&self, now_ms: i64) -> Data {
         let alert = |part: &AlertPart| AlertData {
             labels: labels(&part.labels),
-            annotations: labels(&part.annotations),
+            annotations: self.spoken(&part.annotations),
             starts_at_ms: part.starts_at_ms,
             ends_at_ms: part.ends_at_ms,
             generator_url: part.generator_url.clone(),
@@ -140,7 +153,7 @@ impl Message {
             alerts: self.alerts.iter().map(alert).collect(),
             group_labels: labels(&self.group_labels),
             common_labels: labels(&self.common_labels()),
-            common_annotations: labels(&self.common_annotations()),
+            common_annotations: self.spoken(&self.common_annotations()),
             external_url: self.external_url.trim_end_matches('/').to_owned(),
             language: self.language.clone(),
             now_ms,

@@ -17,7 +17,7 @@ const TEXT: &str = r#"
 {{- end }}
 {{ define "vigie.name" }}
   {{- with .CommonLabels.alertname }}{{ . }}
-  {{- else }}{{ with .GroupLabels }}{{ .Values | join " " }}{{ else }}{{ len .Alerts }} alerts{{ end }}{{ end }}
+  {{- else }}{{ with .GroupLabels }}{{ .Values | join " " }}{{ else }}{{ len .Alerts }} {{ if eq .Language "fr" }}alertes{{ else }}alerts{{ end }}{{ end }}{{ end }}
 {{- end }}
 {{ define "vigie.where" }}
   {{- with .CommonLabels.instance }} {{ . }}{{ else }}{{ with .CommonLabels.job }} {{ . }}{{ end }}{{ end }}
@@ -40,7 +40,7 @@ const TEXT: &str = r#"
 {{ end }}
 {{- end }}
 {{ define "pagerduty.default.description" }}{{ template "__subject" . }}
-  {{- with .CommonAnnotations.summary }}: {{ . }}{{ end }}
+  {{- with .CommonAnnotations.summary }}{{ if eq $.Language "fr" }}{{ "\u00a0" }}{{ end }}: {{ . }}{{ end }}
   {{- if eq (len .Alerts) 1 }} ({{ if eq .Language "fr" }}valeur{{ else }}value{{ end }} {{ template "vigie.value" . }}){{ end }}
 {{- end }}
 {{ define "pagerduty.default.client" }}{{ template "__alertmanager" . }}{{ end }}

@@ -3,6 +3,7 @@
 use super::alertmanager::Alertmanager;
 use super::prometheus::Prometheus;
 use super::promtail::Promtail;
+use crate::Language;
 use crate::yaml::{DurationMs, Section, Unbuilt};
 use serde::Deserialize;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Vigie {
+    pub(crate) language: Option<Language>,
     pub(crate) web: Web,
     pub(crate) storage: Storage,
     pub(crate) metrics: Option<Section<Prometheus>>,
