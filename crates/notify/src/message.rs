@@ -2,6 +2,7 @@
 
 use crate::NotifyError;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use vigie_model::Labels;
 use vigie_template::{AlertData, Data};
@@ -123,6 +124,11 @@ impl Message {
         labels(&spoken)
     }
 
+    /// A value as people write it: French has a decimal comma.
+    pub(crate) fn written<'a>(&self, value: &'a str) -> Cow<'a, str> {
+        if self.language == "fr" { value.replace('.', ",").into() } else { value.into() }
+    }
+
     /// Renders a template of the configuration; an empty one is replaced by `default`.
     pub(crate) fn render(
         &self,
@@ -146,7 +152,7 @@ impl Message {
             ends_at_ms: part.ends_at_ms,
             generator_url: part.generator_url.clone(),
             fingerprint: part.fingerprint.clone(),
-            value: part.value.clone(),
+            value: self.written(&part.value).into_owned(),
         };
         Data {
             receiver: self.receiver.clone(),

@@ -131,7 +131,8 @@ fn french_messages_say_the_french_annotations() {
     let with_french = |language: &str| {
         let mut message = Message { language: language.to_owned(), ..message(&["a", "b"], false) };
         for alert in &mut message.alerts {
-            let french = [("summary_fr", "l’API ne répond plus"), ("description_fr", "depuis 1 min")];
+            let french =
+                [("summary_fr", "l’API ne répond plus"), ("description_fr", "depuis 1 min")];
             alert.annotations.extend(pairs(&french));
             alert.annotations.insert("description".to_owned(), "for a minute".to_owned());
         }
@@ -162,6 +163,11 @@ fn french_messages_say_the_french_annotations() {
     assert_eq!(annotations["summary"], "the API does not answer", "as it was written");
     assert_eq!(annotations["summary_fr"], "l’API ne répond plus");
     assert_eq!(body["commonAnnotations"], *annotations);
+    let mut measured = Message { language: "fr".to_owned(), ..message(&["a"], false) };
+    measured.alerts[0].value = "0.043".to_owned();
+    let attachment = &json_of(&slack(), &measured)["attachments"][0];
+    assert_eq!(attachment["fields"][0]["value"], "0,043");
+    assert!(attachment["text"].as_str().unwrap().contains("valeur 0,043"), "{attachment}");
     let untranslated = Message { language: "fr".to_owned(), ..message(&["a"], false) };
     let text = json_of(&slack(), &untranslated)["attachments"][0]["text"].to_string();
     assert!(text.contains("the API does not answer"), "{text}");

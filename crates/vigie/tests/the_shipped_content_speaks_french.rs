@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 use vigie_config::rules::RuleKind;
 use vigie_dashboards::Dashboard;
 use vigie_http::content;
+use vigie_model::Labels;
+use vigie_template::{RuleContext, expand_annotation};
 
 /// Words that PostgreSQL gave their names and French keeps.
 const SAME_IN_FRENCH: [&str; 2] = ["commit", "rollback"];
@@ -43,7 +45,6 @@ fn assert_french(place: &str, french: &str) {
     let chars: Vec<char> = spoken.chars().collect();
     for (at, char) in chars.iter().enumerate() {
         let before = at.checked_sub(1).map(|at| chars[at]);
-        // The value of a template stands in front and brings its own space.
         let fixed = matches!(before, Some('\u{a0}' | '\u{202f}'));
         if matches!(char, ':' | ';' | '?' | '!' | '%' | '»') {
             assert!(fixed, "{place}: {char:?} needs a space that does not break: {french}");
@@ -131,25 +132,60 @@ fn every_legend_with_words_has_a_french_one_with_the_same_labels() {
     }
 }
 
-#[test]
-fn every_alert_has_a_french_summary_and_description_with_the_same_values() {
-    let mut alerts = 0;
+/// The shipped alerts and their annotations.
+fn alerts() -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut alerts = BTreeMap::new();
     for (name, text) in content::under("rules/") {
         let groups = vigie_config::rule_groups(name, text, 15_000, &|_| Ok(())).unwrap();
-        for rule in groups.iter().flat_map(|group| &group.rules) {
-            let RuleKind::Alert { name: alert, annotations, .. } = &rule.kind else { continue };
-            alerts += 1;
-            for name in ["summary", "description"] {
-                let find = |name: &str| {
-                    let found = annotations.iter().find(|(own, _)| own == name);
-                    found.map(|(_, text)| text.as_str()).unwrap_or_default()
-                };
-                let (english, french) = (find(name), find(&format!("{name}_fr")));
-                let place = format!("{alert} {name}");
-                assert_french(&place, french);
-                assert_eq!(variables(english), variables(french), "{place}");
+        for rule in groups.into_iter().flat_map(|group| group.rules) {
+            if let RuleKind::Alert { name, annotations, .. } = rule.kind {
+                alerts.insert(name, annotations.into_iter().collect());
             }
         }
     }
-    assert_eq!(alerts, 8);
+    alerts
+}
+
+#[test]
+fn every_alert_has_a_french_summary_and_description_with_the_same_values() {
+    let alerts = alerts();
+    assert_eq!(alerts.len(), 8);
+    for (alert, annotations) in &alerts {
+        for name in ["summary", "description"] {
+            let find = |name: &str| annotations.get(name).map(String::as_str).unwrap_or_default();
+            let (english, french) = (find(name), find(&format!("{name}_fr")));
+            let place = format!("{alert} {name}");
+            assert_french(&place, french);
+            assert_eq!(variables(english), variables(french), "{place}");
+        }
+    }
+}
+
+#[test]
+fn the_values_in_french_descriptions_are_written_as_french_writes_them() {
+    let alerts = alerts();
+    for (alert, value, said) in [
+        ("API Down", 0.0, "(up\u{a0}=\u{a0}0)"),
+        ("Database Down", 0.0, "(up\u{a0}=\u{a0}0)"),
+        ("Disk Full", 0.0851, "Il reste 8,51\u{a0}% d’espace libre"),
+        ("Disk Full", 0.0, "Il reste 0\u{a0}% d’espace libre"),
+        ("High Error Rate", 12.5, "12,5 erreurs par seconde"),
+        ("Memory Exhaustion", 99_000_000.0, "Il reste 94,41\u{a0}MiB de mémoire"),
+        ("Memory Exhaustion", 0.0, "Il reste 0\u{a0}B de mémoire"),
+        ("Slow API", 1.253, "plus de 1,253\u{a0}s sur"),
+        ("High CPU", 0.05, "inactifs 5\u{a0}% du temps"),
+        ("Database Connections High", 93.0, "93 connexions sont ouvertes"),
+    ] {
+        let context = RuleContext {
+            name: alert.to_owned(),
+            labels: Labels::from_pairs([("instance", "vps"), ("job", "koprogo-api")]),
+            external_labels: Labels::default(),
+            value,
+            external_url: String::new(),
+            now_ms: 0,
+            query: None,
+        };
+        let text = expand_annotation(&alerts[alert]["description_fr"], &context).unwrap();
+        assert!(text.contains(said), "{alert}: {text}");
+    }
 }
