@@ -8,7 +8,7 @@ use crate::written::promtail::{self, Promtail};
 use crate::written::rules::{self, ExprCheck};
 use crate::written::vigie::Vigie;
 use crate::yaml::{Section, Source};
-use crate::{Config, Language, env};
+use crate::{Config, env};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub struct LoadOptions<'a> {
 pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, ConfigError> {
     let mut config = Config {
         file: path.map(|path| path.display().to_string()),
-        language: Language::of_environment(),
+        language: crate::Language::of_environment(),
         classic_ports: true,
         metrics_retention_ms: METRICS_RETENTION_MS,
         logs_retention_ms: LOGS_RETENTION_MS,
@@ -58,7 +58,6 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         return Ok(config);
     }
     let written: Vigie = source.parse()?;
-    config.language = written.language.unwrap_or(config.language);
     config.classic_ports = written.web.classic_ports;
     if let Some(retention) = written.storage.retention.metrics {
         config.metrics_retention_ms = retention.0;
@@ -83,6 +82,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
             Ok(())
         })?;
     }
+    config.language = written.language.unwrap_or(config.language);
     Ok(config)
 }
 

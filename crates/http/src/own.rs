@@ -10,7 +10,7 @@ use axum::extract::{self, Path};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use vigie_dashboards::{Dashboard, slug};
+use vigie_dashboards::slug;
 
 /// Most rows of the notification log in one answer.
 const NOTIFICATIONS_MAX: usize = 500;
@@ -153,11 +153,11 @@ pub async fn search(extract::State(state): extract::State<State>, params: Params
 }
 
 /// The French title, which Grafana's JSON does not know.
-fn title_fr(dashboard: &Dashboard) -> Option<&str> {
+fn title_fr(dashboard: &vigie_dashboards::Dashboard) -> Option<&str> {
     dashboard.rest.get("title_fr").and_then(serde_json::Value::as_str)
 }
 
-fn titles(dashboard: &Dashboard) -> impl Iterator<Item = &str> {
+fn titles(dashboard: &vigie_dashboards::Dashboard) -> impl Iterator<Item = &str> {
     std::iter::once(dashboard.title.as_str()).chain(title_fr(dashboard))
 }
 

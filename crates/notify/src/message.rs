@@ -111,24 +111,6 @@ impl Message {
         if self.language == "fr" { french } else { english }
     }
 
-    /// Annotations as they are read: one that has a text in the message's language (`summary_fr`
-    /// beside `summary`) is that text.
-    fn spoken(&self, annotations: &Pairs) -> Labels {
-        let mut spoken = annotations.clone();
-        for (name, text) in annotations {
-            let in_language = name.strip_suffix(&self.language);
-            if let Some(name) = in_language.and_then(|name| name.strip_suffix('_')) {
-                spoken.insert(name.to_owned(), text.clone());
-            }
-        }
-        labels(&spoken)
-    }
-
-    /// A value as people write it: French has a decimal comma.
-    pub(crate) fn written<'a>(&self, value: &'a str) -> Cow<'a, str> {
-        if self.language == "fr" { value.replace('.', ",").into() } else { value.into() }
-    }
-
     /// Renders a template of the configuration; an empty one is replaced by `default`.
     pub(crate) fn render(
         &self,
@@ -164,6 +146,24 @@ impl Message {
             language: self.language.clone(),
             now_ms,
         }
+    }
+
+    /// Annotations as they are read: one that has a text in the message's language (`summary_fr`
+    /// beside `summary`) is that text.
+    fn spoken(&self, annotations: &Pairs) -> Labels {
+        let mut spoken = annotations.clone();
+        for (name, text) in annotations {
+            let in_language = name.strip_suffix(&self.language);
+            if let Some(name) = in_language.and_then(|name| name.strip_suffix('_')) {
+                spoken.insert(name.to_owned(), text.clone());
+            }
+        }
+        labels(&spoken)
+    }
+
+    /// A value as people write it: French has a decimal comma.
+    pub(crate) fn written<'a>(&self, value: &'a str) -> Cow<'a, str> {
+        if self.language == "fr" { value.replace('.', ",").into() } else { value.into() }
     }
 }
 

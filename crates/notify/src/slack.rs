@@ -74,7 +74,7 @@ fn links(message: &Message) -> String {
     ];
     let link = |(href, text): (Option<String>, &str)| match href? {
         href if href.starts_with("http") => Some(format!("<{href}|{text}>")),
-        path => Some(format!("{text}{} {path}", message.word(":", "\u{a0}:"))),
+        path => Some(format!("{text}: {path}")),
     };
     let links = named.into_iter().filter_map(link);
     links.collect::<Vec<_>>().join(" · ")

@@ -3,7 +3,6 @@
 use super::alertmanager::Alertmanager;
 use super::prometheus::Prometheus;
 use super::promtail::Promtail;
-use crate::Language;
 use crate::yaml::{DurationMs, Section, Unbuilt};
 use serde::Deserialize;
 
@@ -11,7 +10,6 @@ use serde::Deserialize;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Vigie {
-    pub(crate) language: Option<Language>,
     pub(crate) web: Web,
     pub(crate) storage: Storage,
     pub(crate) metrics: Option<Section<Prometheus>>,
@@ -21,6 +19,7 @@ pub(crate) struct Vigie {
     _oncall: Option<Unbuilt>,
     #[serde(rename = "security")]
     _security: Option<Unbuilt>,
+    pub(crate) language: Option<crate::Language>,
 }
 
 /// `web:`.
