@@ -35,6 +35,7 @@ pub struct LoadOptions<'a> {
 pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, ConfigError> {
     let mut config = Config {
         file: path.map(|path| path.display().to_string()),
+        language: crate::Language::of_environment(),
         classic_ports: true,
         metrics_retention_ms: METRICS_RETENTION_MS,
         logs_retention_ms: LOGS_RETENTION_MS,
@@ -80,6 +81,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
             Ok(())
         })?;
     }
+    config.language = written.language.unwrap_or(config.language);
     Ok(config)
 }
 

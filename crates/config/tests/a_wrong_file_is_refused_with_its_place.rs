@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
 use std::path::Path;
-use vigie_config::{Config, ConfigError, LoadOptions, load};
+use vigie_config::{Config, ConfigError, Language, LoadOptions, load};
 
 fn load_text(name: &str, text: &str) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -65,6 +65,7 @@ fn every_error_names_the_place_and_the_next_action() {
             "the receivers are a",
         ),
         ("alerting:\n  receivers: [{name: a}]\n", ":2:", "route"),
+        ("language: de\n", ":1:11: ", "write en or fr"),
         ("oncall: {}\n", ":1:9: ", "not built yet"),
         ("storage: [\n", ":", ""),
         (
@@ -194,10 +195,11 @@ fn the_files_people_have_are_read() {
     assert_eq!((jobs.len(), jobs[0].interval_ms, jobs[0].timeout_ms), (1, 15_000, 10_000));
     assert_eq!(config.external_labels.get("site"), Some("a"));
 
-    let vigie = "web: {classic_ports: false}\nstorage: {retention: {metrics: 7d, logs: 1d}}\nalerting:\n  route:\n    receiver: slack\n    group_wait: 5s\n    routes:\n    - matchers: ['severity=\"high\"']\n      receiver: all\n  receivers:\n  - name: slack\n    slack_configs: [{api_url: 'http://127.0.0.1:1/s'}]\n  - name: all\n    pagerduty_configs: [{routing_key: k}]\n    sms_configs: [{url: 'http://127.0.0.1:1/m', from: '+1', to: ['+2']}]\n";
+    let vigie = "language: fr\nweb: {classic_ports: false}\nstorage: {retention: {metrics: 7d, logs: 1d}}\nalerting:\n  route:\n    receiver: slack\n    group_wait: 5s\n    routes:\n    - matchers: ['severity=\"high\"']\n      receiver: all\n  receivers:\n  - name: slack\n    slack_configs: [{api_url: 'http://127.0.0.1:1/s'}]\n  - name: all\n    pagerduty_configs: [{routing_key: k}]\n    sms_configs: [{url: 'http://127.0.0.1:1/m', from: '+1', to: ['+2']}]\n";
     let config = load_text("vigie.yml", vigie).unwrap();
     let alerting = config.alerting.unwrap();
     assert!(!config.classic_ports);
+    assert_eq!(config.language, Language::French);
     assert_eq!(
         (config.metrics_retention_ms, config.logs_retention_ms),
         (7 * 86_400_000, 86_400_000)

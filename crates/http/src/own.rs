@@ -143,14 +143,18 @@ pub async fn search(
     let only_folders = params.get("type") == Some("dash-folder");
     let all = state.dashboards.iter().enumerate().filter(|_| !only_folders);
     let found = all
-        .filter(|(_, one)| one.title.to_lowercase().contains(&wanted))
+        .filter(|(_, one)| titles(one).any(|title| title.to_lowercase().contains(&wanted)))
         .filter(|(_, one)| params.all("tag").all(|tag| one.tags.iter().any(|own| own == tag)))
         .take(limit);
     let mut json = Json::default();
     json.list(found, |json, (at, one)| {
+        let french = title_fr(one);
         let one = summary(one);
         json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1)).text(&one.uid);
         json.raw(r#","title":"#).text(&one.title);
+        if let Some(title) = french {
+            json.raw(r#","title_fr":"#).text(title);
+        }
         json.raw(r#","uri":"#).text(&format!("db/{}", one.slug));
         json.raw(r#","url":"#).text(&one.url);
         json.raw(r#","slug":"","type":"dash-db","isStarred":false,"tags":"#)
@@ -158,6 +162,15 @@ pub async fn search(
             .raw("}");
     });
     Ok(answer(json))
+}
+
+/// The French title, which Grafana's JSON does not know.
+fn title_fr(dashboard: &vigie_dashboards::Dashboard) -> Option<&str> {
+    dashboard.rest.get("title_fr").and_then(serde_json::Value::as_str)
+}
+
+fn titles(dashboard: &vigie_dashboards::Dashboard) -> impl Iterator<Item = &str> {
+    std::iter::once(dashboard.title.as_str()).chain(title_fr(dashboard))
 }
 
 /// Grafana's `/api/dashboards/uid/{uid}`.

@@ -159,7 +159,8 @@ fn start_watch(
     alerting.external_url = external_url.to_owned();
     let receivers = alerting.receivers.iter().map(|receiver| receiver.name.clone()).collect();
     let ledger = Ledger::open(&plan.directory.join("ledger.sqlite"))?;
-    let config = WatchConfig { groups: plan.groups.clone(), alerting, language: "en".to_owned() };
+    let language = plan.config.language.code().to_owned();
+    let config = WatchConfig { groups: plan.groups.clone(), alerting, language };
     let connections = Connections {
         evaluator: store.clone(),
         sink: store.clone(),

@@ -21,6 +21,7 @@ pub(crate) struct Vigie {
     _oncall: Option<Unbuilt>,
     #[serde(rename = "security")]
     _security: Option<Unbuilt>,
+    pub(crate) language: Option<crate::Language>,
 }
 
 /// `web:`.
