@@ -82,7 +82,7 @@ fn links(message: &Message) -> String {
     ];
     let link = |(href, text): (Option<String>, &str)| match href? {
         href if href.starts_with("http") => Some(format!("<{href}|{text}>")),
-        path => Some(format!("{text}{}{path}", message.word(": ", " : "))),
+        path => Some(format!("{text}{}{path}", message.word(": ", "\u{a0}: "))),
     };
     let links = named.into_iter().filter_map(link);
     links.collect::<Vec<_>>().join(" · ")

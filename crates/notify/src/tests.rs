@@ -96,7 +96,7 @@ fn pagerduty_gets_a_trigger_and_a_resolve_of_the_same_incident() {
     let french = Message { language: "fr".to_owned(), ..message(&["h:8080"], false) };
     assert_eq!(
         json_of(&pagerduty(), &french)["payload"]["summary"],
-        "[ALERTE] API Down (high) h:8080 : the API does not answer (valeur 0)"
+        "[ALERTE] API Down (high) h:8080\u{a0}: the API does not answer (valeur 0)"
     );
     let resolve = json_of(&pagerduty(), &message(&["h:8080"], true));
     assert_eq!(resolve["event_action"], "resolve");
@@ -159,7 +159,7 @@ fn french_messages_say_the_french_annotations() {
     let summary = json_of(&pagerduty(), &french)["payload"]["summary"].clone();
     let summary = summary.as_str().unwrap();
     assert!(summary.starts_with("[ALERTE:2] API Down (high)"), "{summary}");
-    assert!(summary.ends_with(": l’API ne répond plus"), "{summary}");
+    assert!(summary.ends_with("\u{a0}: l’API ne répond plus"), "{summary}");
     let mut own = slack();
     if let IntegrationKind::Slack { title, .. } = &mut own.kind {
         *title = "{{ .CommonAnnotations.summary }}".to_owned();

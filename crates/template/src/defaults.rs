@@ -40,7 +40,7 @@ const TEXT: &str = r#"
 {{ end }}
 {{- end }}
 {{ define "pagerduty.default.description" }}{{ template "__subject" . }}
-  {{- if .CommonAnnotations.summary }}{{ if eq .Language "fr" }} : {{ else }}: {{ end }}{{ .CommonAnnotations.summary }}{{ end }}
+  {{- if .CommonAnnotations.summary }}{{ if eq .Language "fr" }}{{ "\u00a0: " }}{{ else }}: {{ end }}{{ .CommonAnnotations.summary }}{{ end }}
   {{- if eq (len .Alerts) 1 }} ({{ if eq .Language "fr" }}valeur{{ else }}value{{ end }} {{ template "vigie.value" . }}){{ end }}
 {{- end }}
 {{ define "pagerduty.default.client" }}{{ template "__alertmanager" . }}{{ end }}
