@@ -14,9 +14,10 @@
 
 mod recovery;
 
+use crate::rescue::damaged_path;
 use crate::{Disk, DiskError, DiskFile, record, write_again};
 use parking_lot::{Condvar, Mutex};
-use recovery::{Found, create_segment, damaged_path, segment_path};
+use recovery::{Found, create_segment, segment_path};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

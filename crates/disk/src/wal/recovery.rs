@@ -3,6 +3,7 @@
 
 use super::{HEADER_BYTES, Refused, Replay, SegmentId};
 use crate::record::Records;
+use crate::rescue::damaged_path;
 use crate::{Disk, DiskError, DiskFile, put_aside};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -12,16 +13,9 @@ const VERSION: u32 = 1;
 const PREFIX: &str = "wal-";
 const SUFFIX: &str = ".log";
 const TMP_SUFFIX: &str = ".tmp";
-const DAMAGED_SUFFIX: &str = ".damaged";
 
 pub(super) fn segment_path(dir: &Path, id: SegmentId) -> PathBuf {
     dir.join(format!("{PREFIX}{:016x}{SUFFIX}", id.0))
-}
-
-pub(super) fn damaged_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(DAMAGED_SUFFIX);
-    PathBuf::from(name)
 }
 
 /// The numbers of the segments there are, ascending. What a rescue left unfinished is removed.
