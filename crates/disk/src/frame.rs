@@ -1,6 +1,7 @@
 //! Files that are written whole: a magic, a version, a checksum and a body
 //! (`docs/formats/frame.md`).
 
+use crate::rescue::with_ending;
 use crate::{Disk, DiskError, parent};
 use std::path::Path;
 
@@ -57,10 +58,7 @@ pub fn decode<'a>(kind: FrameKind, bytes: &'a [u8], path: &Path) -> Result<&'a [
 
 /// Replaces a file so that after a crash either the old or the new one is there, whole.
 pub fn write_atomic(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    assert!(!name.is_empty(), "{} names a file", path.display());
-    name.push(".tmp");
-    let tmp = path.with_file_name(name);
+    let tmp = with_ending(path, ".tmp");
     let file = disk.create(&tmp)?;
     file.append(bytes)?;
     file.sync()?;

@@ -32,7 +32,7 @@ pub use lock::DirLock;
 pub use real::RealDisk;
 pub use rescue::{put_aside, write_again};
 pub use space::Floor;
-pub use wal::{AfterDamage, Lsn, Refused, SegmentId, Wal, WalOptions};
+pub use wal::{Lsn, Refused, SegmentId, Wal, WalOptions};
 
 use std::path::{Path, PathBuf};
 

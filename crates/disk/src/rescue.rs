@@ -31,7 +31,7 @@ pub fn write_again(
 /// Copies a damaged file to `NAME.damaged` before it is changed, for who wants to look at it.
 /// Nothing reads it any more. A copy that is there already stays.
 pub fn put_aside(disk: &dyn Disk, path: &Path) -> Result<(), DiskError> {
-    let aside = with_ending(path, ".damaged");
+    let aside = damaged_path(path);
     if disk.exists(&aside) {
         return Ok(());
     }
@@ -56,7 +56,12 @@ fn copy(disk: &dyn Disk, file: &dyn DiskFile, len: u64, to: &Path) -> Result<(),
     copied.sync()
 }
 
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
+/// The name under which a damaged file is kept.
+pub(crate) fn damaged_path(path: &Path) -> PathBuf {
+    with_ending(path, ".damaged")
+}
+
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     assert!(!name.is_empty(), "{} names a file", path.display());
     name.push(ending);

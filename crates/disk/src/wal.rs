@@ -12,21 +12,18 @@
 //! Locks: `tail` may be held while `commit` is taken, never the other way round.
 //! The format and the rules of recovery stand in `docs/formats/wal.md`.
 
-use crate::record::Records;
-use crate::{Disk, DiskError, DiskFile, put_aside, record, write_again};
+mod recovery;
+
+use crate::rescue::damaged_path;
+use crate::{Disk, DiskError, DiskFile, record, write_again};
 use parking_lot::{Condvar, Mutex};
+use recovery::{Found, create_segment, segment_path};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-const MAGIC: [u8; 8] = *b"VIGIEWAL";
-const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 28;
-const PREFIX: &str = "wal-";
-const SUFFIX: &str = ".log";
-const TMP_SUFFIX: &str = ".tmp";
-const DAMAGED_SUFFIX: &str = ".damaged";
 /// A buffer longer than this is not kept from one append to the next.
 const SCRATCH_BYTES_MAX: usize = 256 * 1024;
 
@@ -38,20 +35,10 @@ pub struct SegmentId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
-/// What opening a log does with the records behind damage. The damage itself is passed over and told
-/// by [`Wal::damage`]; the damaged files are kept under another name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AfterDamage {
-    /// They are replayed: each record speaks for itself.
-    GoOn,
-    /// They are put aside: they may build on what is lost.
-    Stop,
-}
-
 /// Why a record was not taken by who replays it.
 #[derive(Clone, Debug)]
 pub enum Refused {
-    /// It makes no sense, though its checksum holds.
+    /// It does not fit to those before it, though its checksum holds.
     Record(&'static str),
     /// Something else went wrong.
     Disk(DiskError),
@@ -80,14 +67,11 @@ pub struct WalOptions {
     /// How long the first of several waiting callers waits for more before it syncs.
     /// At 0 those that come while a sync runs still share the next one.
     pub gather_ms: u64,
-    /// What becomes of records behind damaged ones.
-    pub after_damage: AfterDamage,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        let after_damage = AfterDamage::GoOn;
-        WalOptions { segment_bytes: 8 * 1024 * 1024, gather_ms: 0, after_damage }
+        WalOptions { segment_bytes: 8 * 1024 * 1024, gather_ms: 0 }
     }
 }
 
@@ -152,6 +136,10 @@ struct Commit {
 impl Wal {
     /// Opens the log of a directory, making both when they are not there, and hands every record
     /// to `replay` in the order in which it was appended. An error of `replay` ends the opening.
+    ///
+    /// Damage is passed over, told by [`Wal::damage`], and its files are kept under another name.
+    /// Behind it a record that does not fit is damage too: it builds on what is lost, and so may
+    /// all that follows, which is put aside.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -160,7 +148,7 @@ impl Wal {
     ) -> Result<Wal, DiskError> {
         disk.create_dir_all(dir)?;
         let mut found = Found::default();
-        found.read(&*disk, dir, options.after_damage, replay)?;
+        found.read(&*disk, dir, replay)?;
         let Found { mut segments, damaged, damage, cut_bytes } = found;
         for error in &damage {
             tracing::error!(%error, "a part of the log is lost; the file is kept as *.damaged");
@@ -297,8 +285,9 @@ impl Wal {
                 break;
             }
             let path = segment_path(&self.dir, oldest);
-            match self.damaged.contains(&oldest) {
-                true => self.disk.rename(&path, &damaged_path(&path))?,
+            let aside = damaged_path(&path);
+            match self.damaged.contains(&oldest) && !self.disk.exists(&aside) {
+                true => self.disk.rename(&path, &aside)?,
                 false => self.disk.remove(&path)?,
             }
             tail.segments.pop_front();
@@ -385,255 +374,12 @@ impl Wal {
     }
 }
 
-fn segment_path(dir: &Path, id: SegmentId) -> PathBuf {
-    dir.join(format!("{PREFIX}{:016x}{SUFFIX}", id.0))
-}
-
-fn damaged_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    name.push(DAMAGED_SUFFIX);
-    PathBuf::from(name)
-}
-
-/// The numbers of the segments there are, ascending. What a rescue left unfinished is removed.
-fn segment_ids(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentId>, DiskError> {
-    let mut ids = Vec::new();
-    for name in disk.list(dir)? {
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        if rest.ends_with(TMP_SUFFIX) {
-            disk.remove(&dir.join(&name))?;
-        }
-        let hex = rest.strip_suffix(SUFFIX);
-        ids.extend(hex.and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(SegmentId));
-    }
-    ids.sort_unstable();
-    Ok(ids)
-}
-
-/// Makes a last segment again whose creation was cut short (rule 4 of the format).
-fn finish_birth(disk: &dyn Disk, dir: &Path, last: SegmentId) -> Result<(), DiskError> {
-    let path = segment_path(dir, last);
-    let file = disk.open(&path)?;
-    let len = file.len()?;
-    if len > HEADER_BYTES as u64 {
-        return Ok(());
-    }
-    let mut header = [0; HEADER_BYTES];
-    if len == HEADER_BYTES as u64 {
-        file.read_at(0, &mut header)?;
-        if !matches!(check_header(&header, last), Err(Header::Damaged(_))) {
-            return Ok(());
-        }
-    }
-    create_segment(disk, dir, last)?;
-    Ok(())
-}
-
-fn create_segment(
-    disk: &dyn Disk,
-    dir: &Path,
-    id: SegmentId,
-) -> Result<Box<dyn DiskFile>, DiskError> {
-    let mut header = Vec::with_capacity(HEADER_BYTES);
-    header.extend_from_slice(&MAGIC);
-    header.extend_from_slice(&VERSION.to_le_bytes());
-    header.extend_from_slice(&[0; 4]);
-    header.extend_from_slice(&id.0.to_le_bytes());
-    header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
-    assert_eq!(header.len(), HEADER_BYTES);
-    let file = disk.create(&segment_path(dir, id))?;
-    file.append(&header)?;
-    file.sync()?;
-    disk.sync_dir(dir)?;
-    Ok(file)
-}
-
-/// Why a header is not a good one.
-enum Header {
-    /// It is not what was written.
-    Damaged(&'static str),
-    /// It is, but by another program or for another place.
-    Foreign(String),
-}
-
-fn check_header(header: &[u8; HEADER_BYTES], id: SegmentId) -> Result<(), Header> {
-    let number = |at: usize, bytes: usize| {
-        header[at..at + bytes].iter().rev().fold(0u64, |n, byte| n << 8 | u64::from(*byte))
-    };
-    if header[..8] != MAGIC {
-        return Err(Header::Damaged("is not a segment of a log"));
-    }
-    if number(24, 4) != u64::from(crc32c::crc32c(&header[..24])) {
-        return Err(Header::Damaged("the header's checksum does not match"));
-    }
-    if number(8, 4) != u64::from(VERSION) {
-        let version = number(8, 4);
-        let what = format!("has version {version}; this Vigie reads version {VERSION}");
-        return Err(Header::Foreign(what));
-    }
-    if number(16, 8) != id.0 {
-        return Err(Header::Foreign(format!("says that it is segment {:016x}", number(16, 8))));
-    }
-    Ok(())
-}
-
-/// What opening a log comes upon.
-#[derive(Default)]
-struct Found {
-    segments: VecDeque<(SegmentId, u64)>,
-    damaged: Vec<SegmentId>,
-    damage: Vec<DiskError>,
-    cut_bytes: u64,
-}
-
-impl Found {
-    /// Reads all segments.
-    fn read(
-        &mut self,
-        disk: &dyn Disk,
-        dir: &Path,
-        after_damage: AfterDamage,
-        replay: &mut Replay<'_>,
-    ) -> Result<(), DiskError> {
-        let ids = segment_ids(disk, dir)?;
-        if let Some(last) = ids.last() {
-            finish_birth(disk, dir, *last)?;
-        }
-        for (at, id) in ids.iter().enumerate() {
-            let expected = self.segments.back().map(|(before, _)| SegmentId(before.0 + 1));
-            if let Some(missing) = expected.filter(|expected| expected != id) {
-                let what = "this segment of the log is missing";
-                self.damage.push(DiskError::corrupt(&segment_path(dir, missing), 0, what));
-                if after_damage == AfterDamage::Stop {
-                    return put_away(disk, dir, &ids[at..]);
-                }
-            }
-            let is_last = at + 1 == ids.len();
-            let is_whole = self.read_segment(disk, dir, *id, is_last, after_damage, replay)?;
-            if !is_whole && after_damage == AfterDamage::Stop {
-                return put_away(disk, dir, &ids[at + 1..]);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a segment, and cuts what cannot stay. `false` when it is damaged.
-    fn read_segment(
-        &mut self,
-        disk: &dyn Disk,
-        dir: &Path,
-        id: SegmentId,
-        is_last: bool,
-        after_damage: AfterDamage,
-        replay: &mut Replay<'_>,
-    ) -> Result<bool, DiskError> {
-        let path = segment_path(dir, id);
-        let file = disk.open(&path)?;
-        let file_bytes = file.len()?;
-        let damage_before = self.damage.len();
-        let goes_on = after_damage == AfterDamage::GoOn;
-        let has_header = self.read_header(&*file, id)?;
-        // The length of what stays.
-        let mut len = file_bytes;
-        if has_header || goes_on {
-            let start = file_bytes.min(HEADER_BYTES as u64);
-            let mut records = Records::new(&*file, start, file_bytes);
-            len = self.read_records(&mut records, is_last, goes_on, replay)?;
-            if is_last && (goes_on || self.damage.len() == damage_before) {
-                self.cut_bytes = file_bytes - len;
-            }
-        }
-        let is_whole = self.damage.len() == damage_before;
-        if !is_whole && goes_on {
-            self.damaged.push(id);
-        } else if !is_whole {
-            put_aside(disk, &path)?;
-        }
-        if !has_header && !goes_on {
-            create_segment(disk, dir, id)?;
-            len = HEADER_BYTES as u64;
-        } else if len < file_bytes {
-            let file = disk.append(&path)?;
-            file.truncate(len)?;
-            file.sync()?;
-        }
-        self.segments.push_back((id, len));
-        Ok(is_whole)
-    }
-
-    /// Reads records, and returns the offset behind the last that stays.
-    fn read_records(
-        &mut self,
-        records: &mut Records<'_>,
-        is_last: bool,
-        goes_on: bool,
-        replay: &mut Replay<'_>,
-    ) -> Result<u64, DiskError> {
-        loop {
-            let offset = records.offset();
-            let path = records.path();
-            let error = match records.next_payload() {
-                Ok(None) => return Ok(offset),
-                Ok(Some(payload)) => match replay(payload) {
-                    Ok(()) => continue,
-                    Err(Refused::Record(what)) => {
-                        return Err(DiskError::corrupt(path, offset, what));
-                    }
-                    Err(Refused::Disk(error)) => return Err(error),
-                },
-                Err(e) if !e.is_corrupt() => return Err(e),
-                Err(e) => e,
-            };
-            let has_more = records.skip()?;
-            if has_more || !is_last {
-                self.damage.push(error);
-            }
-            match (has_more, goes_on) {
-                (true, true) => {}
-                // The end of a segment that is not the last says nothing about what is to be kept.
-                (false, true) if !is_last => return Ok(records.end()),
-                // In the last it was being written when the machine stopped.
-                _ => return Ok(offset),
-            }
-        }
-    }
-
-    /// Whether a segment has a good header; one of another version is an error.
-    fn read_header(&mut self, file: &dyn DiskFile, id: SegmentId) -> Result<bool, DiskError> {
-        let mut header = [0; HEADER_BYTES];
-        let fault = match file.read_at(0, &mut header) {
-            Ok(()) => check_header(&header, id),
-            Err(e) if e.is_corrupt() => Err(Header::Damaged("the header is cut off")),
-            Err(e) => return Err(e),
-        };
-        match fault {
-            Ok(()) => Ok(true),
-            Err(Header::Foreign(what)) => Err(DiskError::corrupt(file.path(), 0, what)),
-            Err(Header::Damaged(what)) => {
-                self.damage.push(DiskError::corrupt(file.path(), 0, what));
-                Ok(false)
-            }
-        }
-    }
-}
-
-/// Takes segments out of the log, the last first, so that it never has a gap.
-fn put_away(disk: &dyn Disk, dir: &Path, ids: &[SegmentId]) -> Result<(), DiskError> {
-    for id in ids.iter().rev() {
-        let path = segment_path(dir, *id);
-        disk.rename(&path, &damaged_path(&path))?;
-        disk.sync_dir(dir)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::RealDisk;
 
-    const SMALL: WalOptions =
-        WalOptions { segment_bytes: 100, gather_ms: 0, after_damage: AfterDamage::GoOn };
+    const SMALL: WalOptions = WalOptions { segment_bytes: 100, gather_ms: 0 };
 
     fn open(dir: &Path, options: WalOptions) -> Result<(Wal, Vec<Vec<u8>>), DiskError> {
         let mut records = Vec::new();
@@ -718,49 +464,43 @@ mod tests {
         assert_eq!(wal.cut_bytes(), (ends[4] - ends[3]) as u64);
     }
 
-    /// What is read of 20 records, three to a segment, one file of which is changed first; and what
+    /// What is read of 20 records, four to a segment, one file of which is changed first; and what
     /// is read when the log is opened again after one more.
-    fn read_damaged(
-        after_damage: AfterDamage,
-        change: impl Fn(&Path),
-    ) -> (Vec<Vec<u8>>, Vec<DiskError>, tempfile::TempDir) {
+    fn read_damaged(change: impl Fn(&Path)) -> (Vec<Vec<u8>>, Vec<DiskError>, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
         drop(fill(dir.path(), 20));
         change(dir.path());
-        let options = WalOptions { after_damage, ..SMALL };
-        let (wal, records) = open(dir.path(), options).unwrap();
+        let (wal, records) = open(dir.path(), SMALL).unwrap();
         wal.append(b"one more").unwrap();
         wal.remove_before(SegmentId(2)).unwrap();
         let damage = wal.damage().to_vec();
         drop(wal);
-        let again = open(dir.path(), options).unwrap().1;
+        let again = open(dir.path(), SMALL).unwrap().1;
         assert_eq!(again.last().unwrap(), b"one more");
         (records, damage, dir)
+    }
+
+    fn flip(path: &Path, at: usize) {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at] ^= 4;
+        std::fs::write(path, bytes).unwrap();
     }
 
     #[test]
     fn damage_names_file_and_offset_and_the_rest_is_read() {
         let first = |dir: &Path| segment_path(dir, SegmentId(1));
-        let flip = |at: usize| {
-            move |dir: &Path| {
-                let mut bytes = std::fs::read(first(dir)).unwrap();
-                bytes[at] ^= 4;
-                std::fs::write(first(dir), bytes).unwrap();
-            }
-        };
         let second = HEADER_BYTES + record::HEADER_BYTES + "record number 0".len();
         let all = numbered(0..20);
-        // A flipped byte, where the damage is found, which records are lost when the log goes on,
-        // and how many are left when it stops.
-        for (at, offset, lost, kept) in [
-            (9, 0, 0..0, 0),
-            (17, 0, 0..0, 0),
-            (HEADER_BYTES + 9, HEADER_BYTES, 0..1, 0),
-            (HEADER_BYTES, HEADER_BYTES, 0..1, 0),
-            (second + 9, second, 1..2, 1),
-            (second + 3, second, 1..2, 1),
+        // A flipped byte, where the damage is found, and which records are lost.
+        for (at, offset, lost) in [
+            (9, 0, 0..0),
+            (17, 0, 0..0),
+            (HEADER_BYTES + 9, HEADER_BYTES, 0..1),
+            (HEADER_BYTES, HEADER_BYTES, 0..1),
+            (second + 9, second, 1..2),
+            (second + 3, second, 1..2),
         ] {
-            let (records, damage, dir) = read_damaged(AfterDamage::GoOn, flip(at));
+            let (records, damage, dir) = read_damaged(|dir| flip(&first(dir), at));
             let file = first(dir.path());
             let left: Vec<_> = [&all[..lost.start], &all[lost.end..]].concat();
             assert_eq!(records, left, "byte {at}");
@@ -768,27 +508,49 @@ mod tests {
             let words = format!("{} at byte {offset}: ", file.display());
             assert!(damage[0].to_string().starts_with(&words), "{}", damage[0]);
             assert!(!file.exists() && damaged_path(&file).exists(), "byte {at}");
-
-            let (records, damage, dir) = read_damaged(AfterDamage::Stop, flip(at));
-            assert_eq!(records, all[..kept], "byte {at}");
-            assert_eq!(damage.len(), 1);
-            let names = RealDisk.list(dir.path()).unwrap();
-            assert!(
-                names.iter().filter(|name| name.ends_with(".damaged")).count() > 3,
-                "{names:?}"
-            );
         }
+    }
+
+    #[test]
+    fn behind_damage_a_record_that_does_not_fit_and_all_that_follows_are_put_aside() {
+        let misfit = b"record number 6";
+        let open_until_misfit = |dir: &Path| {
+            let mut records = Vec::new();
+            let wal = Wal::open(Arc::new(RealDisk), dir, SMALL, &mut |payload| {
+                if payload == misfit {
+                    return Err("it builds on what is lost".into());
+                }
+                records.push(payload.to_vec());
+                Ok(())
+            });
+            wal.map(|wal| (wal, records))
+        };
+        let dir = tempfile::tempdir().unwrap();
+        drop(fill(dir.path(), 20));
+        let error = open_until_misfit(dir.path()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.ends_with("it builds on what is lost"), "without damage: {error}");
+        flip(&segment_path(dir.path(), SegmentId(1)), HEADER_BYTES + 9);
+        let (wal, records) = open_until_misfit(dir.path()).unwrap();
+        assert_eq!(records, numbered(1..6));
+        assert_eq!(wal.damage().len(), 2);
+        wal.append(b"one more").unwrap();
+        drop(wal);
+        let names = RealDisk.list(dir.path()).unwrap();
+        assert_eq!(names.iter().filter(|name| name.ends_with(".damaged")).count(), 5, "{names:?}");
+        let (wal, records) = open_until_misfit(dir.path()).unwrap();
+        assert_eq!(records, [numbered(1..6), vec![b"one more".to_vec()]].concat());
+        wal.remove_before(wal.segment()).unwrap();
+        drop(wal);
+        assert_eq!(open(dir.path(), SMALL).unwrap().1, [b"one more".to_vec()]);
     }
 
     #[test]
     fn a_missing_segment_is_damage_and_another_version_is_refused() {
         let remove = |dir: &Path| std::fs::remove_file(segment_path(dir, SegmentId(2))).unwrap();
-        for (after_damage, count) in [(AfterDamage::GoOn, 16), (AfterDamage::Stop, 4)] {
-            let (records, damage, _) = read_damaged(after_damage, remove);
-            assert_eq!(records.len(), count);
-            let words = "0002.log at byte 0: this segment of the log is missing";
-            assert!(damage[0].to_string().contains(words), "{}", damage[0]);
-        }
+        let (records, damage, _) = read_damaged(remove);
+        assert_eq!(records.len(), 16);
+        let words = "0002.log at byte 0: this segment of the log is missing";
+        assert!(damage[0].to_string().contains(words), "{}", damage[0]);
         let dir = tempfile::tempdir().unwrap();
         drop(fill(dir.path(), 20));
         let path = segment_path(dir.path(), SegmentId(1));
@@ -804,27 +566,21 @@ mod tests {
 
     #[test]
     fn damage_in_the_middle_of_the_last_segment_is_told_and_never_written_behind() {
-        for after_damage in [AfterDamage::GoOn, AfterDamage::Stop] {
-            let dir = tempfile::tempdir().unwrap();
-            let options = WalOptions { segment_bytes: 1 << 20, after_damage, ..SMALL };
-            let (wal, _) = open(dir.path(), options).unwrap();
-            for payload in numbered(0..5) {
-                wal.append(&payload).unwrap();
-            }
-            drop(wal);
-            let path = last_segment(dir.path());
-            let mut bytes = std::fs::read(&path).unwrap();
-            bytes[HEADER_BYTES + 10] ^= 1;
-            std::fs::write(&path, &bytes).unwrap();
-            let (wal, records) = open(dir.path(), options).unwrap();
-            let goes_on = after_damage == AfterDamage::GoOn;
-            assert_eq!(records, if goes_on { numbered(1..5) } else { Vec::new() });
-            assert_eq!((wal.damage().len(), wal.cut_bytes()), (1, 0));
-            wal.append(b"next").unwrap();
-            assert_eq!(wal.segment(), SegmentId(if goes_on { 2 } else { 1 }));
-            drop(wal);
-            assert_eq!(open(dir.path(), options).unwrap().1.len(), records.len() + 1);
+        let dir = tempfile::tempdir().unwrap();
+        let options = WalOptions { segment_bytes: 1 << 20, ..SMALL };
+        let (wal, _) = open(dir.path(), options).unwrap();
+        for payload in numbered(0..5) {
+            wal.append(&payload).unwrap();
         }
+        drop(wal);
+        flip(&last_segment(dir.path()), HEADER_BYTES + 10);
+        let (wal, records) = open(dir.path(), options).unwrap();
+        assert_eq!(records, numbered(1..5));
+        assert_eq!((wal.damage().len(), wal.cut_bytes()), (1, 0));
+        wal.append(b"next").unwrap();
+        assert_eq!(wal.segment(), SegmentId(2));
+        drop(wal);
+        assert_eq!(open(dir.path(), options).unwrap().1.len(), 5);
     }
 
     #[test]
@@ -885,8 +641,7 @@ mod tests {
     #[test]
     fn many_threads_that_append_and_sync_lose_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let (wal, _) =
-            open(dir.path(), WalOptions { segment_bytes: 500, gather_ms: 1, ..SMALL }).unwrap();
+        let (wal, _) = open(dir.path(), WalOptions { segment_bytes: 500, gather_ms: 1 }).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let wal = &wal;

@@ -139,6 +139,10 @@ impl Run {
                 if let Some(fault) = self.fault(&store) {
                     return Some(fault);
                 }
+                let stats = store.stats();
+                if (stats.damaged, stats.broken_parts) != (0, 0) {
+                    return Some("an unfinished write was taken for damage".to_owned());
+                }
                 let operations = self.dice.roll(120);
                 self.disk.stop_after(operations);
                 self.work(&store);

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use vigie_disk::{AfterDamage, Disk, DiskError, Floor, Refused, Wal, WalOptions};
+use vigie_disk::{Disk, DiskError, Floor, Refused, Wal, WalOptions};
 use vigie_model::{Labels, Row, SeriesId};
 
 /// The log's segments: small, so that cutting it frees space soon.
@@ -50,6 +50,8 @@ impl Store {
         })
     }
 
+    /// The order is: list of series, log, chunks. A log may build on series that another record of
+    /// it defined, so after damage what could be read is moved out of it at once.
     fn open_in(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, DiskError> {
         disk.create_dir_all(dir)?;
         let mut catalog = Catalog::default();
@@ -59,10 +61,7 @@ impl Store {
             heads.restore(&definition, &mut catalog).map(|_| ())
         })?;
         let log_dir = dir.join("wal");
-        // A record may build on any before it: on its series, and on their places.
-        let after_damage = AfterDamage::Stop;
-        let log_options =
-            WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0, after_damage };
+        let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
         let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
             match record::decode(payload)? {
                 Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
@@ -92,7 +91,7 @@ impl Store {
         heads.drop_sealed_again();
         let floor = Floor::new(dir, options.free_bytes_min);
         floor.look(&*disk)?;
-        Ok(Store {
+        let store = Store {
             disk,
             options,
             wal,
@@ -102,7 +101,13 @@ impl Store {
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
-        })
+        };
+        if !store.wal.damage().is_empty()
+            && let Err(error) = store.checkpoint()
+        {
+            tracing::warn!(%error, "what is left of the damaged log is not moved out of it yet");
+        }
+        Ok(store)
     }
 
     /// The id of a label set. It is durable with the first row that uses it.

@@ -145,6 +145,9 @@ fn run(seed: u64, lies: Lies) -> Result<(), String> {
         let death_only = run.dice.roll(3) == 0;
         run.end(&disk, death_only);
         let store = open().map_err(|e| format!("cut {cut}: {e}"))?;
+        if store.stats().damaged > 0 {
+            return Err(format!("cut {cut}: an unfinished write was taken for damage"));
+        }
         run.check(&store).map_err(|e| format!("cut {cut}: {e}"))?;
     }
     Ok(())
