@@ -58,7 +58,9 @@ fn a_dead_backend_wakes_people_and_a_dead_database_too() {
     });
     check_firing(&told(&receivers, "API Down"), "api-down");
     let listed = get(vigie.port, "/api/v2/alerts").unwrap().json();
-    assert_eq!(listed[0]["labels"]["alertname"], "API Down", "{listed}");
+    // A busy machine may have alerts of its own.
+    let is_ours = |alert: &Value| alert["labels"]["alertname"] == "API Down";
+    assert!(listed.as_array().is_some_and(|alerts| alerts.iter().any(is_ours)), "{listed}");
 
     let restarted = again.start();
     wait_for("API Down is over", 20, || state_is(vigie, "API Down", "inactive"));
