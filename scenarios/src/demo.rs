@@ -34,20 +34,27 @@ impl Demo {
 
     /// The backend's process id, from what the program said at its start.
     pub fn backend_pid(&self) -> u32 {
-        self.said("The backend is process ")
+        self.said("The backend is process ").parse().expect("a process id")
+    }
+
+    /// The backend's address.
+    pub fn backend_url(&self) -> String {
+        let pid = self.backend_pid();
+        self.said(&format!("The backend is process {pid} at "))
     }
 
     /// PostgreSQL's process id.
     pub fn postgres_pid(&self) -> u32 {
-        self.said("PostgreSQL is process ")
+        self.said("PostgreSQL is process ").parse().expect("a process id")
     }
 
-    fn said(&self, before: &str) -> u32 {
+    /// The word after `before`.
+    fn said(&self, before: &str) -> String {
         let text = fs::read_to_string(&self.vigie.log).unwrap_or_default();
         let rest =
             text.split(before).nth(1).unwrap_or_else(|| panic!("stderr says {before:?}: {text}"));
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().expect("a process id")
+        let end = rest.find([' ', ',', '\n']).unwrap_or(rest.len());
+        rest[..end].trim_end_matches(':').to_owned()
     }
 }
 

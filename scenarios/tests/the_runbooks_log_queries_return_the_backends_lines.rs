@@ -27,6 +27,25 @@ fn ask(port: u16, expr: &str, end_ns: i64) -> Vec<String> {
     lines
 }
 
+/// The visitors of this backend and of no other: those that were given its address.
+fn load_pids(url: &str) -> Vec<u32> {
+    let running = fs::read_dir("/proc").unwrap().flatten();
+    let pids = running.filter_map(|entry| {
+        let command = fs::read(entry.path().join("cmdline")).ok()?;
+        let text = String::from_utf8_lossy(&command).replace('\0', " ");
+        let ours = text.contains("syndic load ") && text.contains(url) && !text.contains("setpriv");
+        ours.then(|| entry.file_name().to_string_lossy().parse().ok())?
+    });
+    pids.collect()
+}
+
+/// The file that the lines of a query come from, by their label.
+fn file_of(port: u16, expr: &str) -> String {
+    let path = format!("/loki/api/v1/query_range?start=0&query={}", encode(expr));
+    let json = get(port, &path).unwrap().json();
+    json["data"]["result"][0]["stream"]["filename"].as_str().unwrap().to_owned()
+}
+
 /// What should come back: the lines of a file that `wanted` takes, as often as they stand there.
 fn expected(text: &str, wanted: impl Fn(&str, &Value) -> bool) -> Vec<String> {
     let mut lines: Vec<String> = text
@@ -49,17 +68,11 @@ fn the_runbooks_log_queries_return_the_backends_lines() {
         r#"{job="koprogo-api"} |= "401" | json | path="/api/v1/auth/login""#,
         r#"{job="postgresql"} |= "ERROR" | logfmt"#,
     ];
-    wait_for("every query finds something", 90, || {
-        queries.iter().all(|query| !ask(port, query, i64::MAX / 2).is_empty()).then_some(())
+    wait_for("every query finds two lines", 150, || {
+        queries.iter().all(|query| ask(port, query, i64::MAX / 2).len() >= 2).then_some(())
     });
     // The load stops, and what was written becomes what is stored.
-    let load = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        let command = fs::read(entry.path().join("cmdline")).ok()?;
-        let text = String::from_utf8_lossy(&command).replace('\0', " ");
-        (text.contains("syndic load ") && !text.contains("setpriv"))
-            .then(|| entry.file_name().to_string_lossy().parse::<u32>().ok())?
-    });
-    for pid in load.collect::<Vec<_>>() {
+    for pid in load_pids(&demo.backend_url()) {
         vigie_scenarios::demo::end(pid, "-TERM");
     }
     let api = demo.folder().join("api.log");
@@ -93,7 +106,7 @@ fn the_runbooks_log_queries_return_the_backends_lines() {
         assert!(!wanted.is_empty(), "{query} has something to find");
         assert_eq!(got, wanted, "{query}");
     }
-    let log = vigie_scenarios::wait_for("PostgreSQL's log", 5, || find_log(&demo.folder()));
+    let log = file_of(port, queries[3]);
     let wanted = expected(&fs::read_to_string(log).unwrap(), |line, _| line.contains("ERROR"));
     let got = ask(port, queries[3], i64::MAX / 2);
     println!("{}: {} lines", queries[3], got.len());
@@ -110,22 +123,4 @@ fn the_runbooks_log_queries_return_the_backends_lines() {
     .json();
     let counted: usize = sum["data"]["result"][0]["value"][1].as_str().unwrap().parse().unwrap();
     assert_eq!(counted, text.lines().count(), "every line of the file is counted once");
-}
-
-/// PostgreSQL's log: the one `.log` below its folder.
-fn find_log(folder: &std::path::Path) -> Option<std::path::PathBuf> {
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).ok()?.flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "log")
-                && path.display().to_string().contains("postgresql")
-            {
-                return Some(path);
-            }
-        }
-    }
-    None
 }

@@ -46,25 +46,32 @@ for (const uid of DASHBOARDS) {
     const { page, problems, close } = await openPage(browser, { colorScheme: 'light' });
     await page.goto(`${demo.url}/d/${uid}?from=now-5m&to=now&refresh=1s`);
     await page.waitForSelector('section.panel');
-    // Within 30 s of the start every panel lives; a slower machine gets its start-up time on top.
-    const empty = await waitFor(`no empty panel in ${uid}`, 60_000, async () => {
-      const titles = await emptyPanels(page);
-      lastEmpty = titles;
-      return titles.length === 0 ? titles : undefined;
-    }).catch(() => lastEmpty);
-    assert.deepEqual(empty, []);
-    const drawn = await drawnCanvases(page);
-    assert.ok(drawn.length > 0, 'there are graphs');
-    await waitFor('every canvas is drawn', 10_000, async () => ((await drawnCanvases(page)).every(Boolean) ? true : undefined));
+    // The scenario beside this one holds the 30 s; here a slow machine may take longer.
+    let missing = [];
+    await waitFor(`${uid} is complete`, 60_000, async () => {
+      const drawn = await drawnCanvases(page);
+      missing = await emptyPanels(page);
+      if (drawn.length === 0) missing.push('no graph at all');
+      if (!drawn.every(Boolean)) missing.push('a canvas is blank');
+      return missing.length === 0 ? true : undefined;
+    }).catch(() => undefined);
+    assert.deepEqual(missing, []);
     await page.screenshot({ path: join(SCREENSHOTS, `${uid}-light.png`), fullPage: true });
     assert.deepEqual(problems, []);
     await close();
   });
 }
-let lastEmpty = ['nothing was looked at'];
 
 test('how long the panels took', () => {
   console.log(`five dashboards were complete ${((Date.now() - startedAt) / 1000).toFixed(0)} s after the start of the first test`);
+});
+
+test('half a minute has been collected', { timeout: 90_000 }, async () => {
+  const query = encodeURIComponent('count_over_time(up{job="koprogo-api"}[5m])');
+  await waitFor('30 samples of the backend', 80_000, async () => {
+    const answer = await (await fetch(`${demo.url}/api/v1/query?query=${query}`)).json();
+    return Number(answer.data.result[0]?.value[1]) >= 30 ? true : undefined;
+  });
 });
 
 const PAGES = [

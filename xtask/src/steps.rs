@@ -42,13 +42,15 @@ pub fn check() -> Result<()> {
         &["doc", "--workspace", "--no-deps", "--document-private-items"],
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
-    run("npm", &["--prefix", "web", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])?;
+    npm_ci("web")?;
     run("npm", &["--prefix", "web", "run", "check"], &[])
 }
 
 /// Everything that can be tested; each profile is built once.
 pub fn test() -> Result<()> {
     needs::for_tests()?;
+    npm_ci("web")?;
+    run("npm", &["--prefix", "web", "test"], &[])?;
     let corpora = std::env::var("VIGIE_CORPORA").unwrap_or_default();
     if corpora.is_empty() {
         println!(
@@ -66,16 +68,19 @@ pub fn test() -> Result<()> {
     let scenarios =
         ["test", "--package", "vigie-scenarios", "--", "--test-threads", "1", "--nocapture"];
     run("cargo", &scenarios, &[("VIGIE_BIN", &program)])?;
-    run(
-        "npm",
-        &["--prefix", "web/browser", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        &[],
-    )?;
-    run("node", &["--test", "--test-concurrency=1", "web/browser/"], &[("VIGIE_BIN", &program)])
+    npm_ci("web/browser")?;
+    let pages = "web/browser/every_page_shows_its_data.test.mjs";
+    run("node", &["--test", pages], &[("VIGIE_BIN", &program)])
+}
+
+/// Installs what a folder's lock file names, and runs nothing of it.
+fn npm_ci(folder: &str) -> Result<()> {
+    run("npm", &["--prefix", folder, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])
 }
 
 /// The figures that have gates.
 pub fn bench() -> Result<()> {
+    needs::for_tests()?;
     run("cargo", &["build", "--release", "--package", "vigie"], &[])?;
     let program = target().join("release").join("vigie").display().to_string();
     run("cargo", &["run", "--release", "--package", "vigie-bench"], &[("VIGIE_BIN", &program)])

@@ -1,7 +1,7 @@
 //! Every configuration file, first *as written* (YAML with positions), then *as used* (defaults
 //! filled in, durations in milliseconds, names cross-checked).
 //!
-//! [`load`] is the only entrance. A file is recognised by its top-level keys: `vigie.yml` holds
+//! [`load()`] is the only entrance. A file is recognised by its top-level keys: `vigie.yml` holds
 //! sections, each inline or the path of an unchanged original, and an unchanged `prometheus.yml`
 //! works by itself. The types of the public modules are the second form; nothing outside sees the
 //! first. A file that is wrong is refused whole, with file, line, column, an excerpt and what would

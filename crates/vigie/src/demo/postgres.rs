@@ -196,7 +196,11 @@ fn prepare_cluster(places: &Places, programs: &Path, user: Option<User>) -> anyh
     initdb.args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8"]);
     initdb.args(["--locale=C.UTF-8", "--no-sync"]).current_dir(base).env("LC_ALL", "C");
     child::run(&mut initdb).with_context(|| {
-        format!("cannot make a PostgreSQL cluster in {}", places.cluster.display())
+        let reach = match user {
+            Some(_) => " (its own user must be able to enter every folder above it)",
+            None => "",
+        };
+        format!("cannot make a PostgreSQL cluster in {}{reach}", places.cluster.display())
     })?;
     Ok(password)
 }
