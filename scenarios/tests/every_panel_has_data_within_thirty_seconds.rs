@@ -42,10 +42,13 @@ fn every_panel_has_data_within_thirty_seconds() {
         .map(|one| one["uid"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(uids.len(), 5, "{list}");
+    let french = get(port, "/api/search?query=sant%C3%A9").unwrap().json();
+    assert_eq!(french[0]["title_fr"], "Santé du système", "found by its French title: {french}");
     let mut asked = Vec::new();
     for uid in &uids {
         let dashboard = get(port, &format!("/api/dashboards/uid/{uid}")).unwrap().json();
         for panel in panels(&dashboard["dashboard"]) {
+            assert!(panel["title_fr"].is_string(), "the French title is served: {panel}");
             let title = format!("{uid}: {}", panel["title"].as_str().unwrap_or(""));
             let targets = panel["targets"].as_array().cloned().unwrap_or_default();
             if !targets.is_empty() {

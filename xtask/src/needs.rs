@@ -3,13 +3,17 @@
 //! As root on Debian it is installed; otherwise the one line to type is named.
 //! PostgreSQL's package is kept from creating and starting a server of its own.
 
-use crate::steps::run;
+use crate::steps::{run, target};
 use anyhow::{Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const DENY_VERSION: &str = "0.20.2";
 const PACKAGES: [&str; 2] = ["postgresql-15", "chromium"];
+
+/// Packages that are unpacked and not installed, and a program of each.
+const PEERS: [(&str, &str); 2] =
+    [("prometheus", "usr/bin/promtool"), ("prometheus-alertmanager", "usr/bin/amtool")];
 
 /// PostgreSQL 15 and Chromium.
 pub fn for_tests() -> Result<()> {
@@ -26,6 +30,45 @@ pub fn for_tests() -> Result<()> {
     let mut arguments = vec!["install", "-y", "-qq", "--no-install-recommends"];
     arguments.extend(&missing);
     run("apt-get", &arguments, &[("DEBIAN_FRONTEND", "noninteractive")])
+}
+
+/// Debian's Prometheus and Alertmanager with their tools, unpacked below the target folder so that
+/// no daemon starts and no port is taken. `None`, said loudly, when they cannot be had: the tests
+/// that want them then say what they skip.
+pub fn peers() -> Option<PathBuf> {
+    let folder = target().join("peers");
+    if PEERS.iter().all(|(_, program)| folder.join(program).exists()) {
+        return Some(folder);
+    }
+    match is_root().then(|| unpack_peers(&folder)) {
+        Some(Ok(())) => Some(folder),
+        Some(Err(error)) => {
+            println!("\nNOTICE: Prometheus and Alertmanager are not compared with: {error:#}\n");
+            None
+        }
+        None => {
+            println!(
+                "\nNOTICE: Prometheus and Alertmanager are not compared with: only root fetches them\n"
+            );
+            None
+        }
+    }
+}
+
+fn unpack_peers(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (package, program) in PEERS {
+        if folder.join(program).exists() {
+            continue;
+        }
+        // `apt-get download` writes into the current folder.
+        let line = format!(
+            "cd '{}' && apt-get download -q {package} && dpkg -x {package}_*.deb . && rm {package}_*.deb",
+            folder.display()
+        );
+        run("sh", &["-c", &line], &[])?;
+    }
+    Ok(())
 }
 
 /// cargo-deny, from the registry when it is not there.

@@ -67,7 +67,8 @@ pub fn test() -> Result<()> {
     let program = release.join("vigie").display().to_string();
     let scenarios =
         ["test", "--package", "vigie-scenarios", "--", "--test-threads", "1", "--nocapture"];
-    run("cargo", &scenarios, &[("VIGIE_BIN", &program)])?;
+    let peers = needs::peers().map(|folder| folder.display().to_string()).unwrap_or_default();
+    run("cargo", &scenarios, &[("VIGIE_BIN", &program), ("VIGIE_PEERS", &peers)])?;
     npm_ci("web/browser")?;
     let pages = "web/browser/every_page_shows_its_data.test.mjs";
     run("node", &["--test", pages], &[("VIGIE_BIN", &program)])

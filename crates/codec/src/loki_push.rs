@@ -8,7 +8,7 @@
 //! Whether an entry is too old or a stream one too many is the store's business.
 //! `gzip` and `deflate` content encodings are undone by the caller, who also limits the body;
 //! the declared length of a snappy body is checked against [`PUSH_DECODED_BYTES_MAX`] before
-//! anything is allocated.
+//! anything is allocated, and [`ITEMS_MAX`] bounds what a body can become in memory.
 //!
 //! Left out of what Loki does at this door: `detected_level` is not added to the metadata.
 
@@ -22,6 +22,8 @@ pub use labels::parse_labels;
 pub use proto::{encode_proto, encode_snappy};
 pub use time::parse_rfc3339_ns;
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use vigie_model::limits::{
     LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, LINE_BYTES_MAX,
     PUSH_DECODED_BYTES_MAX,
@@ -32,6 +34,16 @@ use vigie_model::{Labels, LogEntry};
 pub const METADATA_LABELS_MAX: usize = 128;
 /// Most bytes of metadata names and values of one entry (Loki's `max_structured_metadata_size`).
 pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+
+/// Most streams, entries and labels of one push, taken together: two bytes of a body can be an entry,
+/// which is fifty in memory.
+pub const ITEMS_MAX: usize = 1 << 20;
+
+/// Most labels that are read of one set, before the limits are looked at.
+const PAIRS_MAX: usize = 1024;
+
+/// Longest piece of a body in an error text.
+const SHOWN_BYTES_MAX: usize = 2048;
 
 /// The label that Loki adds to a stream that has none of this name.
 pub const SERVICE_NAME: &str = "service_name";
@@ -130,6 +142,42 @@ impl PushError {
     }
 }
 
+/// How many streams, entries and labels a push may still have.
+struct Budget(Cell<usize>);
+
+impl Budget {
+    fn new() -> Budget {
+        Budget(Cell::new(ITEMS_MAX))
+    }
+
+    fn take(&self, items: usize) -> Result<(), PushError> {
+        let left = self.0.get().checked_sub(items).ok_or_else(|| {
+            PushError::Limit(format!(
+                "the push has more than {ITEMS_MAX} streams, entries and labels: send it in parts"
+            ))
+        })?;
+        self.0.set(left);
+        Ok(())
+    }
+}
+
+/// A set that nobody means to send, refused before it takes memory.
+fn check_pairs(count: usize) -> Result<(), PushError> {
+    if count < PAIRS_MAX {
+        return Ok(());
+    }
+    Err(PushError::Limit(format!("a stream or an entry has more than {PAIRS_MAX} labels")))
+}
+
+/// A piece of a body as an error text shows it: whole, unless it is very long.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.len() <= SHOWN_BYTES_MAX {
+        return text.into();
+    }
+    let end = (0..=SHOWN_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}...", &text[..end]).into()
+}
+
 /// Decodes a body by its content type; a missing content type is an empty text.
 pub fn decode(
     content_type: &str,
@@ -196,22 +244,22 @@ pub fn check_labels(labels: &Labels) -> Result<(), PushError> {
     }
     if labels.len() > LABELS_PER_SERIES_MAX {
         return Err(PushError::Limit(format!(
-            "entry for stream '{labels}' has {} label names; limit {LABELS_PER_SERIES_MAX}",
+            "entry for stream '{}' has {} label names; limit {LABELS_PER_SERIES_MAX}",
+            shown(&labels.to_string()),
             labels.len()
         )));
     }
     for label in labels {
+        let too_long = |what: &str, text: &str| {
+            let (stream, text) = (labels.to_string(), shown(text));
+            let stream = shown(&stream);
+            Err(PushError::Limit(format!("stream '{stream}' has label {what} too long: '{text}'")))
+        };
         if label.name.len() > LABEL_NAME_BYTES_MAX {
-            return Err(PushError::Limit(format!(
-                "stream '{labels}' has label name too long: '{}'",
-                label.name
-            )));
+            return too_long("name", &label.name);
         }
         if label.value.len() > LABEL_VALUE_BYTES_MAX {
-            return Err(PushError::Limit(format!(
-                "stream '{labels}' has label value too long: '{}'",
-                label.value
-            )));
+            return too_long("value", &label.value);
         }
     }
     Ok(())
@@ -242,7 +290,7 @@ fn check_entry(labels: &Labels, entry: &LogEntry) -> Result<(), PushError> {
 
 /// A metadata name as Loki stores it: what a label name may not hold becomes `_`,
 /// and a name that begins with a digit gets the prefix `key_`.
-fn metadata_name(name: &str) -> std::borrow::Cow<'_, str> {
+fn metadata_name(name: &str) -> Cow<'_, str> {
     if labels::is_label_name(name) || name.is_empty() {
         return name.into();
     }

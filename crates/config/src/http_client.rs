@@ -13,7 +13,7 @@ pub struct HttpClientConfig {
     pub follow_redirects: bool,
     /// `tls_config.insecure_skip_verify`.
     pub insecure_skip_verify: bool,
-    /// `tls_config.ca` or the text of `ca_file`: PEM.
+    /// `tls_config.ca`: PEM.
     pub ca_pem: Option<String>,
 }
 

@@ -13,6 +13,7 @@ pub mod alerting;
 mod env;
 mod error;
 pub mod http_client;
+mod language;
 mod load;
 mod matchers;
 pub mod rules;
@@ -21,6 +22,7 @@ mod written;
 mod yaml;
 
 pub use error::{ConfigError, Finding};
+pub use language::Language;
 pub use load::{LoadOptions, load, rule_groups};
 pub use matchers::parse_matchers;
 pub use written::rules::ExprCheck;
@@ -32,6 +34,8 @@ use vigie_model::Labels;
 pub struct Config {
     /// The file it came from, as the user named it.
     pub file: Option<String>,
+    /// The language of messages.
+    pub language: Language,
     /// Whether the classic ports are opened on loopback.
     pub classic_ports: bool,
     /// How long metrics are kept, in milliseconds.

@@ -7,7 +7,7 @@ use crate::written::prometheus::{self, Prometheus};
 use crate::written::promtail::{self, Promtail};
 use crate::written::rules::{self, ExprCheck};
 use crate::written::vigie::Vigie;
-use crate::yaml::{Section, Source};
+use crate::yaml::{DurationMs, Location, Section, Source, Spanned};
 use crate::{Config, env};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ pub struct LoadOptions<'a> {
 pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, ConfigError> {
     let mut config = Config {
         file: path.map(|path| path.display().to_string()),
+        language: crate::Language::of_environment(),
         classic_ports: true,
         metrics_retention_ms: METRICS_RETENTION_MS,
         logs_retention_ms: LOGS_RETENTION_MS,
@@ -56,32 +57,46 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         metrics(&mut config, &source, source.parse()?, directory, options)?;
         return Ok(config);
     }
-    let written: Vigie = source.parse()?;
+    // A file of nothing but comments says nothing.
+    let written: Vigie = source.parse::<Option<Vigie>>()?.unwrap_or_default();
     config.classic_ports = written.web.classic_ports;
-    if let Some(retention) = written.storage.retention.metrics {
-        config.metrics_retention_ms = retention.0;
-    }
-    if let Some(retention) = written.storage.retention.logs {
-        config.logs_retention_ms = retention.0;
-    }
+    let kept = written.storage.retention;
+    config.metrics_retention_ms = retention(&source, kept.metrics, METRICS_RETENTION_MS)?;
+    config.logs_retention_ms = retention(&source, kept.logs, LOGS_RETENTION_MS)?;
+    let here = Place { source: &source, directory, options };
     if let Some(section) = written.metrics {
-        with_section(section, &source, directory, options, |source, written, directory| {
+        here.section(section, |source, written, directory| {
             metrics(&mut config, source, written, directory, options)
         })?;
     }
     if let Some(section) = written.logs {
-        with_section(section, &source, directory, options, |source, written: Promtail, _| {
+        here.section(section, |source, written: Promtail, _| {
             config.log_files = Some(promtail::read(source, &written)?);
             Ok(())
         })?;
     }
     if let Some(section) = written.alerting {
-        with_section(section, &source, directory, options, |source, written: Alertmanager, _| {
+        here.section(section, |source, written: Alertmanager, _| {
             config.alerting = Some(alertmanager::read(source, &written)?);
             Ok(())
         })?;
     }
+    config.language = written.language.unwrap_or(config.language);
     Ok(config)
+}
+
+fn retention(
+    source: &Source<'_>,
+    written: Option<Spanned<DurationMs>>,
+    default_ms: i64,
+) -> Result<i64, ConfigError> {
+    match written {
+        Some(time) if time.value.0 <= 0 => {
+            Err(source.wrong_at(&time, "a retention must be greater than zero, for example 30d"))
+        }
+        Some(time) => Ok(time.value.0),
+        None => Ok(default_ms),
+    }
 }
 
 /// The groups of a rule file that is at hand as text (the shipped content).
@@ -94,10 +109,25 @@ pub fn rule_groups(
     rules::read(&Source { file, text }, interval_ms, check)
 }
 
+/// Keys that stand at the top of an original's file, and what to do with the file.
+const OTHERS: [(&str, &str); 6] = [
+    ("route", "this is Alertmanager's file: name it in vigie.yml, `alerting: FILE`"),
+    ("receivers", "this is Alertmanager's file: name it in vigie.yml, `alerting: FILE`"),
+    ("clients", "this is promtail's file: name it in vigie.yml, `logs: FILE`"),
+    ("positions", "this is promtail's file: name it in vigie.yml, `logs: FILE`"),
+    ("groups", "this is a file of rules: name it under `rule_files` of prometheus.yml"),
+    ("schema_config", "this is Loki's file, and Vigie needs none: see `storage` of vigie.yml"),
+];
+
 fn is_prometheus(source: &Source<'_>) -> Result<bool, ConfigError> {
-    let keys: Option<BTreeMap<String, serde::de::IgnoredAny>> = source.parse()?;
+    let keys: Option<BTreeMap<String, Spanned<serde::de::IgnoredAny>>> = source.parse()?;
     let keys = keys.unwrap_or_default();
-    Ok(["global", "scrape_configs", "rule_files"].iter().any(|key| keys.contains_key(*key)))
+    for (name, advice) in OTHERS {
+        if let Some(section) = keys.get(name) {
+            return Err(source.wrong_at(section, advice));
+        }
+    }
+    Ok(["global", "scrape_configs", "rule_files"].iter().any(|name| keys.contains_key(*name)))
 }
 
 fn read(path: &Path, options: &LoadOptions<'_>) -> Result<(String, String), ConfigError> {
@@ -107,31 +137,54 @@ fn read(path: &Path, options: &LoadOptions<'_>) -> Result<(String, String), Conf
     if size_bytes > FILE_BYTES_MAX {
         return Err(unreadable(format!("it has {size_bytes} bytes, more than {FILE_BYTES_MAX}")));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        unreadable(format!("it is not UTF-8 text (byte {at})"))
+    })?;
+    // What some editors put before the first character.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = if options.expand_env {
-        env::expand(&file, &text, &|name| std::env::var(name).ok())?
+        env::expand(&file, text, &|name| std::env::var(name).ok())?
     } else {
-        text
+        text.to_owned()
     };
     Ok((file, text))
 }
 
-/// Hands a section on, inline or read from the file that it names.
-fn with_section<T: DeserializeOwned>(
-    section: Section<T>,
-    source: &Source<'_>,
-    directory: &Path,
-    options: &LoadOptions<'_>,
-    then: impl FnOnce(&Source<'_>, T, &Path) -> Result<(), ConfigError>,
-) -> Result<(), ConfigError> {
-    match section {
-        Section::Inline(written) => then(source, written, directory),
-        Section::Path(path) => {
-            let path = directory.join(path);
-            let (file, text) = read(&path, options)?;
-            let source = Source { file: &file, text: &text };
-            then(&source, source.parse()?, path.parent().unwrap_or(directory))
+/// A file that names other files.
+struct Place<'a> {
+    source: &'a Source<'a>,
+    directory: &'a Path,
+    options: &'a LoadOptions<'a>,
+}
+
+impl Place<'_> {
+    /// Hands a section on, inline or read from the file that it names.
+    fn section<T: DeserializeOwned>(
+        &self,
+        section: Spanned<Section<T>>,
+        then: impl FnOnce(&Source<'_>, T, &Path) -> Result<(), ConfigError>,
+    ) -> Result<(), ConfigError> {
+        match section.value {
+            Section::Inline(written) => then(self.source, written, self.directory),
+            Section::Path(path) => {
+                let path = self.directory.join(path);
+                let (file, text) = self.named(section.referenced, &path)?;
+                let source = Source { file: &file, text: &text };
+                then(&source, source.parse()?, path.parent().unwrap_or(self.directory))
+            }
         }
+    }
+
+    /// Reads a file that is named at `at`, which is where the mistake is when it is not there.
+    fn named(&self, at: Location, path: &Path) -> Result<(String, String), ConfigError> {
+        read(path, self.options).map_err(|error| match error {
+            error @ ConfigError::Unreadable { .. } => {
+                self.source.wrong_at_location(at, error.to_string())
+            }
+            other => other,
+        })
     }
 }
 
@@ -142,11 +195,12 @@ fn metrics(
     directory: &Path,
     options: &LoadOptions<'_>,
 ) -> Result<(), ConfigError> {
-    let defaults = written.global.defaults();
+    let defaults = written.global.defaults(source)?;
     config.external_labels = Labels::from_pairs(written.global.external_labels.clone());
-    config.scrape_interval_ms = written.global.scrape_interval.map_or(INTERVAL_MS, |d| d.0).max(1);
+    config.scrape_interval_ms =
+        prometheus::more_than_zero(written.global.scrape_interval).unwrap_or(INTERVAL_MS);
     config.evaluation_interval_ms =
-        written.global.evaluation_interval.map_or(INTERVAL_MS, |d| d.0).max(1);
+        prometheus::more_than_zero(written.global.evaluation_interval).unwrap_or(INTERVAL_MS);
     config.host = written.host.unwrap_or(true);
     let mut jobs = Vec::new();
     for scrape in &written.scrape_configs {
@@ -162,11 +216,12 @@ fn metrics(
         config.postgres =
             Some(written.postgres.iter().map(|one| one.used(config.scrape_interval_ms)).collect());
     }
+    let here = Place { source, directory, options };
     for pattern in &written.rule_files {
         let files =
             glob(directory, &pattern.value).map_err(|reason| source.wrong_at(pattern, reason))?;
         for path in files {
-            let (file, text) = read(&path, options)?;
+            let (file, text) = here.named(pattern.referenced, &path)?;
             let source = Source { file: &file, text: &text };
             config.rule_groups.extend(rules::read(
                 &source,

@@ -9,7 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use vigie_model::duration::parse_duration_ms;
 
-pub(crate) use serde_saphyr::Spanned;
+pub(crate) use serde_saphyr::{Location, Spanned};
 
 /// A file with its text, for errors that point into it.
 pub(crate) struct Source<'a> {
@@ -43,14 +43,41 @@ impl Source<'_> {
         spanned: &Spanned<T>,
         message: impl Into<String>,
     ) -> ConfigError {
-        let at = spanned.referenced;
+        self.wrong_at_location(spanned.referenced, message)
+    }
+
+    /// An error at the place that the library gave.
+    pub(crate) fn wrong_at_location(
+        &self,
+        at: Location,
+        message: impl Into<String>,
+    ) -> ConfigError {
         self.wrong(at.line() as usize, at.column() as usize, message)
     }
 }
 
-/// The library's message without its own position and excerpt: ours carry both.
+/// What is wrong and what would be right. The library's own position and excerpt are left out, since
+/// ours carry both, and so are its words where they speak to its callers.
 fn plain_message(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
+    use serde_saphyr::Error;
+    match error.without_snippet() {
+        Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected),
+        Error::SerdeMissingField { field, .. } => format!("the key `{field}` is missing"),
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().unwrap_or("?");
+            format!("the key `{key}` stands here a second time: keep one")
+        }
+        Error::MultipleDocuments { .. } => {
+            "a second document begins here: a file holds one, keep one".to_owned()
+        }
+        Error::InvalidScalar { ty: "boolean", .. } | Error::InvalidBooleanStrict { .. } => {
+            "this is not a yes or no: write true or false".to_owned()
+        }
+        other => without_position(&other.to_string()),
+    }
+}
+
+fn without_position(text: &str) -> String {
     let first = text.lines().next().unwrap_or("").to_owned();
     let cut = first.find(" at line ").unwrap_or(first.len());
     let body = first[..cut].trim();
@@ -59,6 +86,42 @@ fn plain_message(error: &serde_saphyr::Error) -> String {
         Some((_, message)) => message.to_owned(),
         None => body.to_owned(),
     }
+}
+
+fn unknown_key(key: &str, known: &[&str]) -> String {
+    let nearest = known.iter().map(|one| (distance(key, one), one)).min();
+    let hint = match nearest {
+        Some((far, one)) if far <= 1 + key.len() / 4 => format!(": did you mean `{one}`?"),
+        _ => String::new(),
+    };
+    format!("there is no key `{key}` here{hint} (the keys are {})", known.join(", "))
+}
+
+/// How many letters must be changed, added, taken away or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+/// A list or a section that may be left empty (`rule_files:` with nothing but comments below it, as
+/// in the file that Prometheus ships).
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A duration as Prometheus writes it, in milliseconds.

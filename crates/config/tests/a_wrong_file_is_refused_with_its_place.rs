@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
 use std::path::Path;
-use vigie_config::{Config, ConfigError, LoadOptions, load};
+use vigie_config::{Config, ConfigError, Language, LoadOptions, load};
 
 fn load_text(name: &str, text: &str) -> Result<Config, ConfigError> {
     let directory = tempfile::tempdir().unwrap();
@@ -12,6 +12,13 @@ fn load_text(name: &str, text: &str) -> Result<Config, ConfigError> {
     std::fs::write(
         directory.path().join("bad.rules.yml"),
         "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: 'up ==='\n",
+    )
+    .unwrap();
+    std::fs::write(directory.path().join("broken.yml"), "global: {scrape_intervall: 1s}\n")
+        .unwrap();
+    std::fs::write(
+        directory.path().join("template.rules.yml"),
+        "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: up\n    annotations: {summary: '{{ $labels.a }'}\n",
     )
     .unwrap();
     load(
@@ -58,8 +65,66 @@ fn every_error_names_the_place_and_the_next_action() {
             "the receivers are a",
         ),
         ("alerting:\n  receivers: [{name: a}]\n", ":2:", "route"),
+        ("language: de\n", ":1:11: ", "write en or fr"),
         ("oncall: {}\n", ":1:9: ", "not built yet"),
         ("storage: [\n", ":", ""),
+        (
+            "global: {scrape_interval: 5s, scrape_timeout: 10s}\n",
+            ":1:47: ",
+            "global scrape timeout greater than scrape interval",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  static_configs:\n  - targets: ['http://a:1/metrics']\n",
+            ":4:15: ",
+            "\"http://a:1/metrics\" is not a valid hostname: write host:port",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  basic_auth: {username: u, password_file: f}\n",
+            ":3:44: ",
+            "not built yet",
+        ),
+        (
+            "alerting:\n  route: {receiver: a}\n  receivers: [{name: a, slack_configs: [{api_url: hooks.slack.com/x}]}]\n",
+            ":3:41: ",
+            "begins with http:// or https://",
+        ),
+        (
+            "rule_files: [template.rules.yml]\n",
+            "template.rules.yml:4:5: ",
+            "annotation \"summary\": error parsing template __alert_A: ",
+        ),
+        (
+            "alerting:\n  route: {receiver: a}\n  receivers: [{name: a, slack_configs: [{api_url: 'http://a', title: '{{ .x'}]}]\n",
+            ":3:41: ",
+            "error parsing template message: ",
+        ),
+        ("metric: {}\n", ":1:1: ", "did you mean `metrics`?"),
+        ("allerting: {}\n", ":1:1: ", "did you mean `alerting`?"),
+        ("xyz: {}\n", ":1:1: ", "there is no key `xyz` here (the keys are web,"),
+        ("web: {}\nweb: {}\n", ":2:1: ", "the key `web` stands here a second time"),
+        ("web: {}\n---\nweb: {}\n", ":3:1: ", "a second document"),
+        ("web: {classic_ports: maybe}\n", ":1:22: ", "write true or false"),
+        ("\u{feff}web: {classic_ports: maybe}\n", ":1:22: ", "    1 | web:"),
+        ("web:\r\n  classic_ports: maybe\r\n", ":2:18: ", "true or false"),
+        ("web:\n\tclassic_ports: true\n", ":2:2: ", "tabs"),
+        ("- a\n", ":1:1: ", "mapping"),
+        ("storage: {retention: {logs: 0s}}\n", ":1:29: ", "greater than zero"),
+        ("metrics: nosuch.yml\n", "vigie.yml:1:10: cannot read ", "nosuch.yml: No such file"),
+        ("rule_files:\n- nosuch.yml\n", "vigie.yml:2:3: cannot read ", "nosuch.yml: No such"),
+        ("metrics: broken.yml\n", "broken.yml:1:10: ", "scrape_intervall"),
+        ("route: {receiver: a}\n", ":1:8: ", "`alerting: FILE`"),
+        ("clients: []\nscrape_configs: []\n", ":1:10: ", "`logs: FILE`"),
+        ("groups: []\n", ":1:9: ", "`rule_files`"),
+        (
+            "alerting:\n  route: {receiver: a}\n  receivers: [{name: a, slak_configs: []}]\n",
+            ":3:25: ",
+            "did you mean `slack_configs`?",
+        ),
+        (
+            "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - regex: '('\n    target_label: a\n",
+            ":4:12: ",
+            "is not a regular expression: unclosed group",
+        ),
         (
             "logs:\n  scrape_configs:\n  - job_name: x\n    static_configs:\n    - labels: {job: x}\n",
             ":3:5: ",
@@ -70,6 +135,49 @@ fn every_error_names_the_place_and_the_next_action() {
         let error = load_text("vigie.yml", text).unwrap_err().to_string();
         assert!(error.contains(place) && error.contains(words), "{text}\n--\n{error}");
     }
+}
+
+#[test]
+fn what_is_left_empty_is_left_out() {
+    // The file that Prometheus ships names no rule files, but the key stands there.
+    let shipped = "global:\n  scrape_interval: 15s\nalerting:\n  alertmanagers:\n    - static_configs:\n        - targets:\n          # - alertmanager:9093\nrule_files:\n  # - \"first_rules.yml\"\nscrape_configs:\n  - job_name: \"prometheus\"\n    static_configs:\n      - targets: [\"localhost:9090\"]\n";
+    assert_eq!(load_text("prometheus.yml", shipped).unwrap().scrape_jobs.unwrap().len(), 1);
+    for text in [
+        "",
+        "# nothing\n# at all\n",
+        "---\n",
+        "web:\nstorage:\nmetrics:\nlogs:\nalerting:\n",
+        "\u{feff}",
+        "storage:\n  retention:\n",
+        "global:\nscrape_configs:\n",
+    ] {
+        let config = load_text("vigie.yml", text).unwrap_or_else(|error| panic!("{text}\n{error}"));
+        assert_eq!(config.logs_retention_ms, 7 * 86_400_000, "{text}");
+    }
+}
+
+#[test]
+fn a_zero_is_prometheus_way_to_write_nothing() {
+    let text = "global: {scrape_interval: 0s, scrape_timeout: 0s, evaluation_interval: 0s}\nscrape_configs:\n- {job_name: a, scrape_interval: 0s, scrape_timeout: 0s}\n";
+    let config = load_text("prometheus.yml", text).unwrap();
+    assert_eq!((config.scrape_interval_ms, config.evaluation_interval_ms), (15_000, 15_000));
+    let job = &config.scrape_jobs.unwrap()[0];
+    assert_eq!((job.interval_ms, job.timeout_ms), (60_000, 10_000));
+}
+
+#[test]
+fn anchors_and_merges_are_read() {
+    let text = "scrape_configs:\n- &first\n  job_name: a\n  scrape_interval: &every 5s\n  scrape_timeout: *every\n- <<: *first\n  job_name: b\n";
+    let jobs = load_text("prometheus.yml", text).unwrap().scrape_jobs.unwrap();
+    assert_eq!((jobs.len(), jobs[1].interval_ms, jobs[1].timeout_ms), (2, 5_000, 5_000));
+}
+
+#[test]
+fn a_long_line_is_cut_around_the_place() {
+    let text = format!("web: {{classic_ports: true, {}: 1}}\n", "x".repeat(4000));
+    let error = load_text("vigie.yml", &text).unwrap_err().to_string();
+    let longest = error.lines().skip(1).map(|line| line.chars().count()).max().unwrap();
+    assert!(longest < 140, "{longest}");
 }
 
 #[test]
@@ -87,10 +195,11 @@ fn the_files_people_have_are_read() {
     assert_eq!((jobs.len(), jobs[0].interval_ms, jobs[0].timeout_ms), (1, 15_000, 10_000));
     assert_eq!(config.external_labels.get("site"), Some("a"));
 
-    let vigie = "web: {classic_ports: false}\nstorage: {retention: {metrics: 7d, logs: 1d}}\nalerting:\n  route:\n    receiver: slack\n    group_wait: 5s\n    routes:\n    - matchers: ['severity=\"high\"']\n      receiver: all\n  receivers:\n  - name: slack\n    slack_configs: [{api_url: 'http://127.0.0.1:1/s'}]\n  - name: all\n    pagerduty_configs: [{routing_key: k}]\n    sms_configs: [{url: 'http://127.0.0.1:1/m', from: '+1', to: ['+2']}]\n";
+    let vigie = "language: fr\nweb: {classic_ports: false}\nstorage: {retention: {metrics: 7d, logs: 1d}}\nalerting:\n  route:\n    receiver: slack\n    group_wait: 5s\n    routes:\n    - matchers: ['severity=\"high\"']\n      receiver: all\n  receivers:\n  - name: slack\n    slack_configs: [{api_url: 'http://127.0.0.1:1/s'}]\n  - name: all\n    pagerduty_configs: [{routing_key: k}]\n    sms_configs: [{url: 'http://127.0.0.1:1/m', from: '+1', to: ['+2']}]\n";
     let config = load_text("vigie.yml", vigie).unwrap();
     let alerting = config.alerting.unwrap();
     assert!(!config.classic_ports);
+    assert_eq!(config.language, Language::French);
     assert_eq!(
         (config.metrics_retention_ms, config.logs_retention_ms),
         (7 * 86_400_000, 86_400_000)

@@ -272,11 +272,12 @@ mod tests {
     #[test]
     fn panels_get_distinct_ids() {
         let (dashboard, _) = read(
-            r#"{"panels":[{"id":2},{"id":2},{},{"id":1,"type":"row","panels":[{"id":1},{"id":3}]}]}"#,
+            r#"{"panels":[{"id":2},{"id":2},{},{"id":4294967295},{"id":9e99},
+                {"id":1,"type":"row","panels":[{"id":1},{"id":3}]}]}"#,
         );
         let ids: Vec<u32> = dashboard.panels().map(|panel| panel.id).collect();
         let distinct: std::collections::HashSet<&u32> = ids.iter().collect();
-        assert_eq!(distinct.len(), 6, "{ids:?}");
+        assert_eq!(distinct.len(), 8, "{ids:?}");
         assert!(ids.contains(&3) && !ids.contains(&0), "{ids:?}");
     }
 

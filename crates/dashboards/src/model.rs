@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 use crate::report::ImportReport;
 use crate::{DatasourceKind, PANEL_DEPTH_MAX, slug};
 
+/// Panel ids from here on are replaced: there must be room above the largest for new ones.
+const PANEL_ID_MAX: u32 = 1_000_000_000;
+
 /// A dashboard in the form that the UI draws.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -146,7 +149,7 @@ impl Panel {
         let kind = take_text(&mut map, "type");
         let targets = take_list(&mut map, "targets");
         Panel {
-            id: take_number(&mut map, "id").unwrap_or(0),
+            id: take_number(&mut map, "id").filter(|id| *id < PANEL_ID_MAX).unwrap_or(0),
             kind: if kind.is_empty() { "timeseries".to_owned() } else { kind },
             title: take_text(&mut map, "title"),
             grid_pos: GridPos::from_value(map.shift_remove("gridPos")),

@@ -1,6 +1,7 @@
 //! The one error type of this crate.
 
 use std::path::Path;
+use vigie_model::ReadError;
 
 /// Why a file operation failed. Each text says what, where, and what to do when that is not plain.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +48,33 @@ pub enum DiskError {
         /// What was left when it was looked at.
         free_bytes: u64,
     },
+    /// There is room, but not more than is always left free.
+    #[error(
+        "{dir}: the disk has only {} MiB left, and the last {} MiB are not written to: free some \
+         space or keep less; writing goes on by itself once there is room",
+        free_bytes >> 20,
+        floor_bytes >> 20
+    )]
+    Low {
+        /// The directory that would be written to.
+        dir: String,
+        /// What was left when it was looked at.
+        free_bytes: u64,
+        /// What is always left.
+        floor_bytes: u64,
+    },
+    /// A sync failed: what was written before it may be lost.
+    #[error(
+        "{file}: the disk did not keep what was written ({what}): nothing more is taken until the \
+         file has been written again, which is tried every second; look at the disk and at the \
+         kernel's messages (dmesg)"
+    )]
+    NotKept {
+        /// The file.
+        file: String,
+        /// The system's words.
+        what: String,
+    },
     /// The directory cannot be written.
     #[error(
         "Vigie cannot write to {dir} ({what}): let the user that runs it own the directory, or \
@@ -73,6 +101,32 @@ impl DiskError {
 
     /// Whether waiting can help: the disk was full.
     pub fn is_full(&self) -> bool {
-        matches!(self, DiskError::Full { .. })
+        matches!(self, DiskError::Full { .. } | DiskError::Low { .. })
+    }
+
+    /// Whether bytes that were read are not what was once written.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, DiskError::Corrupt { .. })
+    }
+
+    /// What a failed sync means; a full disk stays a full disk.
+    pub fn not_kept(self) -> DiskError {
+        match self {
+            DiskError::Io { file, what } => DiskError::NotKept { file, what },
+            other => other,
+        }
+    }
+}
+
+/// For who reads what a store keeps.
+impl From<DiskError> for ReadError {
+    fn from(error: DiskError) -> ReadError {
+        match error {
+            DiskError::Corrupt { file, offset, what } => ReadError::Corrupt { file, offset, what },
+            DiskError::Io { file, what } => ReadError::Io { file, what },
+            other => {
+                ReadError::Io { file: "the data directory".to_owned(), what: other.to_string() }
+            }
+        }
     }
 }

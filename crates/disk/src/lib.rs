@@ -2,8 +2,9 @@
 //!
 //! What is here: the [`Disk`] trait, through which every byte of a store goes so that a simulator
 //! can take the disk's place; the real disk; the [`Wal`], a write-ahead log with group commit;
-//! [`DirLock`], which keeps two Vigies out of one directory; and [`frame`] and [`record`],
-//! the two shapes in which bytes get a checksum.
+//! [`DirLock`], which keeps two Vigies out of one directory; [`Floor`], which keeps Vigie out of the
+//! disk's last bytes; [`frame`] and [`record`], the two shapes in which bytes get a checksum; and
+//! [`wire`], the integers and texts inside them.
 //!
 //! This crate knows nothing about metrics or logs, reads no clock and starts no thread.
 //!
@@ -19,14 +20,19 @@ pub mod frame;
 mod lock;
 mod real;
 pub mod record;
+mod rescue;
 pub mod sim;
+mod space;
 mod wal;
+pub mod wire;
 
 pub use error::DiskError;
 pub use frame::write_atomic;
 pub use lock::DirLock;
 pub use real::RealDisk;
-pub use wal::{Lsn, SegmentId, Wal, WalOptions};
+pub use rescue::{put_aside, write_again};
+pub use space::Floor;
+pub use wal::{AfterDamage, Lsn, Refused, SegmentId, Wal, WalOptions};
 
 use std::path::{Path, PathBuf};
 

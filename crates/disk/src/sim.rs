@@ -5,6 +5,8 @@
 //! [`Disk::sync_dir`]. [`SimDisk::power_cut`] throws the first state away, except for a part that a
 //! real disk may have written on its own: a random prefix of every unsynced tail and of the
 //! unsynced changes of names, drawn from the seed.
+//! [`SimDisk::fail_sync_after`] makes one sync fail as it does on Linux: what it should have written is
+//! taken for clean, and no later sync of the file brings it to the platter.
 //! [`SimDisk::stop_after`] makes every operation fail from some moment on, so that a test can cut
 //! the power between any two steps.
 
@@ -39,6 +41,7 @@ struct State {
     unsynced: Vec<Change>,
     operations_left: Option<u64>,
     free_bytes: u64,
+    syncs_left: Option<u64>,
     lies: Lies,
     random: u64,
 }
@@ -47,6 +50,20 @@ struct State {
 struct Contents {
     bytes: Vec<u8>,
     durable: Vec<u8>,
+    /// From where to where a failed sync has dropped what was written.
+    dropped: Vec<(usize, usize)>,
+}
+
+impl Contents {
+    /// What a sync brings to the platter.
+    fn kept(&self) -> Vec<u8> {
+        let mut kept = self.bytes.clone();
+        for (from, to) in &self.dropped {
+            let to = kept.len().min(*to);
+            kept[to.min(*from)..to].fill(0);
+        }
+        kept
+    }
 }
 
 enum Change {
@@ -72,6 +89,7 @@ impl SimDisk {
                 unsynced: Vec::new(),
                 operations_left: None,
                 free_bytes: u64::MAX,
+                syncs_left: None,
                 lies: Lies::default(),
                 random: seed,
             })),
@@ -93,6 +111,12 @@ impl SimDisk {
         self.state.lock().free_bytes = free_bytes;
     }
 
+    /// After this many more syncs of files one fails, and the system forgets what was not synced;
+    /// `None`: none does.
+    pub fn fail_sync_after(&self, syncs: Option<u64>) {
+        self.state.lock().syncs_left = syncs;
+    }
+
     /// Only the program died: what it had written is there, synced or not.
     pub fn revive(&self) {
         self.state.lock().operations_left = None;
@@ -109,8 +133,8 @@ impl SimDisk {
             apply(&change, &mut names);
         }
         for at in 0..state.files.len() {
-            let Contents { bytes, durable } = state.files[at].clone();
-            let mut left = durable;
+            let bytes = state.files[at].kept();
+            let mut left = state.files[at].durable.clone();
             if bytes.len() >= left.len() && bytes.starts_with(&left) {
                 let tail = &bytes[left.len()..];
                 let kept = state.below(tail.len() as u64 + 1) as usize;
@@ -119,7 +143,7 @@ impl SimDisk {
                 // A cut that was not synced may have happened or not.
                 left = bytes;
             }
-            state.files[at] = Contents { bytes: left.clone(), durable: left };
+            state.files[at] = Contents { bytes: left.clone(), durable: left, dropped: Vec::new() };
         }
         state.names = names.clone();
         state.durable_names = names;
@@ -194,6 +218,7 @@ impl Disk for SimDisk {
             }
         };
         state.files[number].bytes.clear();
+        state.files[number].dropped.clear();
         Ok(Box::new(SimFile { disk: self.clone(), path: path.to_path_buf(), number }))
     }
 
@@ -289,16 +314,26 @@ impl DiskFile for SimFile {
     fn truncate(&self, len: u64) -> Result<(), DiskError> {
         let mut state = self.disk.state.lock();
         state.change(&self.path)?;
-        state.files[self.number].bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        let contents = &mut state.files[self.number];
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        contents.bytes.truncate(len);
+        contents.dropped.iter_mut().for_each(|(_, to)| *to = len.min(*to));
         Ok(())
     }
 
     fn sync(&self) -> Result<(), DiskError> {
         let mut state = self.disk.state.lock();
         state.change(&self.path)?;
-        if !state.lies.file_sync {
-            let contents = &mut state.files[self.number];
-            contents.durable = contents.bytes.clone();
+        let lies = state.lies.file_sync;
+        let fails = state.syncs_left == Some(0);
+        state.syncs_left = state.syncs_left.and_then(|left| left.checked_sub(1));
+        let contents = &mut state.files[self.number];
+        if fails {
+            contents.dropped.push((contents.durable.len(), contents.bytes.len()));
+            return Err(DiskError::io(&self.path, "Input/output error"));
+        }
+        if !lies {
+            contents.durable = contents.kept();
         }
         Ok(())
     }
@@ -327,5 +362,23 @@ mod tests {
             lost_names += u32::from(!disk.exists(Path::new("/d/other")));
         }
         assert!(lost_bytes > 10 && lost_names > 10, "{lost_bytes} {lost_names}");
+    }
+
+    #[test]
+    fn after_a_failed_sync_a_second_one_says_that_all_is_well() {
+        let disk = SimDisk::new(0);
+        let path = Path::new("/d/file");
+        let file = disk.create(path).unwrap();
+        disk.sync_dir(Path::new("/d")).unwrap();
+        file.append(b"ab").unwrap();
+        file.sync().unwrap();
+        file.append(b"cd").unwrap();
+        disk.fail_sync_after(Some(0));
+        file.sync().unwrap_err();
+        file.append(b"ef").unwrap();
+        file.sync().unwrap();
+        assert_eq!(disk.read(path, 100).unwrap(), b"abcdef");
+        disk.power_cut();
+        assert_eq!(disk.read(path, 100).unwrap(), b"ab\0\0ef");
     }
 }

@@ -6,12 +6,14 @@
 //! the same time share one `fdatasync`.
 //!
 //! Invariants: a segment that is not the last is complete and synced; after a failed `fdatasync`
-//! nothing more is accepted, because the system may have dropped what it could not write;
+//! nothing more is accepted, because the system may have dropped what it could not write, until
+//! [`Wal::heal`] has written the segment again;
 //! a record that was not written whole is cut away before the next one.
 //! Locks: `tail` may be held while `commit` is taken, never the other way round.
 //! The format and the rules of recovery stand in `docs/formats/wal.md`.
 
-use crate::{Disk, DiskError, DiskFile, record};
+use crate::record::Records;
+use crate::{Disk, DiskError, DiskFile, put_aside, record, write_again};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -23,8 +25,10 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 28;
 const PREFIX: &str = "wal-";
 const SUFFIX: &str = ".log";
-/// Read at once during replay; a longer record gets a buffer of its own length.
-const READ_BYTES: usize = 256 * 1024;
+const TMP_SUFFIX: &str = ".tmp";
+const DAMAGED_SUFFIX: &str = ".damaged";
+/// A buffer longer than this is not kept from one append to the next.
+const SCRATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// The number of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +38,40 @@ pub struct SegmentId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
+/// What opening a log does with the records behind damage. The damage itself is passed over and told
+/// by [`Wal::damage`]; the damaged files are kept under another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterDamage {
+    /// They are replayed: each record speaks for itself.
+    GoOn,
+    /// They are put aside: they may build on what is lost.
+    Stop,
+}
+
+/// Why a record was not taken by who replays it.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    /// It makes no sense, though its checksum holds.
+    Record(&'static str),
+    /// Something else went wrong.
+    Disk(DiskError),
+}
+
+impl From<&'static str> for Refused {
+    fn from(what: &'static str) -> Refused {
+        Refused::Record(what)
+    }
+}
+
+impl From<DiskError> for Refused {
+    fn from(error: DiskError) -> Refused {
+        Refused::Disk(error)
+    }
+}
+
+/// Takes a record that is replayed.
+type Replay<'a> = dyn FnMut(&[u8]) -> Result<(), Refused> + 'a;
+
 /// How a log behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct WalOptions {
@@ -42,11 +80,14 @@ pub struct WalOptions {
     /// How long the first of several waiting callers waits for more before it syncs.
     /// At 0 those that come while a sync runs still share the next one.
     pub gather_ms: u64,
+    /// What becomes of records behind damaged ones.
+    pub after_damage: AfterDamage,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        WalOptions { segment_bytes: 8 * 1024 * 1024, gather_ms: 0 }
+        let after_damage = AfterDamage::GoOn;
+        WalOptions { segment_bytes: 8 * 1024 * 1024, gather_ms: 0, after_damage }
     }
 }
 
@@ -59,6 +100,9 @@ pub struct Wal {
     commit: Mutex<Commit>,
     committed: Condvar,
     cut_bytes: u64,
+    damage: Vec<DiskError>,
+    /// Segments with damaged records, which are kept under another name when the log is cut.
+    damaged: Vec<SegmentId>,
 }
 
 /// The segment being written.
@@ -69,12 +113,29 @@ struct Tail {
     written: Lsn,
     /// Bytes of a record that failed may stand behind the last good one.
     ragged: bool,
+    /// The next segment may lie there unfinished. While it does, this one would be taken for
+    /// complete.
+    stillborn: bool,
     scratch: Vec<u8>,
 }
 
 impl Tail {
     fn segment(&self) -> SegmentId {
         self.segments.back().expect("a log has a segment").0
+    }
+
+    fn next_segment(&self) -> SegmentId {
+        SegmentId(self.segment().0 + 1)
+    }
+
+    /// Cuts away what is left of a record that failed.
+    fn trim(&mut self) -> Result<(), DiskError> {
+        if self.ragged {
+            let len = *self.len_mut();
+            self.file.truncate(len)?;
+            self.ragged = false;
+        }
+        Ok(())
     }
 
     fn len_mut(&mut self) -> &mut u64 {
@@ -95,38 +156,36 @@ impl Wal {
         disk: Arc<dyn Disk>,
         dir: &Path,
         options: WalOptions,
-        replay: &mut dyn FnMut(&[u8]) -> Result<(), DiskError>,
+        replay: &mut Replay<'_>,
     ) -> Result<Wal, DiskError> {
         disk.create_dir_all(dir)?;
-        let ids = segment_ids(&*disk, dir)?;
-        let mut cut_bytes = 0;
-        if let Some(last) = ids.last() {
-            finish_birth(&*disk, dir, *last)?;
+        let mut found = Found::default();
+        found.read(&*disk, dir, options.after_damage, replay)?;
+        let Found { mut segments, damaged, damage, cut_bytes } = found;
+        for error in &damage {
+            tracing::error!(%error, "a part of the log is lost; the file is kept as *.damaged");
         }
-        let mut segments = VecDeque::with_capacity(ids.len());
-        for (at, id) in ids.iter().enumerate() {
-            let is_last = at + 1 == ids.len();
-            let (len, file_len) = replay_segment(&*disk, dir, *id, is_last, replay)?;
-            if len < file_len {
-                disk.append(&segment_path(dir, *id))?.truncate(len)?;
-                cut_bytes = file_len - len;
-            }
-            segments.push_back((*id, len));
-        }
-        let file: Arc<dyn DiskFile> = match segments.back() {
-            Some((id, _)) => disk.append(&segment_path(dir, *id))?.into(),
+        let file = match segments.back() {
+            Some((id, _)) => disk.append(&segment_path(dir, *id))?,
             None => {
                 segments.push_back((SegmentId(1), HEADER_BYTES as u64));
-                create_segment(&*disk, dir, SegmentId(1))?.into()
+                create_segment(&*disk, dir, SegmentId(1))?
             }
         };
         // What was replayed counts as kept from here on: a process that died may have synced
         // neither the records nor the name of the segment.
         file.sync()?;
         disk.sync_dir(dir)?;
-        let tail = Tail { file, segments, written: Lsn(0), ragged: false, scratch: Vec::new() };
+        let tail = Tail {
+            file: file.into(),
+            segments,
+            written: Lsn(0),
+            ragged: false,
+            stillborn: false,
+            scratch: Vec::new(),
+        };
         let commit = Commit { durable: Lsn(0), syncing: false, failed: None };
-        Ok(Wal {
+        let wal = Wal {
             disk,
             dir: dir.to_path_buf(),
             options,
@@ -134,7 +193,13 @@ impl Wal {
             commit: Mutex::new(commit),
             committed: Condvar::new(),
             cut_bytes,
-        })
+            damage,
+            damaged,
+        };
+        if wal.damaged.contains(&wal.segment()) {
+            wal.rotate()?;
+        }
+        Ok(wal)
     }
 
     /// Writes a record. When this returns, the record survives the death of the process.
@@ -147,18 +212,17 @@ impl Wal {
         if *tail.len_mut() >= self.options.segment_bytes {
             self.rotate_locked(&mut tail)?;
         }
-        if tail.ragged {
-            let len = *tail.len_mut();
-            tail.file.truncate(len)?;
-            tail.ragged = false;
+        if tail.stillborn {
+            self.remove_stillborn(&mut tail)?;
         }
+        tail.trim()?;
         let mut scratch = std::mem::take(&mut tail.scratch);
         scratch.clear();
         record::encode(payload, &mut scratch);
         let written = tail.file.append(&scratch);
         let record_bytes = scratch.len() as u64;
         // One large push must not hold its memory for ever.
-        if scratch.capacity() <= READ_BYTES {
+        if scratch.capacity() <= SCRATCH_BYTES_MAX {
             tail.scratch = scratch;
         }
         if let Err(e) = written {
@@ -200,7 +264,7 @@ impl Wal {
             commit.syncing = false;
             match result {
                 Ok(()) => commit.durable = commit.durable.max(written),
-                Err(e) => commit.failed = Some(e),
+                Err(e) => commit.failed = Some(e.not_kept()),
             }
             self.committed.notify_all();
         }
@@ -215,6 +279,8 @@ impl Wal {
     /// Starts a new segment and returns its number: every record appended before stands in a
     /// segment with a smaller one and is durable.
     pub fn rotate(&self) -> Result<SegmentId, DiskError> {
+        // Most of the work before the lock that appends wait for.
+        self.sync_all()?;
         let mut tail = self.tail.lock();
         self.refuse_if_failed()?;
         self.rotate_locked(&mut tail)?;
@@ -230,7 +296,11 @@ impl Wal {
             if oldest >= id {
                 break;
             }
-            self.disk.remove(&segment_path(&self.dir, oldest))?;
+            let path = segment_path(&self.dir, oldest);
+            match self.damaged.contains(&oldest) {
+                true => self.disk.rename(&path, &damaged_path(&path))?,
+                false => self.disk.remove(&path)?,
+            }
             tail.segments.pop_front();
             removed = true;
         }
@@ -252,6 +322,39 @@ impl Wal {
         self.cut_bytes
     }
 
+    /// Takes up work again after a failed `fdatasync`: the segment is written again from what can
+    /// still be read of it, and takes the old one's place when it is durable. Nothing to do, and
+    /// free, when no sync has failed.
+    pub fn heal(&self) -> Result<(), DiskError> {
+        let mut tail = self.tail.lock();
+        if self.refuse_if_failed().is_ok() {
+            return Ok(());
+        }
+        let len = *tail.len_mut();
+        tail.file = write_again(&*self.disk, &*tail.file, HEADER_BYTES as u64, len)?.into();
+        tail.ragged = false;
+        let mut commit = self.commit.lock();
+        commit.failed = None;
+        commit.durable = commit.durable.max(tail.written);
+        tracing::warn!(file = %tail.file.path().display(), "the log was written again and goes on");
+        Ok(())
+    }
+
+    /// What opening the log found damaged, and passed over.
+    pub fn damage(&self) -> &[DiskError] {
+        &self.damage
+    }
+
+    fn remove_stillborn(&self, tail: &mut Tail) -> Result<(), DiskError> {
+        let path = segment_path(&self.dir, tail.next_segment());
+        if self.disk.exists(&path) {
+            self.disk.remove(&path)?;
+        }
+        self.disk.sync_dir(&self.dir)?;
+        tail.stillborn = false;
+        Ok(())
+    }
+
     fn refuse_if_failed(&self) -> Result<(), DiskError> {
         match &self.commit.lock().failed {
             Some(e) => Err(e.clone()),
@@ -261,12 +364,8 @@ impl Wal {
 
     /// The order of the steps is rule 2 of the format.
     fn rotate_locked(&self, tail: &mut Tail) -> Result<(), DiskError> {
-        if tail.ragged {
-            let len = *tail.len_mut();
-            tail.file.truncate(len)?;
-            tail.ragged = false;
-        }
-        let synced = tail.file.sync();
+        tail.trim()?;
+        let synced = tail.file.sync().map_err(DiskError::not_kept);
         {
             let mut commit = self.commit.lock();
             match synced {
@@ -277,8 +376,10 @@ impl Wal {
                 }
             }
         }
-        let next = SegmentId(tail.segment().0 + 1);
+        let next = tail.next_segment();
+        tail.stillborn = true;
         tail.file = create_segment(&*self.disk, &self.dir, next)?.into();
+        tail.stillborn = false;
         tail.segments.push_back((next, HEADER_BYTES as u64));
         Ok(())
     }
@@ -288,22 +389,24 @@ fn segment_path(dir: &Path, id: SegmentId) -> PathBuf {
     dir.join(format!("{PREFIX}{:016x}{SUFFIX}", id.0))
 }
 
-/// The numbers of the segments there are, ascending, without a gap.
+fn damaged_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(DAMAGED_SUFFIX);
+    PathBuf::from(name)
+}
+
+/// The numbers of the segments there are, ascending. What a rescue left unfinished is removed.
 fn segment_ids(disk: &dyn Disk, dir: &Path) -> Result<Vec<SegmentId>, DiskError> {
-    let mut ids: Vec<SegmentId> = disk
-        .list(dir)?
-        .iter()
-        .filter_map(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX))
-        .filter_map(|hex| u64::from_str_radix(hex, 16).ok())
-        .map(SegmentId)
-        .collect();
-    ids.sort_unstable();
-    for pair in ids.windows(2) {
-        if pair[0].0 + 1 != pair[1].0 {
-            let missing = segment_path(dir, SegmentId(pair[0].0 + 1));
-            return Err(DiskError::corrupt(&missing, 0, "this segment of the log is missing"));
+    let mut ids = Vec::new();
+    for name in disk.list(dir)? {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        if rest.ends_with(TMP_SUFFIX) {
+            disk.remove(&dir.join(&name))?;
         }
+        let hex = rest.strip_suffix(SUFFIX);
+        ids.extend(hex.and_then(|hex| u64::from_str_radix(hex, 16).ok()).map(SegmentId));
     }
+    ids.sort_unstable();
     Ok(ids)
 }
 
@@ -318,7 +421,7 @@ fn finish_birth(disk: &dyn Disk, dir: &Path, last: SegmentId) -> Result<(), Disk
     let mut header = [0; HEADER_BYTES];
     if len == HEADER_BYTES as u64 {
         file.read_at(0, &mut header)?;
-        if check_header(&header, last).is_ok() {
+        if !matches!(check_header(&header, last), Err(Header::Damaged(_))) {
             return Ok(());
         }
     }
@@ -345,103 +448,183 @@ fn create_segment(
     Ok(file)
 }
 
-fn check_header(header: &[u8; HEADER_BYTES], id: SegmentId) -> Result<(), String> {
+/// Why a header is not a good one.
+enum Header {
+    /// It is not what was written.
+    Damaged(&'static str),
+    /// It is, but by another program or for another place.
+    Foreign(String),
+}
+
+fn check_header(header: &[u8; HEADER_BYTES], id: SegmentId) -> Result<(), Header> {
     let number = |at: usize, bytes: usize| {
         header[at..at + bytes].iter().rev().fold(0u64, |n, byte| n << 8 | u64::from(*byte))
     };
     if header[..8] != MAGIC {
-        return Err("is not a segment of a log".to_owned());
+        return Err(Header::Damaged("is not a segment of a log"));
+    }
+    if number(24, 4) != u64::from(crc32c::crc32c(&header[..24])) {
+        return Err(Header::Damaged("the header's checksum does not match"));
     }
     if number(8, 4) != u64::from(VERSION) {
         let version = number(8, 4);
-        return Err(format!("has version {version}; this Vigie reads version {VERSION}"));
-    }
-    if number(24, 4) != u64::from(crc32c::crc32c(&header[..24])) {
-        return Err("the header's checksum does not match".to_owned());
+        let what = format!("has version {version}; this Vigie reads version {VERSION}");
+        return Err(Header::Foreign(what));
     }
     if number(16, 8) != id.0 {
-        return Err(format!("says that it is segment {:016x}", number(16, 8)));
+        return Err(Header::Foreign(format!("says that it is segment {:016x}", number(16, 8))));
     }
     Ok(())
 }
 
-/// Replays a segment. Returns the length of its good part and of the file: they differ only in
-/// the last segment.
-fn replay_segment(
-    disk: &dyn Disk,
-    dir: &Path,
-    id: SegmentId,
-    is_last: bool,
-    replay: &mut dyn FnMut(&[u8]) -> Result<(), DiskError>,
-) -> Result<(u64, u64), DiskError> {
-    let path = segment_path(dir, id);
-    let file = disk.open(&path)?;
-    let len = file.len()?;
-    let mut header = [0; HEADER_BYTES];
-    file.read_at(0, &mut header)?;
-    check_header(&header, id).map_err(|what| DiskError::corrupt(&path, 0, what))?;
-    let mut reader =
-        Reader { file: &*file, len, next: HEADER_BYTES as u64, buffer: Vec::new(), at: 0 };
-    loop {
-        let offset = reader.offset();
-        if offset == len {
-            return Ok((len, len));
-        }
-        match record::decode(reader.window()?) {
-            Ok(payload) => {
-                let record_bytes = record::HEADER_BYTES + payload.len();
-                replay(payload)?;
-                reader.at += record_bytes;
-            }
-            Err(_) if is_last => return Ok((offset, len)),
-            Err(what) => return Err(DiskError::corrupt(&path, offset, what)),
-        }
-    }
+/// What opening a log comes upon.
+#[derive(Default)]
+struct Found {
+    segments: VecDeque<(SegmentId, u64)>,
+    damaged: Vec<SegmentId>,
+    damage: Vec<DiskError>,
+    cut_bytes: u64,
 }
 
-/// Walks a file with one buffer that holds at least the next record.
-struct Reader<'a> {
-    file: &'a dyn DiskFile,
-    len: u64,
-    /// The file's offset behind the buffer.
-    next: u64,
-    buffer: Vec<u8>,
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn offset(&self) -> u64 {
-        self.next - (self.buffer.len() - self.at) as u64
-    }
-
-    /// The bytes from here on: the whole next record, or all that the file has.
-    fn window(&mut self) -> Result<&[u8], DiskError> {
-        self.fill(record::HEADER_BYTES)?;
-        let rest = &self.buffer[self.at..];
-        if let Some((length, _)) = rest.split_first_chunk::<4>() {
-            let payload_bytes = u32::from_le_bytes(*length) as usize;
-            if payload_bytes <= record::PAYLOAD_BYTES_MAX {
-                self.fill(record::HEADER_BYTES + payload_bytes)?;
+impl Found {
+    /// Reads all segments.
+    fn read(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        after_damage: AfterDamage,
+        replay: &mut Replay<'_>,
+    ) -> Result<(), DiskError> {
+        let ids = segment_ids(disk, dir)?;
+        if let Some(last) = ids.last() {
+            finish_birth(disk, dir, *last)?;
+        }
+        for (at, id) in ids.iter().enumerate() {
+            let expected = self.segments.back().map(|(before, _)| SegmentId(before.0 + 1));
+            if let Some(missing) = expected.filter(|expected| expected != id) {
+                let what = "this segment of the log is missing";
+                self.damage.push(DiskError::corrupt(&segment_path(dir, missing), 0, what));
+                if after_damage == AfterDamage::Stop {
+                    return put_away(disk, dir, &ids[at..]);
+                }
+            }
+            let is_last = at + 1 == ids.len();
+            let is_whole = self.read_segment(disk, dir, *id, is_last, after_damage, replay)?;
+            if !is_whole && after_damage == AfterDamage::Stop {
+                return put_away(disk, dir, &ids[at + 1..]);
             }
         }
-        Ok(&self.buffer[self.at..])
-    }
-
-    /// Makes the buffer hold `wanted` bytes from here on, if the file has them.
-    fn fill(&mut self, wanted: usize) -> Result<(), DiskError> {
-        let held = self.buffer.len() - self.at;
-        if held >= wanted {
-            return Ok(());
-        }
-        self.buffer.drain(..self.at);
-        self.at = 0;
-        let left = self.len - self.next;
-        let more = left.min(wanted.max(READ_BYTES).saturating_sub(held) as u64);
-        self.buffer.resize(held + more as usize, 0);
-        self.file.read_at(self.next, &mut self.buffer[held..])?;
-        self.next += more;
         Ok(())
     }
+
+    /// Reads a segment, and cuts what cannot stay. `false` when it is damaged.
+    fn read_segment(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        id: SegmentId,
+        is_last: bool,
+        after_damage: AfterDamage,
+        replay: &mut Replay<'_>,
+    ) -> Result<bool, DiskError> {
+        let path = segment_path(dir, id);
+        let file = disk.open(&path)?;
+        let file_bytes = file.len()?;
+        let damage_before = self.damage.len();
+        let goes_on = after_damage == AfterDamage::GoOn;
+        let has_header = self.read_header(&*file, id)?;
+        // The length of what stays.
+        let mut len = file_bytes;
+        if has_header || goes_on {
+            let start = file_bytes.min(HEADER_BYTES as u64);
+            let mut records = Records::new(&*file, start, file_bytes);
+            len = self.read_records(&mut records, is_last, goes_on, replay)?;
+            if is_last && (goes_on || self.damage.len() == damage_before) {
+                self.cut_bytes = file_bytes - len;
+            }
+        }
+        let is_whole = self.damage.len() == damage_before;
+        if !is_whole && goes_on {
+            self.damaged.push(id);
+        } else if !is_whole {
+            put_aside(disk, &path)?;
+        }
+        if !has_header && !goes_on {
+            create_segment(disk, dir, id)?;
+            len = HEADER_BYTES as u64;
+        } else if len < file_bytes {
+            let file = disk.append(&path)?;
+            file.truncate(len)?;
+            file.sync()?;
+        }
+        self.segments.push_back((id, len));
+        Ok(is_whole)
+    }
+
+    /// Reads records, and returns the offset behind the last that stays.
+    fn read_records(
+        &mut self,
+        records: &mut Records<'_>,
+        is_last: bool,
+        goes_on: bool,
+        replay: &mut Replay<'_>,
+    ) -> Result<u64, DiskError> {
+        loop {
+            let offset = records.offset();
+            let path = records.path();
+            let error = match records.next_payload() {
+                Ok(None) => return Ok(offset),
+                Ok(Some(payload)) => match replay(payload) {
+                    Ok(()) => continue,
+                    Err(Refused::Record(what)) => {
+                        return Err(DiskError::corrupt(path, offset, what));
+                    }
+                    Err(Refused::Disk(error)) => return Err(error),
+                },
+                Err(e) if !e.is_corrupt() => return Err(e),
+                Err(e) => e,
+            };
+            let has_more = records.skip()?;
+            if has_more || !is_last {
+                self.damage.push(error);
+            }
+            match (has_more, goes_on) {
+                (true, true) => {}
+                // The end of a segment that is not the last says nothing about what is to be kept.
+                (false, true) if !is_last => return Ok(records.end()),
+                // In the last it was being written when the machine stopped.
+                _ => return Ok(offset),
+            }
+        }
+    }
+
+    /// Whether a segment has a good header; one of another version is an error.
+    fn read_header(&mut self, file: &dyn DiskFile, id: SegmentId) -> Result<bool, DiskError> {
+        let mut header = [0; HEADER_BYTES];
+        let fault = match file.read_at(0, &mut header) {
+            Ok(()) => check_header(&header, id),
+            Err(e) if e.is_corrupt() => Err(Header::Damaged("the header is cut off")),
+            Err(e) => return Err(e),
+        };
+        match fault {
+            Ok(()) => Ok(true),
+            Err(Header::Foreign(what)) => Err(DiskError::corrupt(file.path(), 0, what)),
+            Err(Header::Damaged(what)) => {
+                self.damage.push(DiskError::corrupt(file.path(), 0, what));
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Takes segments out of the log, the last first, so that it never has a gap.
+fn put_away(disk: &dyn Disk, dir: &Path, ids: &[SegmentId]) -> Result<(), DiskError> {
+    for id in ids.iter().rev() {
+        let path = segment_path(dir, *id);
+        disk.rename(&path, &damaged_path(&path))?;
+        disk.sync_dir(dir)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -449,7 +632,8 @@ mod tests {
     use super::*;
     use crate::RealDisk;
 
-    const SMALL: WalOptions = WalOptions { segment_bytes: 100, gather_ms: 0 };
+    const SMALL: WalOptions =
+        WalOptions { segment_bytes: 100, gather_ms: 0, after_damage: AfterDamage::GoOn };
 
     fn open(dir: &Path, options: WalOptions) -> Result<(Wal, Vec<Vec<u8>>), DiskError> {
         let mut records = Vec::new();
@@ -494,7 +678,7 @@ mod tests {
     fn a_record_longer_than_the_read_buffer_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let (wal, _) = open(dir.path(), WalOptions::default()).unwrap();
-        let long: Vec<u8> = (0..READ_BYTES * 3 + 17).map(|n| n as u8).collect();
+        let long: Vec<u8> = (0..record::READ_BYTES * 3 + 17).map(|n| n as u8).collect();
         let wanted = vec![b"a".to_vec(), long, b"b".to_vec()];
         for payload in &wanted {
             wal.append(payload).unwrap();
@@ -506,7 +690,7 @@ mod tests {
     #[test]
     fn wherever_the_last_segment_is_cut_the_whole_records_before_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let roomy = WalOptions { segment_bytes: 1 << 20, gather_ms: 0 };
+        let roomy = WalOptions { segment_bytes: 1 << 20, ..SMALL };
         let (wal, _) = open(dir.path(), roomy).unwrap();
         let mut ends = vec![HEADER_BYTES];
         for payload in numbered(0..5) {
@@ -526,41 +710,143 @@ mod tests {
             let (_, records) = open(dir.path(), roomy).unwrap();
             assert_eq!(records.len(), kept + 1, "cut at {len}");
         }
-        let mut flipped = whole.clone();
+        let mut flipped = whole[..ends[4]].to_vec();
         flipped[ends[3] + 10] ^= 1;
         std::fs::write(&path, &flipped).unwrap();
         let (wal, records) = open(dir.path(), roomy).unwrap();
         assert_eq!(records, numbered(0..3));
-        assert_eq!(wal.cut_bytes(), (whole.len() - ends[3]) as u64);
+        assert_eq!(wal.cut_bytes(), (ends[4] - ends[3]) as u64);
+    }
+
+    /// What is read of 20 records, three to a segment, one file of which is changed first; and what
+    /// is read when the log is opened again after one more.
+    fn read_damaged(
+        after_damage: AfterDamage,
+        change: impl Fn(&Path),
+    ) -> (Vec<Vec<u8>>, Vec<DiskError>, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        drop(fill(dir.path(), 20));
+        change(dir.path());
+        let options = WalOptions { after_damage, ..SMALL };
+        let (wal, records) = open(dir.path(), options).unwrap();
+        wal.append(b"one more").unwrap();
+        wal.remove_before(SegmentId(2)).unwrap();
+        let damage = wal.damage().to_vec();
+        drop(wal);
+        let again = open(dir.path(), options).unwrap().1;
+        assert_eq!(again.last().unwrap(), b"one more");
+        (records, damage, dir)
     }
 
     #[test]
-    fn damage_in_a_segment_that_is_not_the_last_names_file_and_offset_and_changes_nothing() {
+    fn damage_names_file_and_offset_and_the_rest_is_read() {
+        let first = |dir: &Path| segment_path(dir, SegmentId(1));
+        let flip = |at: usize| {
+            move |dir: &Path| {
+                let mut bytes = std::fs::read(first(dir)).unwrap();
+                bytes[at] ^= 4;
+                std::fs::write(first(dir), bytes).unwrap();
+            }
+        };
+        let second = HEADER_BYTES + record::HEADER_BYTES + "record number 0".len();
+        let all = numbered(0..20);
+        // A flipped byte, where the damage is found, which records are lost when the log goes on,
+        // and how many are left when it stops.
+        for (at, offset, lost, kept) in [
+            (9, 0, 0..0, 0),
+            (17, 0, 0..0, 0),
+            (HEADER_BYTES + 9, HEADER_BYTES, 0..1, 0),
+            (HEADER_BYTES, HEADER_BYTES, 0..1, 0),
+            (second + 9, second, 1..2, 1),
+            (second + 3, second, 1..2, 1),
+        ] {
+            let (records, damage, dir) = read_damaged(AfterDamage::GoOn, flip(at));
+            let file = first(dir.path());
+            let left: Vec<_> = [&all[..lost.start], &all[lost.end..]].concat();
+            assert_eq!(records, left, "byte {at}");
+            assert_eq!(damage.len(), 1);
+            let words = format!("{} at byte {offset}: ", file.display());
+            assert!(damage[0].to_string().starts_with(&words), "{}", damage[0]);
+            assert!(!file.exists() && damaged_path(&file).exists(), "byte {at}");
+
+            let (records, damage, dir) = read_damaged(AfterDamage::Stop, flip(at));
+            assert_eq!(records, all[..kept], "byte {at}");
+            assert_eq!(damage.len(), 1);
+            let names = RealDisk.list(dir.path()).unwrap();
+            assert!(
+                names.iter().filter(|name| name.ends_with(".damaged")).count() > 3,
+                "{names:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_segment_is_damage_and_another_version_is_refused() {
+        let remove = |dir: &Path| std::fs::remove_file(segment_path(dir, SegmentId(2))).unwrap();
+        for (after_damage, count) in [(AfterDamage::GoOn, 16), (AfterDamage::Stop, 4)] {
+            let (records, damage, _) = read_damaged(after_damage, remove);
+            assert_eq!(records.len(), count);
+            let words = "0002.log at byte 0: this segment of the log is missing";
+            assert!(damage[0].to_string().contains(words), "{}", damage[0]);
+        }
         let dir = tempfile::tempdir().unwrap();
         drop(fill(dir.path(), 20));
-        let first = dir.path().join("wal-0000000000000001.log");
-        let whole = std::fs::read(&first).unwrap();
-        for (at, offset) in [(HEADER_BYTES + 9, HEADER_BYTES as u64), (9, 0), (17, 0)] {
-            let mut bad = whole.clone();
-            bad[at] ^= 4;
-            std::fs::write(&first, &bad).unwrap();
-            match open(dir.path(), SMALL).map(|_| ()).unwrap_err() {
-                DiskError::Corrupt { file, offset: found, .. } => {
-                    assert_eq!((file, found), (first.display().to_string(), offset));
-                }
-                other => panic!("{other}"),
-            }
-            assert_eq!(std::fs::read(&first).unwrap(), bad);
-        }
-        std::fs::write(&first, &whole[..whole.len() - 1]).unwrap();
-        assert!(matches!(open(dir.path(), SMALL).map(|_| ()), Err(DiskError::Corrupt { .. })));
-        std::fs::write(&first, &whole).unwrap();
-        std::fs::remove_file(dir.path().join("wal-0000000000000002.log")).unwrap();
+        let path = segment_path(dir.path(), SegmentId(1));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[8] = 2;
+        let crc = crc32c::crc32c(&bytes[..24]);
+        bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+        std::fs::write(&path, &bytes).unwrap();
         let error = open(dir.path(), SMALL).map(|_| ()).unwrap_err().to_string();
-        assert!(
-            error.contains("0002.log at byte 0: this segment of the log is missing"),
-            "{error}"
-        );
+        assert!(error.ends_with("has version 2; this Vigie reads version 1"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    }
+
+    #[test]
+    fn damage_in_the_middle_of_the_last_segment_is_told_and_never_written_behind() {
+        for after_damage in [AfterDamage::GoOn, AfterDamage::Stop] {
+            let dir = tempfile::tempdir().unwrap();
+            let options = WalOptions { segment_bytes: 1 << 20, after_damage, ..SMALL };
+            let (wal, _) = open(dir.path(), options).unwrap();
+            for payload in numbered(0..5) {
+                wal.append(&payload).unwrap();
+            }
+            drop(wal);
+            let path = last_segment(dir.path());
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[HEADER_BYTES + 10] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            let (wal, records) = open(dir.path(), options).unwrap();
+            let goes_on = after_damage == AfterDamage::GoOn;
+            assert_eq!(records, if goes_on { numbered(1..5) } else { Vec::new() });
+            assert_eq!((wal.damage().len(), wal.cut_bytes()), (1, 0));
+            wal.append(b"next").unwrap();
+            assert_eq!(wal.segment(), SegmentId(if goes_on { 2 } else { 1 }));
+            drop(wal);
+            assert_eq!(open(dir.path(), options).unwrap().1.len(), records.len() + 1);
+        }
+    }
+
+    #[test]
+    fn a_segment_that_could_not_be_started_does_not_end_the_one_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Moody::default();
+        let budget = disk.budget.clone();
+        let wal =
+            Wal::open(Arc::new(disk), dir.path(), WalOptions::default(), &mut |_| Ok(())).unwrap();
+        wal.append(b"before").unwrap();
+        *budget.lock() = Some(5);
+        assert!(wal.rotate().unwrap_err().is_full());
+        *budget.lock() = None;
+        wal.append(b"after").unwrap();
+        drop(wal);
+        // The process dies in the middle of a record: only a last segment may end so.
+        let path = segment_path(dir.path(), SegmentId(1));
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        let (wal, records) = open(dir.path(), SMALL).unwrap();
+        assert_eq!(records, [b"before".to_vec()]);
+        assert!(wal.damage().is_empty(), "{:?}", wal.damage());
     }
 
     #[test]
@@ -599,7 +885,8 @@ mod tests {
     #[test]
     fn many_threads_that_append_and_sync_lose_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let (wal, _) = open(dir.path(), WalOptions { segment_bytes: 500, gather_ms: 1 }).unwrap();
+        let (wal, _) =
+            open(dir.path(), WalOptions { segment_bytes: 500, gather_ms: 1, ..SMALL }).unwrap();
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let wal = &wal;
@@ -725,18 +1012,37 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failed_sync_nothing_more_is_accepted() {
+    fn after_a_failed_sync_nothing_more_is_accepted_until_the_segment_is_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let disk = Moody::default();
-        let sync_fails = disk.sync_fails.clone();
+        let (sync_fails, budget) = (disk.sync_fails.clone(), disk.budget.clone());
         let wal =
             Wal::open(Arc::new(disk), dir.path(), WalOptions::default(), &mut |_| Ok(())).unwrap();
+        wal.heal().unwrap();
         let lsn = wal.append(b"x").unwrap();
         *sync_fails.lock() = true;
-        assert!(wal.sync(lsn).is_err());
+        let error = wal.sync(lsn).unwrap_err();
+        assert!(error.to_string().contains("the disk did not keep what was written"), "{error}");
         *sync_fails.lock() = false;
-        assert!(wal.sync(lsn).is_err());
+        assert_eq!(wal.sync(lsn), Err(error.clone()));
+        assert_eq!(wal.append(b"y"), Err(error.clone()));
+        assert_eq!(wal.rotate(), Err(error));
+        // It cannot be written again yet, and then it can.
+        *budget.lock() = Some(9);
+        assert!(wal.heal().unwrap_err().is_full());
+        *budget.lock() = None;
+        *sync_fails.lock() = true;
+        wal.heal().unwrap_err();
+        *sync_fails.lock() = false;
         assert!(wal.append(b"y").is_err());
-        assert!(wal.rotate().is_err());
+        wal.heal().unwrap();
+        wal.sync(lsn).unwrap();
+        let lsn = wal.append(b"z").unwrap();
+        wal.sync(lsn).unwrap();
+        drop(wal);
+        std::fs::write(dir.path().join("wal-0000000000000001.log.tmp"), b"left over").unwrap();
+        let records = open(dir.path(), SMALL).unwrap().1;
+        assert_eq!(records, [b"x".to_vec(), b"z".to_vec()]);
+        assert_eq!(RealDisk.list(dir.path()).unwrap().len(), 1);
     }
 }

@@ -17,7 +17,7 @@ pub use error::{EngineError, QueryError, QueryErrorKind};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use vigie_model::{Direction, Labels, LogEntry, LogRange, Matcher, Row, SeriesId, TimeRange};
 
 /// How durable an acknowledged write is.
@@ -64,12 +64,20 @@ pub struct PushBatch<'a> {
 /// The limits of one question.
 #[derive(Clone, Default)]
 pub struct QueryOptions {
-    /// When to give up.
+    /// When to give up; `model::limits::QUERY_TIMEOUT_MS` from now when not given.
     pub deadline: Option<Instant>,
     /// Set by the caller when the client has gone.
     pub cancel: Option<Arc<AtomicBool>>,
     /// How far back an instant vector looks, in milliseconds; Prometheus' five minutes when not given.
     pub lookback_ms: Option<i64>,
+}
+
+impl QueryOptions {
+    /// The deadline, which every question has.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let most = Duration::from_millis(vigie_model::limits::QUERY_TIMEOUT_MS);
+        self.deadline.or_else(|| Instant::now().checked_add(most))
+    }
 }
 
 /// The instants a metric question is asked at.

@@ -1,4 +1,5 @@
-//! Alertmanager's API v2: what is active. Silences are not built yet and say so.
+//! Alertmanager's API v2: what is active. There are no silences yet, and no alerts from outside;
+//! who tries to add some is refused with 400, whose text Alertmanager's tools show.
 
 use crate::error::ApiError;
 use crate::json::Json;
@@ -6,7 +7,7 @@ use crate::params::Params;
 use crate::state::{State, rfc3339};
 use crate::views::ActiveView;
 use axum::Router;
-use axum::extract;
+use axum::extract::{self, OriginalUri};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -18,8 +19,7 @@ pub fn router() -> Router<State> {
         .route("/status", get(status))
         .route("/alerts", get(alerts).post(no_alerts_from_outside))
         .route("/receivers", get(receivers))
-        .route("/silences", any(no_silences))
-        .route("/silence/{id}", any(no_silences))
+        .route("/silences", get(silences).post(no_new_silences))
         .fallback(any(not_found))
 }
 
@@ -30,6 +30,9 @@ async fn alerts(
 ) -> Result<Response, V2Error> {
     let mut matchers = Vec::new();
     for filter in params.all("filter") {
+        if filter.trim().is_empty() {
+            return Err(V2Error::bad(format!("bad matcher format: {filter}")));
+        }
         matchers.extend(vigie_config::parse_matchers(filter).map_err(V2Error::bad)?);
     }
     let receiver = match params.get("receiver") {
@@ -41,7 +44,7 @@ async fn alerts(
         None => None,
     };
     let mut active = state.alerts.active();
-    if params.get("active") == Some("false") {
+    if params.get("active").is_some_and(|text| !is_true(text)) {
         active.clear();
     }
     active.retain(|alert| {
@@ -53,6 +56,12 @@ async fn alerts(
     let mut json = Json::default();
     json.list(&active, write);
     Ok(answer(json))
+}
+
+/// What Alertmanager's parameters take for yes.
+fn is_true(text: &str) -> bool {
+    ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"]
+        .contains(&text.to_lowercase().as_str())
 }
 
 fn write(json: &mut Json, alert: &ActiveView) {
@@ -92,19 +101,27 @@ async fn receivers(extract::State(state): extract::State<State>) -> Response {
     answer(json)
 }
 
-async fn no_silences() -> V2Error {
-    V2Error(
-        StatusCode::NOT_IMPLEMENTED,
-        "silences are not built yet in this version of Vigie".to_owned(),
-    )
+/// `/api/v2/silences`: none, until they are built.
+async fn silences(params: Params) -> Result<Response, V2Error> {
+    for filter in params.all("filter") {
+        vigie_config::parse_matchers(filter).map_err(V2Error::bad)?;
+    }
+    let mut json = Json::default();
+    json.raw("[]");
+    Ok(answer(json))
+}
+
+async fn no_new_silences() -> V2Error {
+    V2Error::bad("silences are not built yet in this version of Vigie")
 }
 
 async fn no_alerts_from_outside() -> V2Error {
-    let text = "alerts from another Prometheus are not accepted yet: let Vigie evaluate the rules (rule_files)";
-    V2Error(StatusCode::NOT_IMPLEMENTED, text.to_owned())
+    V2Error::bad(
+        "alerts from another Prometheus are not accepted yet: let Vigie evaluate the rules (rule_files)",
+    )
 }
 
-async fn not_found(uri: axum::http::Uri) -> Response {
+async fn not_found(OriginalUri(uri): OriginalUri) -> Response {
     let mut json = Json::default();
     json.raw(r#"{"code":404,"message":"#)
         .text(&format!("path {} was not found", uri.path()))

@@ -20,6 +20,11 @@ impl ApiError {
         ApiError { status: StatusCode::BAD_REQUEST, kind: "bad_data", message: message.into() }
     }
 
+    /// 400 `bad_data`, in the words that Prometheus puts before what is wrong with a parameter.
+    pub fn invalid_parameter(name: &str, reason: impl std::fmt::Display) -> ApiError {
+        ApiError::bad_data(format!("invalid parameter {name:?}: {reason}"))
+    }
+
     /// 404 `not_found`.
     pub fn not_found(message: impl Into<String>) -> ApiError {
         ApiError { status: StatusCode::NOT_FOUND, kind: "not_found", message: message.into() }
@@ -90,7 +95,7 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// An error as Loki answers it: plain text.
+/// An error as Loki answers a question: plain text, without the line's end that a push's has.
 #[derive(Debug)]
 pub struct LokiError(pub ApiError);
 
@@ -110,7 +115,6 @@ impl IntoResponse for LokiError {
             }
             status => status,
         };
-        (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{}\n", self.0.message))
-            .into_response()
+        (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], self.0.message).into_response()
     }
 }

@@ -2,6 +2,7 @@
 //! first a tree.
 
 use vigie_model::Labels;
+use vigie_model::value::format_value;
 
 /// A body that grows.
 #[derive(Default)]
@@ -61,9 +62,12 @@ impl Json {
 
     /// `[seconds,"value"]`, as Prometheus writes a sample.
     pub fn point(&mut self, ts_ms: i64, value: f64) -> &mut Self {
-        self.0.push(b'[');
-        self.seconds(ts_ms);
-        self.raw(",\"").raw(&float_text(value)).raw("\"]")
+        self.raw("[").seconds(ts_ms).raw(",\"").raw(&float_text(value)).raw("\"]")
+    }
+
+    /// The same as Loki writes it: never with an exponent.
+    pub fn plain_point(&mut self, ts_ms: i64, value: f64) -> &mut Self {
+        self.raw("[").seconds(ts_ms).raw(",\"").raw(&format_value(value)).raw("\"]")
     }
 
     /// Milliseconds as seconds with at most three decimals.
@@ -107,19 +111,25 @@ impl Json {
     }
 }
 
-/// A float as Prometheus' `jsonutil.MarshalFloat` writes it: Go's shortest form, with an exponent
-/// only below 1e-6 and from 1e21 on.
+/// A float as Prometheus' `jsonutil.MarshalFloat` writes it: Go's shortest form, with an exponent of
+/// at least two digits, only below 1e-6 and from 1e21 on.
 pub fn float_text(value: f64) -> String {
     let abs = value.abs();
     if !value.is_finite() || abs == 0.0 || (1e-6..1e21).contains(&abs) {
-        return vigie_model::value::format_value(value);
+        return format_value(value);
+    }
+    float_exponent(value)
+}
+
+/// Go's `FormatFloat(v, 'e', -1, 64)`, which Prometheus uses for an alert's value: `1e+00`.
+pub fn float_exponent(value: f64) -> String {
+    if !value.is_finite() {
+        return format_value(value);
     }
     let text = format!("{value:e}");
-    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
-    match exponent.strip_prefix('-') {
-        Some(digits) => format!("{mantissa}e-{digits}"),
-        None => format!("{mantissa}e+{exponent}"),
-    }
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
 }
 
 #[cfg(test)]
@@ -131,7 +141,7 @@ mod tests {
         for (value, text) in [
             (1.0, "1"),
             (0.1, "0.1"),
-            (1e-7, "1e-7"),
+            (1e-7, "1e-07"),
             (1.5e-10, "1.5e-10"),
             (1e21, "1e+21"),
             (123456789.0, "123456789"),
@@ -141,14 +151,24 @@ mod tests {
         ] {
             assert_eq!(float_text(value), text);
         }
+        for (value, text) in [
+            (0.0, "0e+00"),
+            (12.5, "1.25e+01"),
+            (1e-7, "1e-07"),
+            (1e100, "1e+100"),
+            (f64::INFINITY, "+Inf"),
+        ] {
+            assert_eq!(float_exponent(value), text);
+        }
         let mut json = Json::default();
         json.point(1_435_781_430_781, 1.0)
             .point(-1_500, 2.0)
             .point(5_000, 3.0)
+            .plain_point(5_000, 1e-7)
             .text("a\"b\\c\n\u{1}é");
         assert_eq!(
             String::from_utf8(json.into_bytes()).unwrap(),
-            r#"[1435781430.781,"1"][-1.500,"2"][5,"3"]"a\"b\\c\n\u0001é""#
+            r#"[1435781430.781,"1"][-1.500,"2"][5,"3"][5,"0.0000001"]"a\"b\\c\n\u0001é""#
         );
     }
 }

@@ -11,9 +11,11 @@
 #![forbid(unsafe_code)]
 
 mod alertmanager;
+mod body;
 mod compress;
 pub mod content;
 mod error;
+mod guard;
 mod json;
 mod loki;
 mod metadata;
@@ -27,8 +29,9 @@ pub mod state;
 mod ui;
 pub mod views;
 
+pub use guard::Hosts;
 pub use metadata::Metadata;
-pub use serve::{bind, serve};
+pub use serve::{Door, bind, serve};
 pub use state::{Parts, State};
 
 /// The version of Prometheus whose API this is; clients choose features by it.

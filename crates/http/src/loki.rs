@@ -4,8 +4,10 @@ pub mod listing;
 pub mod push;
 pub mod query;
 
+use crate::error::ApiError;
+use crate::json::Json;
 use crate::params::Params;
-use crate::prometheus::{not_found, success};
+use crate::prometheus::not_found;
 use crate::state::State;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -60,9 +62,9 @@ pub(crate) fn parse_time_ns(text: &str) -> Option<i64> {
 }
 
 /// `start` and `end` (or `since`), one hour by default.
-pub(crate) fn range_ns(params: &Params) -> Result<(i64, i64), crate::error::ApiError> {
+pub(crate) fn range_ns(params: &Params) -> Result<(i64, i64), ApiError> {
     let bad = |name: &str, text: &str| {
-        crate::error::ApiError::bad_data(format!(
+        ApiError::bad_data(format!(
             "could not parse '{name}' parameter: cannot parse {text:?} to a valid timestamp"
         ))
     };
@@ -74,28 +76,29 @@ pub(crate) fn range_ns(params: &Params) -> Result<(i64, i64), crate::error::ApiE
     let end_ns = time("end")?.unwrap_or(now_ns);
     let since_ns = match params.get("since") {
         Some(text) => crate::params::parse_step_ms(text)
-            .ok_or_else(|| bad("since", text))?
+            .map_err(|_| bad("since", text))?
             .saturating_mul(1_000_000),
         None => 3_600_000_000_000,
     };
     let start_ns = time("start")?.unwrap_or_else(|| end_ns.min(now_ns).saturating_sub(since_ns));
     if start_ns > end_ns {
-        return Err(crate::error::ApiError::bad_data(
-            "end timestamp must not be before or equal to start time",
-        ));
+        return Err(ApiError::bad_data("end timestamp must not be before or equal to start time"));
     }
     Ok((start_ns, end_ns))
 }
 
-/// A list of texts in Loki's envelope.
-pub(crate) fn texts(texts: &[String]) -> Response {
-    success(
-        |json| {
-            json.texts(texts.iter().map(String::as_str));
-        },
-        &[],
-        &[],
-    )
+/// A successful answer: `{"status":"success","data":…}` with `data` written by the caller.
+pub(crate) fn success(data: impl FnOnce(&mut Json)) -> Response {
+    let mut json = Json::default();
+    json.raw(r#"{"status":"success","data":"#);
+    data(&mut json);
+    json.raw("}");
+    answer(json.into_bytes())
+}
+
+/// A body with the content type that Loki writes.
+pub(crate) fn answer(body: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json; charset=UTF-8")], body).into_response()
 }
 
 #[cfg(test)]

@@ -4,16 +4,19 @@ use crate::error::ApiError;
 use crate::json::Json;
 use crate::params::Params;
 use crate::runbooks::{self, Runbook};
-use crate::state::{State, rfc3339};
+use crate::state::{State, blocking, rfc3339};
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
-use vigie_dashboards::slug;
+use vigie_dashboards::summary;
 
 /// Most rows of the notification log in one answer.
 const NOTIFICATIONS_MAX: usize = 500;
+
+/// How many when none are asked for.
+const NOTIFICATIONS_DEFAULT: usize = 100;
 
 /// Everything under `/api/vigie/v1`.
 pub fn router() -> Router<State> {
@@ -32,9 +35,8 @@ async fn status(extract::State(state): extract::State<State>) -> Response {
     let down = targets.iter().filter(|target| target.health == "down").count();
     let mut json = Json::default();
     json.raw(r#"{"version":"#).text(env!("CARGO_PKG_VERSION"));
-    let ready = state.ready.load(std::sync::atomic::Ordering::Relaxed);
     json.raw(&format!(
-        r#","started_at_ms":{},"ready":{ready},"demo":{}"#,
+        r#","started_at_ms":{},"ready":true,"demo":{}"#,
         state.started_at_ms, state.demo
     ));
     json.raw(&format!(
@@ -93,11 +95,12 @@ async fn notifications(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let limit = params.count("limit")?.unwrap_or(100).min(NOTIFICATIONS_MAX);
+    let limit = match params.limit()? {
+        0 => NOTIFICATIONS_DEFAULT,
+        limit => limit.min(NOTIFICATIONS_MAX),
+    };
     let alerts = state.alerts.clone();
-    let rows = tokio::task::spawn_blocking(move || alerts.notifications(limit)).await;
-    let rows =
-        rows.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::internal)?;
+    let rows = blocking(move || alerts.notifications(limit)).await?.map_err(ApiError::internal)?;
     let mut json = Json::default();
     let time = |json: &mut Json, name: &str, at_ms: Option<i64>| {
         json.raw(",").text(name).raw(":");
@@ -126,27 +129,48 @@ async fn notifications(
     Ok(answer(json))
 }
 
-/// Grafana's `/api/search`.
-pub async fn search(extract::State(state): extract::State<State>, params: Params) -> Response {
+/// Grafana's `/api/search`, with `query`, `tag` (all of them), `type` and `limit`.
+pub async fn search(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
     let wanted = params.get("query").unwrap_or("").to_lowercase();
-    let found = state
-        .dashboards
-        .iter()
-        .enumerate()
-        .filter(|(_, one)| one.title.to_lowercase().contains(&wanted));
+    let limit = match params.limit()? {
+        0 => usize::MAX,
+        limit => limit,
+    };
+    // There are no folders.
+    let only_folders = params.get("type") == Some("dash-folder");
+    let all = state.dashboards.iter().enumerate().filter(|_| !only_folders);
+    let found = all
+        .filter(|(_, one)| titles(one).any(|title| title.to_lowercase().contains(&wanted)))
+        .filter(|(_, one)| params.all("tag").all(|tag| one.tags.iter().any(|own| own == tag)))
+        .take(limit);
     let mut json = Json::default();
     json.list(found, |json, (at, one)| {
-        json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1))
-            .text(&one.uid)
-            .raw(r#","title":"#)
-            .text(&one.title);
-        json.raw(r#","uri":"#).text(&format!("db/{}", slug(&one.title)));
-        json.raw(r#","url":"#).text(&format!("/d/{}/{}", one.uid, slug(&one.title)));
+        let french = title_fr(one);
+        let one = summary(one);
+        json.raw(&format!(r#"{{"id":{},"uid":"#, at + 1)).text(&one.uid);
+        json.raw(r#","title":"#).text(&one.title);
+        if let Some(title) = french {
+            json.raw(r#","title_fr":"#).text(title);
+        }
+        json.raw(r#","uri":"#).text(&format!("db/{}", one.slug));
+        json.raw(r#","url":"#).text(&one.url);
         json.raw(r#","slug":"","type":"dash-db","isStarred":false,"tags":"#)
             .texts(one.tags.iter().map(String::as_str))
             .raw("}");
     });
-    answer(json)
+    Ok(answer(json))
+}
+
+/// The French title, which Grafana's JSON does not know.
+fn title_fr(dashboard: &vigie_dashboards::Dashboard) -> Option<&str> {
+    dashboard.rest.get("title_fr").and_then(serde_json::Value::as_str)
+}
+
+fn titles(dashboard: &vigie_dashboards::Dashboard) -> impl Iterator<Item = &str> {
+    std::iter::once(dashboard.title.as_str()).chain(title_fr(dashboard))
 }
 
 /// Grafana's `/api/dashboards/uid/{uid}`.
@@ -162,14 +186,10 @@ pub async fn dashboard(
     let Ok(model) = serde_json::to_string(one) else {
         return ApiError::internal("the dashboard cannot be written as JSON").into_response();
     };
-    let slug = slug(&one.title);
+    let summary = summary(one);
     let mut json = Json::default();
-    json.raw(r#"{"meta":{"type":"db","canSave":false,"canEdit":false,"slug":"#).text(&slug);
-    json.raw(r#","url":"#)
-        .text(&format!("/d/{uid}/{slug}"))
-        .raw(r#"},"dashboard":"#)
-        .raw(&model)
-        .raw("}");
+    json.raw(r#"{"meta":{"type":"db","canSave":false,"canEdit":false,"slug":"#).text(&summary.slug);
+    json.raw(r#","url":"#).text(&summary.url).raw(r#"},"dashboard":"#).raw(&model).raw("}");
     answer(json)
 }
 

@@ -6,14 +6,15 @@ pub mod query;
 pub mod status;
 pub mod targets;
 
-use crate::error::ApiError;
 use crate::json::Json;
+use crate::params::Params;
 use crate::state::State;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use vigie_model::Matcher;
 
 /// Everything under `/api/v1`.
 pub fn router() -> Router<State> {
@@ -61,16 +62,17 @@ pub(crate) async fn not_found() -> Response {
         .into_response()
 }
 
-/// Selectors of `match[]`.
-pub(crate) fn selectors(
-    params: &crate::params::Params,
-) -> Result<Vec<Vec<vigie_model::Matcher>>, ApiError> {
-    params
+/// Selectors of `match[]`; the error is Prometheus' text, which not every address puts more before.
+pub(crate) fn selectors(params: &Params) -> Result<Vec<Vec<Matcher>>, String> {
+    let selectors = params
         .all("match[]")
-        .map(|text| {
-            vigie_promql::parse_selector(text).map_err(|error| {
-                ApiError::bad_data(format!("invalid parameter \"match[]\": {error}"))
-            })
-        })
-        .collect()
+        .map(|text| vigie_promql::parse_selector(text).map_err(|error| error.to_string()));
+    selectors.collect::<Result<Vec<_>, _>>().map_err(|text| {
+        if text.ends_with(MATCHES_EVERYTHING) { MATCH_MATCHES_EVERYTHING.to_owned() } else { text }
+    })
 }
+
+/// What the parser says of a selector that would select everything.
+const MATCHES_EVERYTHING: &str = "vector selector must contain at least one non-empty matcher";
+/// What the API says of it.
+const MATCH_MATCHES_EVERYTHING: &str = "match[] must contain at least one non-empty matcher";

@@ -3,19 +3,19 @@
 //! An unknown path is 404 with the original's body; the page of the web UI is served only at the
 //! UI's own addresses, so that a client that looks for an API never gets HTML with a 200.
 
+use crate::guard::{Hosts, guard};
 use crate::state::State;
 use crate::{alertmanager, loki, own, prometheus, ui};
 use axum::Router;
 use axum::extract;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The addresses of the UI's pages.
 const PAGES: [&str; 13] = [
@@ -34,6 +34,9 @@ const PAGES: [&str; 13] = [
     "/help",
 ];
 
+/// What Prometheus' `/-/healthy` says; people's checks look for it.
+const HEALTHY: &str = "Prometheus Server is Healthy.\n";
+
 /// The main listener: everything.
 pub fn main(state: State) -> Router {
     let router = pages(Router::new())
@@ -47,7 +50,7 @@ pub fn main(state: State) -> Router {
         .route("/api/prom/push", axum::routing::post(loki::push::push))
         .route("/ready", get(loki_ready))
         .route("/version", get(version));
-    finish(health(router), state)
+    finish(health(router, HEALTHY, "Prometheus Server is Ready.\n"), state)
 }
 
 /// Port 3001, where Grafana was: the UI and what it reads.
@@ -78,25 +81,36 @@ pub fn loki(state: State) -> Router {
 
 /// Port 9093, where Alertmanager was.
 pub fn alertmanager(state: State) -> Router {
-    finish(health(Router::new().nest("/api/v2", alertmanager::router())), state)
+    let router = Router::new().nest("/api/v2", alertmanager::router());
+    finish(health(router, "OK", "OK"), state)
 }
 
 /// A text that somebody else writes anew for each request: an exporter's page.
 pub type Page = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
 
 /// Ports 9100 and 9187, where the exporters were.
-pub fn exporter(page: Page, name: &'static str) -> Router {
+pub fn exporter(page: Page, name: &'static str, hosts: Hosts) -> Router {
     let index = format!(
         "<html><head><title>{name}</title></head><body><h1>{name}</h1><a href=\"/metrics\">Metrics</a></body></html>"
     );
     let metrics = move || async move { ([(CONTENT_TYPE, EXPOSITION)], page().await) };
-    Router::new()
+    let router = Router::new()
         .route(
             "/",
             get(move || async move { ([(CONTENT_TYPE, "text/html; charset=utf-8")], index) }),
         )
-        .route("/metrics", get(metrics))
-        .fallback(prometheus::not_found)
+        .route("/metrics", get(metrics));
+    wrap(router, hosts)
+}
+
+/// What is answered while the stores open.
+pub(crate) fn starting(path: &str) -> Response {
+    let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+    if path == "/-/healthy" {
+        return (plain, HEALTHY).into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, plain, "Service Unavailable: Vigie is starting\n")
+        .into_response()
 }
 
 /// The content type of Prometheus' text format.
@@ -109,61 +123,42 @@ fn pages(mut router: Router<State>) -> Router<State> {
     router.route("/assets/{name}", get(ui::asset))
 }
 
-fn health(router: Router<State>) -> Router<State> {
+fn health(router: Router<State>, healthy: &'static str, ready: &'static str) -> Router<State> {
     router
-        .route("/-/healthy", get(|| async { "Vigie is Healthy.\n" }))
-        .route("/-/ready", get(ready))
+        .route("/-/healthy", get(move || async move { healthy }))
+        .route("/-/ready", get(move || async move { ready }))
         .route("/metrics", get(own_metrics))
 }
 
 fn finish(router: Router<State>, state: State) -> Router {
+    let hosts = state.hosts.clone();
+    wrap(router.with_state(state), hosts)
+}
+
+/// What every listener has in common.
+fn wrap(router: Router, hosts: Hosts) -> Router {
     router
         .fallback(prometheus::not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(crate::compress::compress))
-        .layer(middleware::from_fn(guard))
-        .with_state(state)
+        .layer(middleware::from_fn(move |request: extract::Request, next: Next| {
+            guard(hosts.clone(), request, next)
+        }))
 }
 
-/// Refuses writes that a page of another site sends through a visitor's browser, and adds the
-/// headers that keep an answer from being taken for something else.
-async fn guard(
-    method: Method,
-    headers: HeaderMap,
-    request: extract::Request,
-    next: Next,
-) -> Response {
-    if method != Method::GET && method != Method::HEAD && from_another_site(&headers) {
-        return (StatusCode::FORBIDDEN, "this request comes from a page of another site\n")
-            .into_response();
+/// 405 in Prometheus' words. A browser that asks whether it may send a request from another site
+/// gets no permission, and no error either.
+async fn method_not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
     }
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.insert("x-content-type-options", axum::http::HeaderValue::from_static("nosniff"));
-    headers.insert("referrer-policy", axum::http::HeaderValue::from_static("same-origin"));
-    response
+    let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (StatusCode::METHOD_NOT_ALLOWED, plain, "Method Not Allowed\n").into_response()
 }
 
-fn from_another_site(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text("origin"), text("host")) {
-        (Some("null"), _) => true,
-        (Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, site)| site != host),
-        _ => false,
-    }
-}
-
-async fn ready(extract::State(state): extract::State<State>) -> Response {
-    if state.ready.load(Ordering::Relaxed) {
-        return "Vigie is Ready.\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable").into_response()
-}
-
-async fn loki_ready(extract::State(state): extract::State<State>) -> Response {
-    if state.ready.load(Ordering::Relaxed) {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, "Ingester not ready\n").into_response()
+/// Loki's `/ready`.
+async fn loki_ready() -> &'static str {
+    "ready\n"
 }
 
 async fn version() -> Response {
@@ -176,28 +171,5 @@ async fn own_metrics(extract::State(state): extract::State<State>) -> Response {
     match tokio::task::spawn_blocking(move || (state.own_metrics)()).await {
         Ok(page) => ([(CONTENT_TYPE, EXPOSITION)], page).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_same_site_may_write_from_a_browser() {
-        for (origin, refused) in [
-            (None, false),
-            (Some("http://127.0.0.1:9090"), false),
-            (Some("http://evil.example"), true),
-            (Some("http://127.0.0.1:80"), true),
-            (Some("null"), true),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("host", "127.0.0.1:9090".parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert("origin", origin.parse().unwrap());
-            }
-            assert_eq!(from_another_site(&headers), refused, "{origin:?}");
-        }
     }
 }

@@ -1,23 +1,33 @@
 //! What every handler can reach, and how it runs work that blocks.
 
 use crate::error::ApiError;
+use crate::guard::Hosts;
 use crate::metadata::Metadata;
 use crate::views::{AlertView, TargetView};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use vigie_dashboards::Dashboard;
 use vigie_engine::{Engine, EngineError, QueryError, QueryErrorKind, QueryOptions};
+use vigie_model::limits::QUERY_TIMEOUT_MS;
 
 /// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
 /// for more cores and more memory than Vigie's users have).
-pub const QUERIES_AT_ONCE_MAX: usize = 8;
+const QUERIES_AT_ONCE_MAX: usize = 8;
+/// Pushes unpacked and stored at once; more wait their turn with their bodies still packed.
+const PUSHES_AT_ONCE_MAX: usize = 4;
 
 /// Shared by all handlers; cloning is one atomic increment.
 #[derive(Clone)]
-pub struct State(Arc<Parts>);
+pub struct State(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    queries: Arc<Semaphore>,
+    pushes: Arc<Semaphore>,
+}
 
 /// What the program hands over when it starts to serve.
 pub struct Parts {
@@ -41,34 +51,42 @@ pub struct Parts {
     pub free_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Whether this is `vigie demo`.
     pub demo: bool,
-    /// Whether the program is ready to answer.
-    pub ready: AtomicBool,
+    /// The names that browsers may ask for.
+    pub hosts: Hosts,
     /// Vigie's own metrics as text.
     pub own_metrics: Box<dyn Fn() -> String + Send + Sync>,
-    /// Turns that questions take.
-    pub turns: Arc<Semaphore>,
 }
 
 impl Deref for State {
     type Target = Parts;
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.0.parts
     }
 }
 
 impl State {
     /// Shares the parts.
     pub fn new(parts: Parts) -> State {
-        State(Arc::new(parts))
+        State(Arc::new(Shared {
+            parts,
+            queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
+            pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE_MAX)),
+        }))
     }
 
-    /// Runs a listing or a write on a thread that may block.
+    /// Runs a listing when its turn comes, on a thread that may block.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let done = tokio::task::spawn_blocking(work).await;
-        done.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::from)
+        let deadline = Instant::now() + Duration::from_millis(QUERY_TIMEOUT_MS);
+        let turn = self.turn(deadline).await?;
+        let done = blocking(move || {
+            let answer = work();
+            drop(turn);
+            answer
+        });
+        Ok(done.await??)
     }
 
     /// Runs a question when its turn comes. It is told to stop at its deadline, and when the
@@ -79,29 +97,57 @@ impl State {
         question: impl FnOnce(QueryOptions) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-        let turn = tokio::time::timeout_at(deadline.into(), self.turns.clone().acquire_owned());
-        let timed_out = || {
-            ApiError::from(QueryError {
-                kind: QueryErrorKind::Timeout,
-                message: "query timed out in query queue".to_owned(),
-            })
-        };
-        let turn = turn.await.map_err(|_| timed_out())?.map_err(|_| timed_out())?;
+        let turn = self.turn(deadline).await?;
         let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
         let options = QueryOptions {
             deadline: Some(deadline),
             cancel: Some(cancel.0.clone()),
             lookback_ms: None,
         };
-        let done = tokio::task::spawn_blocking(move || {
+        let done = blocking(move || {
             let answer = question(options);
             drop(turn);
             answer
         });
-        let answer = done.await.map_err(|error| ApiError::internal(error.to_string()))?;
+        let answer = done.await?;
         drop(cancel);
-        answer.map_err(ApiError::from)
+        Ok(answer?)
     }
+
+    /// Runs a push when its turn comes.
+    pub(crate) async fn run_push<T: Send + 'static>(
+        &self,
+        push: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let turn = self.0.pushes.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| ApiError::unavailable("Vigie is stopping"))?;
+        blocking(move || {
+            let done = push();
+            drop(turn);
+            done
+        })
+        .await
+    }
+
+    async fn turn(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, ApiError> {
+        let turn = tokio::time::timeout_at(deadline.into(), self.0.queries.clone().acquire_owned());
+        match turn.await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(ApiError::from(QueryError {
+                kind: QueryErrorKind::Timeout,
+                message: "query timed out in query queue".to_owned(),
+            })),
+        }
+    }
+}
+
+/// Runs what blocks on a thread that may. A panic there is logged by its hook; the client learns
+/// only that it was ours.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| ApiError::internal("internal error: the log of Vigie says more"))
 }
 
 struct CancelOnDrop(Arc<AtomicBool>);
@@ -120,4 +166,9 @@ pub fn now_ms() -> i64 {
 /// RFC 3339 with milliseconds, in UTC.
 pub fn rfc3339(ts_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ts_ms).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+/// The same, and Go's zero time for what has not happened yet.
+pub fn rfc3339_or_never(ts_ms: i64) -> String {
+    if ts_ms == 0 { "0001-01-01T00:00:00Z".to_owned() } else { rfc3339(ts_ms) }
 }

@@ -2,9 +2,10 @@
 //!
 //! `VIGIE_UI_DIR` serves the files from a folder instead, for work on the UI.
 
+use crate::compress::accepts;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    VARY,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -47,13 +48,10 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
     };
     let etag = format!("\"{}\"", file.etag);
     let cache = if file.immutable { "public, max-age=31536000, immutable" } else { "no-cache" };
-    if headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
+    if knows(headers, &etag) {
         return (StatusCode::NOT_MODIFIED, [(ETAG, etag.as_str()), (CACHE_CONTROL, cache)])
             .into_response();
     }
-    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let accepts =
-        |name: &str| accepted.split(',').any(|one| one.trim().split(';').next() == Some(name));
     let common = [
         (CONTENT_TYPE, file.content_type),
         (ETAG, etag.as_str()),
@@ -61,13 +59,19 @@ fn serve(path: &str, headers: &HeaderMap) -> Response {
         (VARY, "accept-encoding"),
         (CONTENT_SECURITY_POLICY, POLICY),
     ];
-    if accepts("br") {
+    if accepts(headers, "br") {
         (common, [(CONTENT_ENCODING, "br")], file.brotli).into_response()
-    } else if accepts("gzip") {
+    } else if accepts(headers, "gzip") {
         (common, [(CONTENT_ENCODING, "gzip")], file.gzip).into_response()
     } else {
         (common, file.plain).into_response()
     }
+}
+
+/// Whether the client has this version already; proxies that compress weaken the tag.
+fn knows(headers: &HeaderMap, etag: &str) -> bool {
+    let known = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or("");
+    known.split(',').any(|one| one.trim().trim_start_matches("W/") == etag)
 }
 
 fn from_directory(directory: &std::path::Path, path: &str) -> Response {

@@ -1,9 +1,10 @@
 //! Loki's canonical text of a query (`format_query`, and the stage named in an error).
 
 use crate::ast::*;
-use crate::units::{format_bytes, format_float, format_go_duration, go_quote};
+use crate::units::{format_bytes, format_go_duration};
 use std::fmt::{self, Display, Formatter};
-use vigie_model::Matcher;
+use vigie_model::value::format_value;
+use vigie_model::{Matcher, go_quote};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -97,7 +98,7 @@ impl Display for LabelFilter {
             LabelFilter::Or(left, right) => write!(f, "( {left} or {right} )"),
             LabelFilter::Text(m) => f.write_str(&matcher(m, false)),
             LabelFilter::Number { name, op, value } => {
-                write!(f, "{name}{}{}", op.as_str(), format_float(*value))
+                write!(f, "{name}{}{}", op.as_str(), format_value(*value))
             }
             LabelFilter::Duration { name, op, ns } => {
                 write!(f, "{name}{}{}", op.as_str(), format_go_duration(*ns))
@@ -135,7 +136,7 @@ impl Display for RangeAggregation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.op)?;
         if let Some(parameter) = self.parameter {
-            write!(f, "{},", format_float(parameter))?;
+            write!(f, "{},", format_value(parameter))?;
         }
         write!(f, "{}", self.log)?;
         if let Some(unwrap) = &self.unwrap {
@@ -194,7 +195,7 @@ impl Display for MetricExpr {
             MetricExpr::Range(range) => range.fmt(f),
             MetricExpr::Vector(vector) => vector.fmt(f),
             MetricExpr::Binary(binary) => binary.fmt(f),
-            MetricExpr::Literal(value) => f.write_str(&format_float(*value)),
+            MetricExpr::Literal(value) => f.write_str(&format_value(*value)),
             MetricExpr::VectorLiteral(value) => write!(f, "vector({value:.6})"),
             MetricExpr::LabelReplace(replace) => write!(
                 f,

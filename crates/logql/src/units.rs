@@ -4,6 +4,8 @@
 //! `go-humanize` library, and prints queries with their counterparts.
 //! Error texts are theirs: they reach users through `__error_details__`.
 
+use vigie_model::go_quote;
+
 /// Nanoseconds of Go's duration units.
 const GO_UNITS: [(&str, f64); 8] = [
     ("ns", 1.0),
@@ -208,41 +210,6 @@ fn underscores_separate_digits(text: &str) -> bool {
             && bytes[at - 1].is_ascii_digit()
             && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
     })
-}
-
-/// Go's `strconv.Quote`.
-pub fn go_quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            '\x07' => out.push_str("\\a"),
-            '\x08' => out.push_str("\\b"),
-            '\x0c' => out.push_str("\\f"),
-            '\x0b' => out.push_str("\\v"),
-            c if (c as u32) < 0x20 || c == '\x7f' => out.push_str(&format!("\\x{:02x}", c as u32)),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// Go's `strconv.FormatFloat(value, 'f', -1, 64)`.
-pub fn format_float(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() }
-    } else {
-        value.to_string()
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 mod common;
 
 use common::Memory;
-use vigie_logql::{LogRow, Options, Streams, Value, instant, parse, query_logs, range};
+use vigie_logql::{EvalError, LogRow, Options, Streams, Value, instant, parse, query_logs, range};
 use vigie_model::Labels;
 use vigie_model::blocks::{Direction, LogRange};
 
@@ -241,7 +241,7 @@ fn a_window_is_open_on_the_left_and_closed_on_the_right() {
 fn lines_with_errors_fail_a_metric_query_in_lokis_words() {
     let expr = parse(r#"count_over_time({job="koprogo-api"} | json [1m])"#).unwrap();
     let error = instant(&lines(), &expr, 10 * S, &Options::default()).unwrap_err();
-    assert!(error.is_bad_request());
+    assert!(matches!(error, EvalError::Pipeline { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.starts_with("pipeline error: 'JSONParserErr' for series: '{__error__="), "{text}");
     assert!(

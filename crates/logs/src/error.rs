@@ -28,12 +28,3 @@ pub enum LogsError {
     #[error("the log store in {0} is closed: start Vigie again to write to it")]
     Closed(String),
 }
-
-/// A disk's error where a reader is waiting.
-pub(crate) fn read_error(error: DiskError) -> ReadError {
-    match error {
-        DiskError::Corrupt { file, offset, what } => ReadError::Corrupt { file, offset, what },
-        DiskError::Io { file, what } => ReadError::Io { file, what },
-        other => ReadError::Io { file: "log store".to_owned(), what: other.to_string() },
-    }
-}

@@ -19,7 +19,6 @@
 
 mod block;
 mod catalog;
-mod coding;
 mod error;
 mod head;
 mod options;
@@ -29,6 +28,9 @@ mod record;
 mod select;
 mod store;
 mod time;
+
+/// Most labels that a stream or an entry's metadata has in a file. More than any door lets in.
+const LABELS_MAX: usize = 4096;
 
 pub use error::LogsError;
 pub use options::{Clock, Options};

@@ -40,6 +40,8 @@ pub struct Options {
     pub retention_ms: i64,
     /// Parts go, oldest first, while they take more than this. `None`: only time counts.
     pub disk_bytes_max: Option<u64>,
+    /// New entries are refused while the disk has less than this left.
+    pub free_bytes_min: u64,
     /// Entries older than this are refused (Loki's `reject_old_samples_max_age`). `None`: none are.
     pub reject_older_ms: Option<i64>,
     /// Entries further in the future are refused (Loki's `creation_grace_period`).
@@ -59,6 +61,7 @@ impl Default for Options {
         Options {
             retention_ms: 7 * DAY_MS,
             disk_bytes_max: None,
+            free_bytes_min: 512 * 1024 * 1024,
             reject_older_ms: Some(7 * DAY_MS),
             future_grace_ms: 10 * MINUTE_MS,
             streams_max: LOG_STREAMS_MAX,

@@ -3,14 +3,14 @@
 //! A part is immutable. No file stays open: [`OpenPart`] is opened by who reads, and what it has
 //! open stays readable after retention has unlinked the file.
 
+use crate::LABELS_MAX;
 use crate::block::Columns;
-use crate::coding::{Broken, Reader};
-use crate::error::read_error;
 use crate::head::Span;
 use crate::part_write::{BLOCK_ROWS_MAX, FOOTER_BYTES, HEADER_BYTES, MAGIC, VERSION};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use vigie_disk::wire::{Bad, Bytes};
 use vigie_disk::{Disk, DiskFile};
 use vigie_model::{Labels, LogRange, ReadError, StreamId};
 
@@ -66,10 +66,10 @@ impl Part {
         number: u64,
         intern: &mut dyn FnMut(&Labels) -> StreamId,
     ) -> Result<Part, ReadError> {
-        let file = disk.open(path).map_err(read_error)?;
-        let file_bytes = file.len().map_err(read_error)?;
+        let file = disk.open(path)?;
+        let file_bytes = file.len()?;
         let (index_at, index) = read_index(&*file, file_bytes)?;
-        let body = |broken: Broken| corrupt(path, index_at, &format!("the index {}", broken.what));
+        let body = |what: Bad| corrupt(path, index_at, &format!("in the index {what}"));
         let (streams, blocks) = parse_index(&index, intern).map_err(body)?;
         let end = blocks.last().map_or(HEADER_BYTES as u64, BlockMeta::end);
         if end != index_at || blocks.is_empty() {
@@ -126,13 +126,13 @@ fn read_index(file: &dyn DiskFile, file_bytes: u64) -> Result<(u64, Vec<u8>), Re
         return Err(corrupt(path, 0, "is too short for a part"));
     };
     let mut header = [0; HEADER_BYTES];
-    file.read_at(0, &mut header).map_err(read_error)?;
+    file.read_at(0, &mut header)?;
     let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
     if header[..8] != MAGIC || version != VERSION {
         return Err(corrupt(path, 0, "is not a part of version 1"));
     }
     let mut footer = [0; FOOTER_BYTES];
-    file.read_at(footer_at, &mut footer).map_err(read_error)?;
+    file.read_at(footer_at, &mut footer)?;
     let word = |at: usize| {
         u32::from_le_bytes([footer[at], footer[at + 1], footer[at + 2], footer[at + 3]])
     };
@@ -158,7 +158,7 @@ fn read_section(
         return Err(corrupt("declares more than a section may hold"));
     }
     let mut packed = vec![0; section.bytes];
-    file.read_at(offset, &mut packed).map_err(read_error)?;
+    file.read_at(offset, &mut packed)?;
     if crc32c::crc32c(&packed) != section.crc {
         return Err(corrupt("the checksum does not match"));
     }
@@ -172,58 +172,58 @@ fn read_section(
 
 type Index = (Vec<(StreamId, Span)>, Vec<BlockMeta>);
 
-fn parse_index(index: &[u8], intern: &mut dyn FnMut(&Labels) -> StreamId) -> Result<Index, Broken> {
-    let mut reader = Reader::new(index);
-    let count = reader.count_here()?;
+fn parse_index(index: &[u8], intern: &mut dyn FnMut(&Labels) -> StreamId) -> Result<Index, Bad> {
+    let mut input = Bytes::new(index);
+    let count = input.count_here()?;
     let mut streams = Vec::with_capacity(count);
     for _ in 0..count {
-        let labels = reader.labels()?;
-        let min_ns = reader.zigzag()?;
-        let max_ns = min_ns.wrapping_add(reader.varint()? as i64);
-        let (rows, line_bytes) = (reader.varint()?, reader.varint()?);
+        let labels = input.labels(LABELS_MAX)?;
+        let min_ns = input.int()?;
+        let max_ns = min_ns.wrapping_add(input.uint()? as i64);
+        let (rows, line_bytes) = (input.uint()?, input.uint()?);
         streams.push((intern(&labels), Span { min_ns, max_ns, rows, line_bytes }));
     }
-    let count = reader.count_here()?;
+    let count = input.count_here()?;
     let mut blocks = Vec::with_capacity(count);
     let mut offset = HEADER_BYTES as u64;
     for _ in 0..count {
-        let block = parse_block(&mut reader, offset, &streams)?;
+        let block = parse_block(&mut input, offset, &streams)?;
         offset = block.end();
         blocks.push(block);
     }
-    reader.end()?;
+    input.end()?;
     Ok((streams, blocks))
 }
 
 fn parse_block(
-    reader: &mut Reader<'_>,
+    input: &mut Bytes<'_>,
     offset: u64,
     table: &[(StreamId, Span)],
-) -> Result<BlockMeta, Broken> {
-    let columns = parse_section(reader)?;
-    let text = parse_section(reader)?;
-    let rows = reader.count(BLOCK_ROWS_MAX)?;
-    let min_ns = reader.zigzag()?;
-    let max_ns = min_ns.wrapping_add(reader.varint()? as i64);
-    let count = reader.count_here()?;
+) -> Result<BlockMeta, Bad> {
+    let columns = parse_section(input)?;
+    let text = parse_section(input)?;
+    let rows = input.count(BLOCK_ROWS_MAX)?;
+    let min_ns = input.int()?;
+    let max_ns = min_ns.wrapping_add(input.uint()? as i64);
+    let count = input.count_here()?;
     let mut streams = Vec::with_capacity(count);
     let mut place = 0usize;
     for _ in 0..count {
-        place = place.saturating_add(reader.count(table.len())?);
-        let stream = table.get(place).ok_or_else(|| reader.broken("names an unknown stream"))?;
+        place = place.saturating_add(input.count(table.len())?);
+        let stream = table.get(place).ok_or("names an unknown stream")?;
         streams.push(stream.0);
     }
     if rows == 0 || streams.is_empty() || min_ns > max_ns {
-        return Err(reader.broken("has an empty block"));
+        return Err("has an empty block");
     }
     let streams = streams.into_boxed_slice();
     Ok(BlockMeta { offset, columns, text, rows, min_ns, max_ns, streams })
 }
 
-fn parse_section(reader: &mut Reader<'_>) -> Result<Section, Broken> {
-    let bytes = reader.count(SECTION_BYTES_MAX + SECTION_BYTES_MAX / 2)?;
-    let raw_bytes = reader.count(SECTION_BYTES_MAX)?;
-    Ok(Section { bytes, raw_bytes, crc: reader.u32_fixed()? })
+fn parse_section(input: &mut Bytes<'_>) -> Result<Section, Bad> {
+    let bytes = input.count(SECTION_BYTES_MAX + SECTION_BYTES_MAX / 2)?;
+    let raw_bytes = input.count(SECTION_BYTES_MAX)?;
+    Ok(Section { bytes, raw_bytes, crc: input.word()? })
 }
 
 /// A part whose file is open.
@@ -238,16 +238,15 @@ impl OpenPart {
         match disk.open(&part.path) {
             Ok(file) => Ok(Some(OpenPart { part: part.clone(), file })),
             Err(_) if part.is_gone() => Ok(None),
-            Err(e) => Err(read_error(e)),
+            Err(e) => Err(e.into()),
         }
     }
 
     pub(crate) fn columns(&self, block: usize) -> Result<Columns, ReadError> {
         let meta = &self.part.blocks[block];
         let raw = read_section(&*self.file, meta.offset, meta.columns, SECTION_BYTES_MAX)?;
-        parse_columns(&raw, meta).map_err(|broken| {
-            let what = format!("the columns' byte {}: {}", broken.at, broken.what);
-            corrupt(&self.part.path, meta.offset, &what)
+        parse_columns(&raw, meta).map_err(|what| {
+            corrupt(&self.part.path, meta.offset, &format!("in the columns {what}"))
         })
     }
 
@@ -258,52 +257,52 @@ impl OpenPart {
     }
 }
 
-fn parse_columns(raw: &[u8], meta: &BlockMeta) -> Result<Columns, Broken> {
-    let mut reader = Reader::new(raw);
+fn parse_columns(raw: &[u8], meta: &BlockMeta) -> Result<Columns, Bad> {
+    let mut input = Bytes::new(raw);
     let mut ts_ns = Vec::with_capacity(meta.rows);
     let mut ts = meta.min_ns;
     for _ in 0..meta.rows {
-        let next = ts.wrapping_add(reader.varint()? as i64);
+        let next = ts.wrapping_add(input.uint()? as i64);
         if next < ts {
-            return Err(reader.broken("time goes backwards"));
+            return Err("time goes backwards");
         }
         ts = next;
         ts_ns.push(ts);
     }
     if ts != meta.max_ns {
-        return Err(reader.broken("the last row is not where the index says"));
+        return Err("the last row is not where the index says");
     }
     let mut lines = Vec::with_capacity(meta.rows);
     let mut at = 0usize;
     for _ in 0..meta.rows {
-        let len = reader.count(meta.text.raw_bytes - at)?;
+        let len = input.count(meta.text.raw_bytes - at)?;
         lines.push((at as u32, len as u32));
         at += len;
     }
     if at != meta.text.raw_bytes {
-        return Err(reader.broken("the lines do not fill the text"));
+        return Err("the lines do not fill the text");
     }
     let mut streams = vec![meta.streams[0]; meta.rows];
     if meta.streams.len() > 1 {
         for stream in &mut streams {
-            *stream = meta.streams[reader.count(meta.streams.len() - 1)?];
+            *stream = meta.streams[input.count(meta.streams.len() - 1)?];
         }
     }
-    let (metadata, sets) = parse_metadata(&mut reader, meta.rows)?;
-    reader.end()?;
+    let (metadata, sets) = parse_metadata(&mut input, meta.rows)?;
+    input.end()?;
     Ok(Columns { ts_ns, streams, lines, metadata, sets })
 }
 
-fn parse_metadata(reader: &mut Reader<'_>, rows: usize) -> Result<(Vec<u32>, Vec<Labels>), Broken> {
+fn parse_metadata(input: &mut Bytes<'_>, rows: usize) -> Result<(Vec<u32>, Vec<Labels>), Bad> {
     let mut metadata = vec![0; rows];
     let mut sets = vec![Labels::default()];
-    let count = reader.count(rows)?;
+    let count = input.count(rows)?;
     for _ in 0..count {
-        sets.push(reader.labels()?);
+        sets.push(input.labels(LABELS_MAX)?);
     }
     if count > 0 {
         for code in &mut metadata {
-            *code = reader.count(count)? as u32;
+            *code = input.count(count)? as u32;
         }
     }
     Ok((metadata, sets))

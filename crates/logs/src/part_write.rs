@@ -1,8 +1,8 @@
 //! Writes a part (`docs/formats/logs-part.md`): sorted rows of the head become a file's bytes.
 
-use crate::coding::{put_labels, put_varint, put_zigzag};
 use crate::head::{Head, Row, Span};
 use hashbrown::HashMap;
+use vigie_disk::wire::{put_int, put_labels, put_uint};
 use vigie_model::{Labels, StreamId};
 
 pub(crate) const MAGIC: [u8; 8] = *b"VIGIELOG";
@@ -84,13 +84,13 @@ impl PartWriter {
 
         let index = &mut self.block_index;
         let (min_ns, max_ns) = (rows[0].ts_ns, rows[rows.len() - 1].ts_ns);
-        put_varint(index, rows.len() as u64);
-        put_zigzag(index, min_ns);
-        put_varint(index, max_ns.wrapping_sub(min_ns) as u64);
-        put_varint(index, places.len() as u64);
+        put_uint(index, rows.len() as u64);
+        put_int(index, min_ns);
+        put_uint(index, max_ns.wrapping_sub(min_ns) as u64);
+        put_uint(index, places.len() as u64);
         let mut previous = 0;
         for place in places {
-            put_varint(index, (place - previous) as u64);
+            put_uint(index, (place - previous) as u64);
             previous = place;
         }
         self.blocks += 1;
@@ -100,8 +100,8 @@ impl PartWriter {
     /// Compresses a section behind what is there and notes it in the index.
     fn write_section(&mut self, raw: &[u8]) -> std::io::Result<()> {
         let packed = zstd::bulk::compress(raw, LEVEL)?;
-        put_varint(&mut self.block_index, packed.len() as u64);
-        put_varint(&mut self.block_index, raw.len() as u64);
+        put_uint(&mut self.block_index, packed.len() as u64);
+        put_uint(&mut self.block_index, raw.len() as u64);
         self.block_index.extend_from_slice(&crc32c::crc32c(&packed).to_le_bytes());
         self.out.extend_from_slice(&packed);
         Ok(())
@@ -111,14 +111,14 @@ impl PartWriter {
         let mut out = Vec::new();
         let mut previous = rows[0].ts_ns;
         for row in rows {
-            put_varint(&mut out, row.ts_ns.wrapping_sub(previous) as u64);
+            put_uint(&mut out, row.ts_ns.wrapping_sub(previous) as u64);
             previous = row.ts_ns;
         }
-        rows.iter().for_each(|row| put_varint(&mut out, head.line(row).len() as u64));
+        rows.iter().for_each(|row| put_uint(&mut out, head.line(row).len() as u64));
         if places.len() > 1 {
             for row in rows {
                 let place = places.binary_search(&self.places[&row.stream]);
-                put_varint(&mut out, place.expect("collected from these rows") as u64);
+                put_uint(&mut out, place.expect("collected from these rows") as u64);
             }
         }
         put_metadata(&mut out, rows);
@@ -127,15 +127,15 @@ impl PartWriter {
 
     fn finish(mut self, labels_of: &dyn Fn(StreamId) -> Labels) -> std::io::Result<Vec<u8>> {
         let mut index = Vec::new();
-        put_varint(&mut index, self.streams.len() as u64);
+        put_uint(&mut index, self.streams.len() as u64);
         for (id, span) in &self.streams {
             put_labels(&mut index, &labels_of(*id));
-            put_zigzag(&mut index, span.min_ns);
-            put_varint(&mut index, span.max_ns.wrapping_sub(span.min_ns) as u64);
-            put_varint(&mut index, span.rows);
-            put_varint(&mut index, span.line_bytes);
+            put_int(&mut index, span.min_ns);
+            put_uint(&mut index, span.max_ns.wrapping_sub(span.min_ns) as u64);
+            put_uint(&mut index, span.rows);
+            put_uint(&mut index, span.line_bytes);
         }
-        put_varint(&mut index, self.blocks);
+        put_uint(&mut index, self.blocks);
         index.append(&mut self.block_index);
         let packed = zstd::bulk::compress(&index, LEVEL)?;
         let length = |n: usize| u32::try_from(n).expect("an index is far smaller than 4 GiB");
@@ -161,11 +161,11 @@ fn put_metadata(out: &mut Vec<u8>, rows: &[&Row]) {
             sets.len() as u64
         });
     }
-    put_varint(out, sets.len() as u64);
+    put_uint(out, sets.len() as u64);
     sets.iter().for_each(|set| put_labels(out, set));
     if !sets.is_empty() {
         for row in rows {
-            put_varint(out, row.metadata.as_ref().map_or(0, |set| places[set]));
+            put_uint(out, row.metadata.as_ref().map_or(0, |set| places[set]));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The records of the write-ahead log: the entries that one append added, before they are sealed.
 
-use crate::coding::{Broken, Reader, put_bytes, put_labels, put_varint, put_zigzag};
+use crate::LABELS_MAX;
+use vigie_disk::wire::{Bad, Bytes, put_bytes, put_int, put_labels, put_uint};
 use vigie_model::limits::PUSH_DECODED_BYTES_MAX;
 use vigie_model::{Labels, LogEntry};
 
@@ -30,7 +31,7 @@ impl RecordWriter {
             self.end_stream();
             self.labels = Some(labels.clone());
         }
-        put_zigzag(&mut self.entries, entry.ts_ns.wrapping_sub(self.previous_ns));
+        put_int(&mut self.entries, entry.ts_ns.wrapping_sub(self.previous_ns));
         put_bytes(&mut self.entries, &entry.line);
         put_labels(&mut self.entries, &entry.metadata);
         self.previous_ns = entry.ts_ns;
@@ -40,7 +41,7 @@ impl RecordWriter {
     fn end_stream(&mut self) {
         let Some(labels) = self.labels.take() else { return };
         put_labels(&mut self.body, &labels);
-        put_varint(&mut self.body, self.entry_count);
+        put_uint(&mut self.body, self.entry_count);
         self.body.append(&mut self.entries);
         self.streams += 1;
         (self.entry_count, self.previous_ns) = (0, 0);
@@ -53,7 +54,7 @@ impl RecordWriter {
             return None;
         }
         let mut body = Vec::with_capacity(self.body.len() + 11);
-        put_varint(&mut body, self.streams);
+        put_uint(&mut body, self.streams);
         body.append(&mut self.body);
         let mut record = vec![RAW];
         if body.len() >= COMPRESS_FROM_BYTES
@@ -61,7 +62,7 @@ impl RecordWriter {
             && small.len() < body.len()
         {
             record[0] = ZSTD;
-            put_varint(&mut record, body.len() as u64);
+            put_uint(&mut record, body.len() as u64);
             body = small;
         }
         record.append(&mut body);
@@ -70,39 +71,32 @@ impl RecordWriter {
 }
 
 /// Hands every entry of a record to `each`.
-pub(crate) fn replay<E: From<Broken>>(
-    record: &[u8],
-    each: &mut dyn FnMut(&Labels, LogEntry) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut reader = Reader::new(record);
-    match reader.byte()? {
-        RAW => replay_body(reader, each),
+pub(crate) fn replay(record: &[u8], each: &mut dyn FnMut(&Labels, LogEntry)) -> Result<(), Bad> {
+    let mut input = Bytes::new(record);
+    match input.byte()? {
+        RAW => replay_body(input, each),
         ZSTD => {
-            let len = reader.count(BODY_BYTES_MAX)?;
-            let small = reader.take(reader.remaining())?;
-            let body = zstd::bulk::decompress(small, len)
-                .map_err(|_| reader.broken("does not decompress"))?;
-            replay_body(Reader::new(&body), each)
+            let len = input.count(BODY_BYTES_MAX)?;
+            let body = zstd::bulk::decompress(input.rest, len)
+                .map_err(|_| "a record of the log does not decompress")?;
+            replay_body(Bytes::new(&body), each)
         }
-        _ => Err(reader.broken("is of an unknown kind").into()),
+        _ => Err("a record of the log is of an unknown kind"),
     }
 }
 
-fn replay_body<E: From<Broken>>(
-    mut reader: Reader<'_>,
-    each: &mut dyn FnMut(&Labels, LogEntry) -> Result<(), E>,
-) -> Result<(), E> {
-    for _ in 0..reader.count_here()? {
-        let labels = reader.labels()?;
+fn replay_body(mut input: Bytes<'_>, each: &mut dyn FnMut(&Labels, LogEntry)) -> Result<(), Bad> {
+    for _ in 0..input.count_here()? {
+        let labels = input.labels(LABELS_MAX)?;
         let mut ts_ns = 0i64;
-        for _ in 0..reader.count_here()? {
-            ts_ns = ts_ns.wrapping_add(reader.zigzag()?);
-            let line = reader.bytes()?.to_vec();
-            let metadata = reader.labels()?;
-            each(&labels, LogEntry { ts_ns, line, metadata })?;
+        for _ in 0..input.count_here()? {
+            ts_ns = ts_ns.wrapping_add(input.int()?);
+            let line = input.bytes()?.to_vec();
+            let metadata = input.labels(LABELS_MAX)?;
+            each(&labels, LogEntry { ts_ns, line, metadata });
         }
     }
-    Ok(reader.end()?)
+    input.end()
 }
 
 #[cfg(test)]
@@ -123,15 +117,11 @@ mod tests {
             }
             let record = writer.finish().unwrap();
             let mut got = Vec::new();
-            let mut each = |labels: &Labels, entry| {
-                got.push((labels.clone(), entry));
-                Ok::<(), Broken>(())
-            };
+            let mut each = |labels: &Labels, entry| got.push((labels.clone(), entry));
             replay(&record, &mut each).unwrap();
             assert_eq!(got, wanted);
             for end in 0..record.len() {
-                let ignore = &mut |_: &Labels, _: LogEntry| Ok::<(), Broken>(());
-                assert!(replay(&record[..end], ignore).is_err());
+                assert!(replay(&record[..end], &mut |_, _| {}).is_err());
             }
         }
         assert!(RecordWriter::default().finish().is_none());

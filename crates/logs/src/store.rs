@@ -13,7 +13,6 @@ pub use query::StreamVolume;
 
 use crate::block::Columns;
 use crate::catalog::Catalog;
-use crate::coding::Broken;
 use crate::head::Head;
 use crate::part::Part;
 use crate::record;
@@ -22,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use vigie_disk::{Disk, DiskError, SegmentId, Wal, WalOptions};
+use vigie_disk::{Disk, Floor, SegmentId, Wal, WalOptions};
 
 const PART_SUFFIX: &str = ".part";
 const TMP_SUFFIX: &str = ".tmp";
@@ -39,15 +38,20 @@ pub struct Store {
     state: Mutex<State>,
     sealing: Mutex<maintain::Progress>,
     wal: Wal,
+    floor: Floor,
     counters: Counters,
 }
 
 struct State {
     head: Head,
-    /// What is being sealed, and the log segment that is the first without any of it.
+    /// What is being sealed, and the log segment before which the log goes when it is.
     frozen: Option<(Arc<Head>, SegmentId)>,
     /// By number.
     parts: Arc<Vec<Arc<Part>>>,
+    /// Files that could not be opened as parts; they go when their day is over.
+    broken: Vec<PathBuf>,
+    /// Files of parts that retention took away and could not remove yet.
+    leftover: Vec<PathBuf>,
     next_number: u64,
     /// Blocks that the search for duplicates read last.
     recent: Vec<RecentBlock>,
@@ -67,7 +71,6 @@ struct Counters {
     stored: AtomicU64,
     duplicates: AtomicU64,
     refused: AtomicU64,
-    broken_parts: AtomicU64,
 }
 
 /// What a store holds and has done since it was opened.
@@ -99,13 +102,16 @@ pub struct Stats {
     pub refused: u64,
     /// Part files that could not be opened and are not read.
     pub broken_parts: u64,
+    /// Damaged places of the log, passed over when the store was opened.
+    pub damaged: u64,
 }
 
 impl Store {
     /// Opens the store in `dir`, making it when it is not there, and takes up what the log holds.
     ///
-    /// A part that is damaged is logged, counted in [`Stats::broken_parts`] and left where it is.
-    /// A damaged log is an error, because what it acknowledged would be lost.
+    /// A part that is damaged is logged, counted in [`Stats::broken_parts`] and left where it is
+    /// until its day is too old. A damaged place in the log is logged with file and offset, counted
+    /// in [`Stats::damaged`] and passed over: each record speaks for itself.
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: impl AsRef<Path>,
@@ -116,12 +122,14 @@ impl Store {
         disk.create_dir_all(&parts_dir)?;
         let counters = Counters::default();
         let mut catalog = Catalog::default();
-        let (parts, next_number) = open_parts(&*disk, &parts_dir, &mut catalog, &counters)?;
+        let Listed { parts, broken, next_number } = open_parts(&*disk, &parts_dir, &mut catalog)?;
         let mut state = State {
             head: Head::default(),
             frozen: None,
             next_number,
             parts: Arc::new(parts),
+            broken,
+            leftover: Vec::new(),
             recent: Vec::new(),
             closed: false,
         };
@@ -131,15 +139,13 @@ impl Store {
             record::replay(record, &mut |labels, entry| {
                 let id = catalog.intern(labels, usize::MAX).expect("no limit, fewer than 2^32");
                 state.take_up(&*disk, &catalog, id, &entry, now_ms);
-                Ok::<(), Broken>(())
-            })
-            .map_err(|broken| {
-                let what = format!("a record's byte {}: {}", broken.at, broken.what);
-                DiskError::corrupt(&wal_dir, 0, what)
-            })
+            })?;
+            Ok(())
         };
         let wal = Wal::open(disk.clone(), &wal_dir, WalOptions::default(), &mut replay)?;
         state.recent = Vec::new();
+        let floor = Floor::new(dir, options.free_bytes_min);
+        floor.look(&*disk)?;
         let store = Store {
             disk,
             parts_dir,
@@ -148,10 +154,14 @@ impl Store {
             state: Mutex::new(state),
             sealing: Mutex::default(),
             wal,
+            floor,
             counters,
         };
-        if store.state.lock().head.bytes() >= store.options.head_bytes_max {
-            store.seal()?;
+        if store.state.lock().head.bytes() >= store.options.head_bytes_max
+            && let Err(error) = store.seal()
+        {
+            // A full disk must not keep the store closed; the next tick tries again.
+            tracing::warn!(%error, "the lines of the log are not sealed yet");
         }
         Ok(store)
     }
@@ -177,7 +187,8 @@ impl Store {
             stored: self.counters.stored.load(Ordering::Relaxed),
             duplicates: self.counters.duplicates.load(Ordering::Relaxed),
             refused: self.counters.refused.load(Ordering::Relaxed),
-            broken_parts: self.counters.broken_parts.load(Ordering::Relaxed),
+            broken_parts: state.broken.len() as u64,
+            damaged: self.wal.damage().len() as u64,
         }
     }
 
@@ -189,15 +200,18 @@ impl Store {
     }
 }
 
-/// Opens what the directory lists and removes what a crash left unfinished; also the first number
-/// that no file has, damaged ones included.
-fn open_parts(
-    disk: &dyn Disk,
-    dir: &Path,
-    catalog: &mut Catalog,
-    counters: &Counters,
-) -> Result<(Vec<Arc<Part>>, u64), LogsError> {
-    let mut parts = Vec::new();
+/// What a directory of parts holds.
+struct Listed {
+    parts: Vec<Arc<Part>>,
+    /// Files that are no readable parts.
+    broken: Vec<PathBuf>,
+    /// The first number that no file has.
+    next_number: u64,
+}
+
+/// Opens what the directory lists and removes what a crash left unfinished.
+fn open_parts(disk: &dyn Disk, dir: &Path, catalog: &mut Catalog) -> Result<Listed, LogsError> {
+    let (mut parts, mut broken) = (Vec::new(), Vec::new());
     let mut next_number = 1;
     for name in disk.list(dir)? {
         let path = dir.join(&name);
@@ -216,13 +230,13 @@ fn open_parts(
                 parts.push(Arc::new(part));
             }
             Err(error) => {
-                counters.broken_parts.fetch_add(1, Ordering::Relaxed);
+                broken.push(path);
                 tracing::error!(%error, "a part of the log store cannot be read and is left out");
             }
         }
     }
     parts.sort_unstable_by_key(|part| part.number);
-    Ok((parts, next_number))
+    Ok(Listed { parts, broken, next_number })
 }
 
 fn raise_sealed(catalog: &mut Catalog, part: &Part) {

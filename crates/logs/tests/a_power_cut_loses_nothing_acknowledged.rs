@@ -5,7 +5,8 @@
 //! Faults that were planted by hand and that this file found: an append that the log refused and
 //! that stayed in the head; a `Synced` append without the sync; the log removed before the part was
 //! written; no look into the head that is being sealed for duplicates; a part written again under
-//! a new number after a failed sync of the directory.
+//! a new number after a failed sync of the directory; a log synced a second time after a sync that
+//! failed, and believed.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
 
@@ -59,7 +60,7 @@ impl Run {
     }
 
     fn open(&self) -> Result<Store, LogsError> {
-        let options = Options { head_bytes_max: 3000, ..options() };
+        let options = Options { head_bytes_max: 3000, free_bytes_min: 0, ..options() };
         Store::open(Arc::new(self.disk.clone()), "/logs", options)
     }
 
@@ -212,7 +213,6 @@ fn a_disk_that_fails_for_a_while_loses_and_doubles_nothing() {
             run.disk.stop_after(operations);
             run.work(&store);
             run.disk.stop_after(u64::MAX);
-            // After a failed fdatasync the log takes nothing more until it is opened again.
             for _ in 0..5 {
                 let _ = store.tick(NOW_MS).and_then(|()| run.append(&store));
                 assert_eq!(run.fault(&store), None, "seed {seed}, round {round}");
@@ -222,4 +222,61 @@ fn a_disk_that_fails_for_a_while_loses_and_doubles_nothing() {
             assert_eq!(run.fault(&store), None, "seed {seed}, round {round}, opened again");
         }
     }
+}
+
+/// Syncs fail now and then. Nothing is opened again, and the power goes at the end.
+#[test]
+fn a_sync_that_fails_is_made_good_without_a_restart() {
+    for seed in 0..SEEDS {
+        let mut run = Run::new(seed);
+        let store = run.open().unwrap();
+        let mut failures = 0;
+        for _ in 0..150 {
+            if run.dice.roll(10) == 0 {
+                run.disk.fail_sync_after(Some(run.dice.roll(5)));
+            }
+            let done = match run.dice.roll(12) {
+                0 => store.seal(),
+                1..4 => store.tick(NOW_MS).map(|()| run.sure.append(&mut run.written)),
+                _ => run.append(&store),
+            };
+            failures += u32::from(done.is_err());
+        }
+        assert!(failures > 3, "seed {seed}: only {failures} failures");
+        run.disk.fail_sync_after(None);
+        store.tick(NOW_MS).unwrap();
+        run.sure.append(&mut run.written);
+        run.append(&store).unwrap();
+        store.close().unwrap();
+        run.sure.append(&mut run.written);
+        drop(store);
+        run.disk.power_cut();
+        assert_eq!(run.fault(&run.open().unwrap()), None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_store_opens_on_a_full_disk_and_seals_when_there_is_room() {
+    let disk = SimDisk::new(3);
+    let open = |head_bytes_max| {
+        let options = Options { head_bytes_max, free_bytes_min: 1000, ..options() };
+        Store::open(Arc::new(disk.clone()), "/logs", options)
+    };
+    let store = open(1 << 20).unwrap();
+    for n in 0..50 {
+        append(&store, "a", &[entry(NOW_NS + n, format!("{n} {}", "x".repeat(100)))]);
+    }
+    drop(store);
+    disk.set_free_bytes(0);
+    let store = open(2000).unwrap();
+    assert_eq!(read_all(&store).len(), 50);
+    let batch = [Batch { labels: &labels("a"), entries: &[entry(NOW_NS, "x")] }];
+    let error = store.append(&batch, Durability::Written).unwrap_err().to_string();
+    assert!(error.starts_with("/logs: the disk has only 0 MiB left"), "{error}");
+    assert!(store.tick(NOW_MS).is_err());
+    disk.set_free_bytes(1 << 20);
+    store.tick(NOW_MS).unwrap();
+    assert_eq!((store.stats().parts, store.stats().head_rows), (1, 0));
+    append(&store, "a", &[entry(NOW_NS, "x")]);
+    assert_eq!(read_all(&store).len(), 51);
 }

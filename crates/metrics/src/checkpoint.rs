@@ -17,6 +17,9 @@ const SEGMENT_MS: i64 = 24 * 3600 * 1000;
 /// is cut.
 const LOG_BYTES_PER_SERIES: u64 = 48;
 const RETENTION_EVERY_MS: i64 = 60 * 1000;
+const CLOSE_EVERY_MS: i64 = 60 * 1000;
+/// After a checkpoint that failed: each one writes rows to the log again, and the disk may be full.
+const CHECKPOINT_AGAIN_MS: i64 = 5 * 60 * 1000;
 const FREE_SPACE_EVERY_MS: i64 = 5 * 1000;
 /// Groups handled under one hold of the lock.
 const GROUPS_PER_STEP: usize = 4;
@@ -26,6 +29,9 @@ const GROUPS_PER_STEP: usize = 4;
 pub(crate) struct Ticks {
     retention_ms: Option<i64>,
     free_space_ms: Option<i64>,
+    close_ms: Option<i64>,
+    /// When the last checkpoint failed, and why.
+    failed_checkpoint: Option<(i64, DiskError)>,
 }
 
 impl Ticks {
@@ -45,38 +51,25 @@ impl Store {
     /// After an error the other steps are still tried; the first error is returned.
     pub fn tick(&self, now_ms: i64) -> Result<(), MetricsError> {
         let mut ticks = self.ticks.lock();
-        let mut first = self.wal.sync_all();
+        let mut first = self.wal.heal().and_then(|()| self.wal.sync_all());
         let mut step = |result: Result<(), DiskError>| {
             if first.is_ok() {
                 first = result;
             }
         };
         if Ticks::is_due(&mut ticks.free_space_ms, now_ms, FREE_SPACE_EVERY_MS) {
-            step(self.watch_free_space());
+            step(self.floor.look(&*self.disk));
         }
         step(self.seal_waiting(now_ms));
         step(self.seal_over_budget());
-        step(self.cut_log());
-        step(self.close_segments(now_ms));
+        step(self.cut_log(&mut ticks, now_ms));
+        if Ticks::is_due(&mut ticks.close_ms, now_ms, CLOSE_EVERY_MS) {
+            step(self.close_segments(&mut ticks, now_ms));
+        }
         if Ticks::is_due(&mut ticks.retention_ms, now_ms, RETENTION_EVERY_MS) {
-            step(self.forget_old(now_ms));
+            step(self.forget_old(&mut ticks, now_ms));
         }
         Ok(first?)
-    }
-
-    fn watch_free_space(&self) -> Result<(), DiskError> {
-        let free_bytes = self.disk.free_bytes(&self.dir)?;
-        let is_low = free_bytes < self.options.free_bytes_min;
-        let low = if is_low { free_bytes } else { u64::MAX };
-        let before = self.low_free_bytes.swap(low, Ordering::Relaxed);
-        match (before == u64::MAX, is_low) {
-            (true, true) => {
-                tracing::error!(free_bytes, "the disk is full: metrics are refused until it is not")
-            }
-            (false, false) => tracing::info!(free_bytes, "the disk has room: metrics go on"),
-            _ => {}
-        }
-        Ok(())
     }
 
     fn seal_waiting(&self, now_ms: i64) -> Result<(), DiskError> {
@@ -111,14 +104,26 @@ impl Store {
     }
 
     /// Cuts the log when it is long: what it says is first made durable elsewhere.
-    fn cut_log(&self) -> Result<(), DiskError> {
+    fn cut_log(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
         let series = self.heads.lock().placed() as u64;
         let growth_max = self.options.log_bytes_max.max(series * LOG_BYTES_PER_SERIES);
         let after_last_cut = self.log_bytes_after_cut.load(Ordering::Relaxed);
         if self.wal.bytes() > after_last_cut + growth_max {
-            self.checkpoint()?;
+            self.checkpoint_or_wait(ticks, now_ms)?;
         }
         Ok(())
+    }
+
+    /// A checkpoint, but not soon after one that failed; until then its error.
+    fn checkpoint_or_wait(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
+        if let Some((failed_ms, error)) = &ticks.failed_checkpoint
+            && (*failed_ms..*failed_ms + CHECKPOINT_AGAIN_MS).contains(&now_ms)
+        {
+            return Err(error.clone());
+        }
+        let done = self.checkpoint();
+        ticks.failed_checkpoint = done.as_ref().err().map(|error| (now_ms, error.clone()));
+        done
     }
 
     /// Moves everything out of the log but rows too few to seal, which are written to its new part.
@@ -151,17 +156,7 @@ impl Store {
         };
         series_log.append(&new_series)?;
         self.heads.lock().pending.drain(..pending_count);
-        let active = {
-            let heads = self.heads.lock();
-            heads.segments.active().map(|active| (active.id, active.bytes, active.file.clone()))
-        };
-        let (segment, segment_bytes) = match active {
-            Some((id, bytes, file)) => {
-                file.sync()?;
-                (id, bytes)
-            }
-            None => (0, 0),
-        };
+        let (segment, segment_bytes) = self.sync_active()?;
         self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;
         self.wal.sync_all()?;
         self.wal.remove_before(new_part)?;
@@ -169,8 +164,24 @@ impl Store {
         Ok(())
     }
 
+    /// Makes the open segment durable, without a lock while the disk works: its number, 0 when
+    /// there is none, and its durable length.
+    fn sync_active(&self) -> Result<(u32, u64), DiskError> {
+        let (id, bytes, file) = {
+            let mut heads = self.heads.lock();
+            heads.segments.sync_unkept()?;
+            let Some(active) = heads.segments.active() else { return Ok((0, 0)) };
+            (active.id, active.bytes, active.file.clone())
+        };
+        file.sync().map_err(|error| {
+            self.heads.lock().segments.not_kept(id);
+            error.not_kept()
+        })?;
+        Ok((id, bytes))
+    }
+
     /// Closes the open segment when it is large or a day old, and finishes what a crash left.
-    fn close_segments(&self, now_ms: i64) -> Result<(), DiskError> {
+    fn close_segments(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
         let mut due = Vec::new();
         {
             let heads = self.heads.lock();
@@ -185,9 +196,11 @@ impl Store {
         if due.is_empty() {
             return Ok(());
         }
+        // The chunks of a closed segment must not know series that the log could still lose.
+        // With what a checkpoint syncs, little is left to sync under the lock.
+        self.checkpoint_or_wait(ticks, now_ms)?;
         for id in due {
             let mut heads = self.heads.lock();
-            // The chunks of a closed segment must not know series that the log could still lose.
             self.wal.sync_all()?;
             let chunks = heads.chunks_of(id);
             heads.segments.close(id, &chunks)?;
@@ -196,7 +209,7 @@ impl Store {
     }
 
     /// Removes segments that are wholly too old, and the oldest while the files are too large.
-    fn forget_old(&self, now_ms: i64) -> Result<(), DiskError> {
+    fn forget_old(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
         let oldest_kept_ms = now_ms.saturating_sub(self.options.retention_ms);
         let mut log_is_cut = false;
         loop {
@@ -209,7 +222,7 @@ impl Store {
             if !log_is_cut {
                 // A log that mentions a removed segment would be read as "its rows are gone".
                 drop(heads);
-                self.checkpoint()?;
+                self.checkpoint_or_wait(ticks, now_ms)?;
                 log_is_cut = true;
                 continue;
             }

@@ -3,8 +3,8 @@
 
 use crate::column::{self, Scratch};
 use crate::ints;
-use crate::wire::{Bad, Bytes, put_runs, put_uint};
 use crate::{CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX};
+use vigie_disk::wire::{Bad, Bytes, put_runs, put_uint};
 
 /// Says that a record is a chunk; other kinds may follow in later versions.
 const KIND: u8 = 1;

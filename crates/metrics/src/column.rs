@@ -13,7 +13,7 @@
 //! its exact bits back; so NaN payloads, infinities and −0 go the way of constants or xor.
 
 use crate::ints;
-use crate::wire::{Bad, Bytes};
+use vigie_disk::wire::{Bad, Bytes};
 use vigie_model::{ABSENT, is_absent};
 
 const CONSTANT: u8 = 0;

@@ -73,6 +73,9 @@ pub(crate) struct Group {
     sealed_ms: i64,
     /// When the first open row came in; 0 when that is not known.
     opened_ms: i64,
+    /// A chunk of it is lost whose rows the log still has: a mark of a later chunk says nothing
+    /// about them.
+    keeps_rows: bool,
 }
 
 impl Group {
@@ -115,7 +118,7 @@ pub(crate) struct Heads {
     /// Why the last seal failed, until one works.
     pub(crate) seal_error: Option<DiskError>,
     /// The segment of which a log mentions a chunk that is not there.
-    pub(crate) torn: Option<u32>,
+    torn: Option<u32>,
     placed: usize,
     encoder: Encoder,
     recent: Option<Recent>,
@@ -260,6 +263,7 @@ impl Heads {
             newest_ms: i64::MIN,
             sealed_ms: i64::MIN,
             opened_ms: 0,
+            keeps_rows: false,
         });
     }
 
@@ -315,11 +319,10 @@ impl Heads {
     }
 
     /// Puts a part into its group, cell by cell where it meets what is there already.
-    pub(crate) fn insert(&mut self, part: Part, counts: &mut Appended) -> Result<(), DiskError> {
+    pub(crate) fn insert(&mut self, part: Part, counts: &mut Appended) {
         let sealed_ms = self.groups[part.group as usize].sealed_ms;
-        let part = if part.ts_ms <= sealed_ms { self.unsealed(part, counts)? } else { part };
+        let part = if part.ts_ms <= sealed_ms { self.unsealed(part, counts) } else { part };
         self.insert_open(part, counts);
-        Ok(())
     }
 
     /// [`Heads::insert`] for a part of which no chunk has a cell.
@@ -351,8 +354,9 @@ impl Heads {
         Ok(())
     }
 
-    /// A part without the cells that a chunk has already.
-    fn unsealed(&mut self, part: Part, counts: &mut Appended) -> Result<Part, DiskError> {
+    /// A part without the cells that a chunk has already. A chunk that cannot be read has none:
+    /// what is damaged must not keep out what somebody still has and sends.
+    fn unsealed(&mut self, part: Part, counts: &mut Appended) -> Part {
         let chunks: Vec<ChunkMeta> = self.groups[part.group as usize]
             .chunks
             .iter()
@@ -361,38 +365,57 @@ impl Heads {
             .collect();
         let mut left: Vec<(u32, f64)> = part.columns.into_iter().zip(part.values).collect();
         for meta in chunks {
-            let Some(segment) = self.segments.get(meta.segment) else { continue };
-            let file = segment.file.clone();
-            let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
-            let here = (meta.segment, meta.offset);
-            let payload = match self.recent.take() {
-                Some(recent) if (recent.segment, recent.offset) == here => recent.payload,
-                _ => read_chunk(&*file, &meta)?,
-            };
-            let chunk = Chunk::parse(&payload).map_err(corrupt)?;
-            if let Ok(at) = chunk.timestamps_ms.binary_search(&part.ts_ms) {
-                let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
-                let mut still = Vec::with_capacity(left.len());
-                for (column, value) in left {
-                    let stored = match chunk.body(column) {
-                        Some(body) => {
-                            column::decode(body, &mut values).map_err(corrupt)?;
-                            values[at]
-                        }
-                        None => ABSENT,
-                    };
-                    match stored.to_bits() {
-                        bits if bits == ABSENT.to_bits() => still.push((column, value)),
-                        bits if bits == value.to_bits() => counts.duplicates += 1,
-                        _ => counts.conflicting += 1,
-                    }
-                }
-                left = still;
+            match self.without_those_in(&meta, part.ts_ms, &left, counts) {
+                Ok(still) => left = still,
+                Err(error) => tracing::debug!(%error, "no duplicates are looked for here"),
             }
-            self.recent = Some(Recent { segment: here.0, offset: here.1, payload });
         }
         let (columns, values) = left.into_iter().unzip();
-        Ok(Part { columns, values, ..part })
+        Part { columns, values, ..part }
+    }
+
+    /// The cells of one instant that a chunk does not have.
+    fn without_those_in(
+        &mut self,
+        meta: &ChunkMeta,
+        ts_ms: i64,
+        cells: &[(u32, f64)],
+        counts: &mut Appended,
+    ) -> Result<Vec<(u32, f64)>, DiskError> {
+        let Some(segment) = self.segments.get(meta.segment) else { return Ok(cells.to_vec()) };
+        let file = segment.file.clone();
+        let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
+        let here = (meta.segment, meta.offset);
+        let payload = match self.recent.take() {
+            Some(recent) if (recent.segment, recent.offset) == here => recent.payload,
+            _ => read_chunk(&*file, meta)?,
+        };
+        let chunk = Chunk::parse(&payload).map_err(corrupt)?;
+        let mut still = Vec::with_capacity(cells.len());
+        let mut found = Appended::default();
+        if let Ok(at) = chunk.timestamps_ms.binary_search(&ts_ms) {
+            let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
+            for (column, value) in cells {
+                let stored = match chunk.body(*column) {
+                    Some(body) => {
+                        column::decode(body, &mut values).map_err(corrupt)?;
+                        values[at]
+                    }
+                    None => ABSENT,
+                };
+                match stored.to_bits() {
+                    bits if bits == ABSENT.to_bits() => still.push((*column, *value)),
+                    bits if bits == value.to_bits() => found.duplicates += 1,
+                    _ => found.conflicting += 1,
+                }
+            }
+        } else {
+            still.extend_from_slice(cells);
+        }
+        counts.duplicates += found.duplicates;
+        counts.conflicting += found.conflicting;
+        self.recent = Some(Recent { segment: here.0, offset: here.1, payload });
+        Ok(still)
     }
 
     /// Seals the open rows of a group. Returns where the chunk ends; `None` when there is no row.
@@ -430,9 +453,17 @@ impl Heads {
 
     /// Forgets the open rows of a group: a log says that a chunk has them.
     pub(crate) fn drop_open(&mut self, group: u32) {
-        if let Some(group) = self.groups.get_mut(group as usize) {
+        if let Some(group) = self.groups.get_mut(group as usize).filter(|group| !group.keeps_rows) {
             self.open_bytes -= group.open_bytes();
             group.rows.clear();
+        }
+    }
+
+    /// Notes that a chunk which a log mentions is not there: the rows stay open and are sealed again.
+    pub(crate) fn note_lost(&mut self, group: u32, segment: u32) {
+        self.torn = Some(segment);
+        if let Some(group) = self.groups.get_mut(group as usize) {
+            group.keeps_rows = true;
         }
     }
 
@@ -455,13 +486,17 @@ impl Heads {
         let Some(id) = self.torn.take() else { return Ok(()) };
         if self.segments.active().is_some_and(|active| active.id == id) {
             let chunks = self.chunks_of(id);
-            self.segments.close(id, &chunks)?;
+            match self.segments.close(id, &chunks) {
+                // A full disk must not keep the store closed: without an index it is only slower.
+                Err(e) if e.is_full() => self.segments.leave(id),
+                done => done?,
+            }
         }
         Ok(())
     }
 
     /// Puts open rows aside that stand in chunks too: a crash came between a chunk and its mark.
-    pub(crate) fn drop_sealed_again(&mut self) -> Result<(), DiskError> {
+    pub(crate) fn drop_sealed_again(&mut self) {
         let mut ignored = Appended::default();
         for at in 0..self.groups.len() {
             let group = &self.groups[at];
@@ -478,11 +513,10 @@ impl Heads {
                     columns: row.columns.to_vec(),
                     values: row.values.clone(),
                 };
-                self.insert(part, &mut ignored)?;
+                self.insert(part, &mut ignored);
             }
             self.samples = samples;
         }
-        Ok(())
     }
 
     /// The groups to seal because their rows have waited long, and notes the time.

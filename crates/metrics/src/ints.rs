@@ -11,7 +11,7 @@
 //! The encoder measures every choice and takes the smallest; arithmetic wraps, so that any `i64`
 //! comes back.
 
-use crate::wire::{Bad, Bytes, put_int, put_uint, uint_bytes, zigzag};
+use vigie_disk::wire::{Bad, Bytes, put_int, put_uint, uint_bytes, zigzag};
 
 const ORDER_MASK: u8 = 3;
 const PLAIN: u8 = 4;

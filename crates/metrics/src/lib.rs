@@ -10,8 +10,11 @@
 //! cut; [`Durability::Written`] when they survive the death of the process, and [`Store::tick`],
 //! called every second, makes them survive a power cut too.
 //!
-//! Values are bit-exact. Corrupt files are errors that name file and offset. A full disk refuses
-//! new rows and nothing else, and ends by itself.
+//! Values are bit-exact. A full disk refuses new rows and nothing else, and ends by itself; so does
+//! a sync that fails: the file is written again. Damage is named with file and offset:
+//! a chunk that is damaged while the store is open is an error of the queries that need it;
+//! at the next start it is left out, logged and counted ([`Stats::damaged`]), and the rest serves.
+//! Only a damaged list of series, without which no chunk can be understood, keeps the store closed.
 //! The store takes no lock on its directory and starts no thread: the program does both.
 //! Formats: `docs/formats/metrics-log.md`, `docs/formats/metrics-segment.md` and
 //! `docs/formats/wal.md`.
@@ -29,12 +32,10 @@ mod record;
 mod segment;
 mod series_log;
 mod store;
-mod wire;
 
 pub use store::Store;
 
 use vigie_disk::DiskError;
-use vigie_model::ReadError;
 use vigie_model::limits::{
     LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
 };
@@ -140,6 +141,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The oldest instant there is.
     pub oldest_ms: Option<i64>,
+    /// Damaged places found when the store was opened; each was logged with file and offset.
+    pub damaged: u64,
 }
 
 /// Why the store could not do something.
@@ -149,6 +152,17 @@ pub enum MetricsError {
     /// A file operation failed; the text names the file and says what to do.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// What the store cannot do without is damaged.
+    #[error(
+        "the metrics cannot be opened: {error}. Nothing was changed. Bring {dir} back from a backup, \
+         or rename it and start again: then the history of metrics begins anew, and the logs stay"
+    )]
+    Damaged {
+        /// The store's directory.
+        dir: String,
+        /// The file, the offset and what is wrong there.
+        error: DiskError,
+    },
     /// A limit; the text says which, in Prometheus' words where it has any.
     #[error("{0}")]
     Limit(String),
@@ -158,13 +172,5 @@ impl MetricsError {
     /// Whether waiting can help: the disk is full.
     pub fn is_full(&self) -> bool {
         matches!(self, MetricsError::Disk(e) if e.is_full())
-    }
-}
-
-fn read_error(error: DiskError) -> ReadError {
-    match error {
-        DiskError::Corrupt { file, offset, what } => ReadError::Corrupt { file, offset, what },
-        DiskError::Io { file, what } => ReadError::Io { file, what },
-        other => ReadError::Io { file: "metrics".to_owned(), what: other.to_string() },
     }
 }

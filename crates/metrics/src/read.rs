@@ -5,13 +5,13 @@
 //! nothing else, so a selection costs about as much memory as its columns take on the disk.
 //! Every chunk is checked when it is selected, so a column that is read later cannot be torn.
 
+use crate::CHUNK_ROWS_MAX;
 use crate::catalog::Catalog;
 use crate::chunk::Chunk;
 use crate::column;
 use crate::head::{Heads, OpenRow};
 use crate::segment::{Bitmap, ChunkMeta, read_chunk};
 use crate::store::Store;
-use crate::{CHUNK_ROWS_MAX, read_error};
 use parking_lot::RwLock;
 use std::sync::Arc;
 use vigie_disk::{DiskError, DiskFile};
@@ -189,9 +189,9 @@ impl Snapshot {
         let mut timestamps_ms = Vec::new();
         let mut parts = Vec::with_capacity(self.chunks.len());
         for (meta, file) in &self.chunks {
-            let payload = read_chunk(&**file, meta).map_err(read_error)?;
+            let payload = read_chunk(&**file, meta)?;
             let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
-            let chunk = Chunk::parse(&payload).map_err(corrupt).map_err(read_error)?;
+            let chunk = Chunk::parse(&payload).map_err(corrupt)?;
             let part = Part::new(&chunk, &self.columns, meta, file);
             let inside = chunk.timestamps_ms.iter().filter(|ts_ms| range.contains(**ts_ms));
             if part.bodies.is_empty() || inside.clone().next().is_none() {
@@ -290,7 +290,7 @@ impl MetricGroup for Group {
         out.clear();
         out.resize(self.timestamps_ms.len(), ABSENT);
         for part in &self.parts {
-            part.read(column, out).map_err(read_error)?;
+            part.read(column, out)?;
         }
         for (at, row) in &self.rows {
             if let Some(value) = row.value(self.columns[column]) {

@@ -2,7 +2,7 @@
 //! The bytes stand in `docs/formats/metrics-log.md`.
 
 use crate::GROUP_COLUMNS_MAX;
-use crate::wire::{Bad, Bytes, put_int, put_runs, put_text, put_uint};
+use vigie_disk::wire::{Bad, Bytes, put_int, put_labels, put_runs, put_uint};
 use vigie_model::Labels;
 use vigie_model::limits::LABELS_PER_SERIES_MAX;
 
@@ -43,25 +43,16 @@ pub(crate) fn put_definition(out: &mut Vec<u8>, definition: &Definition) {
     put_uint(out, u64::from(definition.id));
     put_uint(out, u64::from(definition.group));
     put_uint(out, u64::from(definition.column));
-    put_uint(out, definition.labels.len() as u64);
-    for label in &definition.labels {
-        put_text(out, &label.name);
-        put_text(out, &label.value);
-    }
+    put_labels(out, &definition.labels);
 }
 
 fn definition(input: &mut Bytes<'_>) -> Result<Definition, Bad> {
     let id = input.count(u32::MAX as usize - 1)? as u32;
     let group = input.count(u32::MAX as usize - 1)? as u32;
     let column = input.count(GROUP_COLUMNS_MAX - 1)? as u32;
-    let count = input.count(LABELS_PER_SERIES_MAX)?;
-    let mut pairs = Vec::with_capacity(count);
-    for _ in 0..count {
-        pairs.push((input.text()?, input.text()?));
-    }
-    let labels = Labels::from_pairs(pairs);
-    if labels.len() != count || count == 0 {
-        return Err("the labels of a series are not a set");
+    let labels = input.labels(LABELS_PER_SERIES_MAX)?;
+    if labels.is_empty() {
+        return Err("a series has no label");
     }
     Ok(Definition { id, group, column, labels })
 }
@@ -159,7 +150,8 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Record, Bad> {
         },
         _ => return Err("a record of the log is of an unknown kind"),
     };
-    if input.rest.is_empty() { Ok(record) } else { Err("a record of the log has bytes too many") }
+    input.end()?;
+    Ok(record)
 }
 
 #[cfg(test)]

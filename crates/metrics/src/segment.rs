@@ -3,14 +3,16 @@
 //! One segment is written to; it is closed after a day or when it is large, and from then on never
 //! changes. Retention removes whole segments. The files in the directory are the truth:
 //! an index is derived from its segment and is made again when it is missing or damaged.
+//! A segment with a damaged place keeps serving its other chunks, and is not written to any more.
 //! The bytes stand in `docs/formats/metrics-segment.md`.
 
 use crate::chunk::Chunk;
-use crate::wire::{Bad, Bytes, put_int, put_uint};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vigie_disk::frame::{self, FrameKind};
-use vigie_disk::{Disk, DiskError, DiskFile, record, write_atomic};
+use vigie_disk::record::{self, Records};
+use vigie_disk::wire::{Bad, Bytes, put_int, put_uint};
+use vigie_disk::{Disk, DiskError, DiskFile, put_aside, write_again, write_atomic};
 
 const SEGMENT: FrameKind = FrameKind { magic: *b"VIGIESEG", version: 1 };
 const INDEX: FrameKind = FrameKind { magic: *b"VIGIEIDX", version: 1 };
@@ -74,6 +76,10 @@ pub(crate) struct Segment {
     closed: bool,
     /// Bytes of a chunk that failed may stand behind the last good one.
     ragged: bool,
+    /// A sync failed: the system may have dropped what it says it has.
+    unkept: bool,
+    /// From where to where there is no good chunk.
+    damage: Vec<(u64, u64)>,
 }
 
 /// A chunk met while a segment was scanned, whose series are not known yet.
@@ -101,21 +107,34 @@ pub(crate) struct Segments {
     pub(crate) list: Vec<Segment>,
     next_id: u32,
     frame: Vec<u8>,
+    /// What was found damaged at the opening.
+    pub(crate) damage: Vec<DiskError>,
 }
 
 impl Segments {
     pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Segments, Found), DiskError> {
         disk.create_dir_all(dir)?;
-        let mut segments =
-            Segments { disk, dir: dir.to_path_buf(), list: Vec::new(), next_id: 1, frame: vec![] };
-        let mut ids: Vec<u32> = segments
-            .disk
-            .list(dir)?
-            .iter()
-            .filter_map(|name| name.strip_prefix("segment-")?.strip_suffix(".chunks"))
-            .filter_map(|hex| u32::from_str_radix(hex, 16).ok())
-            .collect();
+        let names = disk.list(dir)?;
+        let mut segments = Segments {
+            disk,
+            dir: dir.to_path_buf(),
+            list: Vec::new(),
+            next_id: 1,
+            frame: Vec::new(),
+            damage: Vec::new(),
+        };
+        let id_of = |name: &str, ending: &str| {
+            let hex = name.strip_prefix("segment-")?.strip_suffix(ending)?;
+            u32::from_str_radix(hex, 16).ok()
+        };
+        let mut ids: Vec<u32> = names.iter().filter_map(|n| id_of(n, ".chunks")).collect();
         ids.sort_unstable();
+        for name in &names {
+            let is_alone = id_of(name, ".index").is_some_and(|id| ids.binary_search(&id).is_err());
+            if is_alone || name.ends_with(".tmp") {
+                segments.disk.remove(&dir.join(name))?;
+            }
+        }
         let mut found = Found::default();
         for (at, id) in ids.iter().enumerate() {
             segments.load(*id, at + 1 == ids.len(), &mut found)?;
@@ -153,11 +172,11 @@ impl Segments {
             Ok(None) => {
                 // A log that is synced later will speak of chunks that a dead process wrote.
                 segment.file.sync()?;
-                scan(&mut segment, is_last, found)?;
+                scan(&mut segment, is_last, found, &mut self.damage)?;
             }
             Err(e) => {
                 tracing::warn!(error = %e, "the index of a metrics segment is made again");
-                scan(&mut segment, false, found)?;
+                scan(&mut segment, false, found, &mut self.damage)?;
             }
         }
         self.list.push(segment);
@@ -177,10 +196,7 @@ impl Segments {
             self.start(now_ms)?;
         }
         let segment = self.list.last_mut().expect("started above");
-        if segment.ragged {
-            segment.file.truncate(segment.bytes)?;
-            segment.ragged = false;
-        }
+        segment.trim()?;
         self.frame.clear();
         record::encode(payload, &mut self.frame);
         if let Err(e) = segment.file.append(&self.frame) {
@@ -228,20 +244,68 @@ impl Segments {
     pub(crate) fn close(&mut self, id: u32, chunks: &[(u32, ChunkMeta)]) -> Result<(), DiskError> {
         let path = self.index_path(id);
         let segment = self.list.iter_mut().find(|s| s.id == id).expect("only known ids are closed");
-        if segment.ragged {
-            segment.file.truncate(segment.bytes)?;
-            segment.ragged = false;
-        }
-        segment.file.sync()?;
+        segment.sync(&*self.disk)?;
         let body = index_body(segment, chunks);
         write_atomic(&*self.disk, &path, &frame::encode(INDEX, &body))?;
         segment.closed = true;
         Ok(())
     }
 
-    /// Cuts the open segment: chunks from `bytes` on were never acknowledged.
-    pub(crate) fn cut(&mut self, id: u32, bytes: u64) -> Result<(), DiskError> {
+    /// Makes the open segment durable if a sync of it failed before: its file is written again.
+    /// Usually there is nothing to do, and the caller syncs the file without a lock; after an error
+    /// it says so with [`Segments::not_kept`].
+    pub(crate) fn sync_unkept(&mut self) -> Result<(), DiskError> {
+        match self.list.last_mut().filter(|segment| segment.unkept) {
+            Some(segment) => segment.sync(&*self.disk),
+            None => Ok(()),
+        }
+    }
+
+    /// Notes that a sync of a segment failed.
+    pub(crate) fn not_kept(&mut self, id: u32) {
+        if let Some(segment) = self.list.iter_mut().find(|segment| segment.id == id) {
+            segment.unkept = true;
+        }
+    }
+
+    /// Takes what stands behind the good part of a segment for damaged: it was durable up to
+    /// `synced_bytes`. The file is left as it is.
+    pub(crate) fn retire(&mut self, id: u32, synced_bytes: u64) {
+        let Some(segment) = self.list.iter_mut().find(|segment| segment.id == id) else { return };
+        assert!(segment.bytes < synced_bytes, "a segment that is whole is not retired");
+        let what = format!("the segment is damaged here; {synced_bytes} bytes were good");
+        self.damage.push(DiskError::corrupt(segment.file.path(), segment.bytes, what));
+        segment.damage.push((segment.bytes, u64::MAX));
+        segment.closed = true;
+        segment.ragged = false;
+    }
+
+    /// Never writes to a segment again, though it has no index.
+    pub(crate) fn leave(&mut self, id: u32) {
+        if let Some(segment) = self.list.iter_mut().find(|segment| segment.id == id) {
+            segment.closed = true;
+        }
+    }
+
+    /// Whether the chunk that ended at byte `end` of a segment is not there any more. A segment
+    /// that is gone went by retention, with all that it had.
+    pub(crate) fn has_lost(&self, id: u32, end: u64) -> bool {
+        self.get(id).is_some_and(|segment| {
+            let is_damaged = |(from, to): &(u64, u64)| *from < end && end <= *to;
+            segment.bytes < end || segment.damage.iter().any(is_damaged)
+        })
+    }
+
+    /// Cuts the open segment: chunks from `bytes` on were never acknowledged, or the log that knew
+    /// their series is damaged; then a copy is kept.
+    pub(crate) fn cut(&mut self, id: u32, bytes: u64, keeps_copy: bool) -> Result<(), DiskError> {
+        let path = self.path(id);
         let segment = self.list.iter_mut().find(|s| s.id == id).expect("only known ids are cut");
+        if keeps_copy {
+            put_aside(&*self.disk, &path)?;
+            let what = "the damaged log knew the series of the chunks from here on";
+            self.damage.push(DiskError::corrupt(&path, bytes, what));
+        }
         assert!(!segment.closed && bytes >= HEADER_BYTES && bytes <= segment.bytes);
         segment.file.truncate(bytes)?;
         segment.file.sync()?;
@@ -264,9 +328,11 @@ impl Segments {
 
     /// Removes a segment and its index.
     pub(crate) fn remove(&mut self, id: u32) -> Result<(), DiskError> {
-        self.disk.remove(&self.path(id))?;
-        if self.disk.exists(&self.index_path(id)) {
-            self.disk.remove(&self.index_path(id))?;
+        // The index first: it can be made again, and one without a segment would stay for ever.
+        for path in [self.index_path(id), self.path(id)] {
+            if self.disk.exists(&path) {
+                self.disk.remove(&path)?;
+            }
         }
         self.list.retain(|segment| segment.id != id);
         self.disk.sync_dir(&self.dir)
@@ -325,7 +391,35 @@ impl Segment {
             series: Bitmap::default(),
             closed: false,
             ragged: false,
+            unkept: false,
+            damage: Vec::new(),
         }
+    }
+
+    /// Cuts away what is left of a chunk that failed.
+    fn trim(&mut self) -> Result<(), DiskError> {
+        if self.ragged {
+            self.file.truncate(self.bytes)?;
+            self.ragged = false;
+        }
+        Ok(())
+    }
+
+    /// After an error the file is written again the next time: a second sync would say that all is
+    /// well.
+    fn sync(&mut self, disk: &dyn Disk) -> Result<(), DiskError> {
+        if self.unkept {
+            self.file = write_again(disk, &*self.file, HEADER_BYTES, self.bytes)?.into();
+            self.unkept = false;
+            self.ragged = false;
+            tracing::warn!(file = %self.file.path().display(), "the segment was written again");
+            return Ok(());
+        }
+        self.trim()?;
+        self.file.sync().map_err(|error| {
+            self.unkept = true;
+            error.not_kept()
+        })
     }
 
     fn span(&mut self, meta: &ChunkMeta) {
@@ -391,42 +485,65 @@ fn parse_index(
     Ok((chunks, Bitmap { words: words.collect() }))
 }
 
-/// Reads a segment from end to end. An unfinished chunk at the end of the last one is left out.
-fn scan(segment: &mut Segment, is_last: bool, found: &mut Found) -> Result<(), DiskError> {
-    let (len, path) = (segment.bytes, segment.file.path().to_path_buf());
-    let mut bytes = vec![0; usize::try_from(len - HEADER_BYTES).expect("segments are small")];
-    segment.file.read_at(HEADER_BYTES, &mut bytes)?;
-    let mut at = 0;
-    while at < bytes.len() {
-        let offset = HEADER_BYTES + at as u64;
-        let payload = match record::decode(&bytes[at..]) {
-            Ok(payload) => payload,
-            Err(_) if is_last => {
-                // Cut before the next append: until then nothing on the disk is changed.
-                segment.ragged = true;
-                found.cut_bytes = len - offset;
-                segment.bytes = offset;
-                break;
+/// Reads a segment from end to end. An unfinished chunk at the end of the last one is left out;
+/// anything else that is bad is damage, which is passed over.
+fn scan(
+    segment: &mut Segment,
+    is_last: bool,
+    found: &mut Found,
+    damage: &mut Vec<DiskError>,
+) -> Result<(), DiskError> {
+    let (len, file) = (segment.bytes, segment.file.clone());
+    let mut records = Records::new(&*file, HEADER_BYTES, len);
+    loop {
+        let offset = records.offset();
+        let error = match records.next_payload() {
+            Ok(None) => break,
+            Ok(Some(payload)) => match scan_chunk(segment.id, offset, payload) {
+                Ok(scanned) => {
+                    segment.span(&scanned.meta);
+                    found.scanned.push(scanned);
+                    continue;
+                }
+                Err(what) => DiskError::corrupt(file.path(), offset, what),
+            },
+            Err(e) if !e.is_corrupt() => return Err(e),
+            Err(e) => {
+                let goes_on = records.skip()?;
+                if !goes_on && is_last && segment.damage.is_empty() {
+                    // Cut before the next append: until then nothing on the disk is changed.
+                    segment.ragged = true;
+                    segment.bytes = offset;
+                    found.cut_bytes = len - offset;
+                    break;
+                }
+                if !goes_on {
+                    segment.damage.push((offset, len));
+                    damage.push(e);
+                    break;
+                }
+                e
             }
-            Err(what) => return Err(DiskError::corrupt(&path, offset, what)),
         };
-        let chunk =
-            Chunk::parse(payload).map_err(|what| DiskError::corrupt(&path, offset, what))?;
-        let times = &chunk.timestamps_ms;
-        let meta = ChunkMeta {
-            segment: segment.id,
-            offset: u32::try_from(offset)
-                .map_err(|_| DiskError::corrupt(&path, offset, "a segment is longer than 4 GiB"))?,
-            bytes: (record::HEADER_BYTES + payload.len()) as u32,
-            rows: times.len() as u32,
-            min_ms: times[0],
-            max_ms: times[times.len() - 1],
-        };
-        segment.span(&meta);
-        at += meta.bytes as usize;
-        found.scanned.push(Scanned { meta, group: chunk.group, columns: chunk.columns });
+        segment.damage.push((offset, records.offset()));
+        damage.push(error);
     }
+    segment.closed |= !segment.damage.is_empty();
     Ok(())
+}
+
+fn scan_chunk(segment: u32, offset: u64, payload: &[u8]) -> Result<Scanned, Bad> {
+    let chunk = Chunk::parse(payload)?;
+    let times = &chunk.timestamps_ms;
+    let meta = ChunkMeta {
+        segment,
+        offset: u32::try_from(offset).map_err(|_| "a segment is longer than 4 GiB")?,
+        bytes: (record::HEADER_BYTES + payload.len()) as u32,
+        rows: times.len() as u32,
+        min_ms: times[0],
+        max_ms: times[times.len() - 1],
+    };
+    Ok(Scanned { meta, group: chunk.group, columns: chunk.columns })
 }
 
 /// Reads and checks the payload of a chunk's record.

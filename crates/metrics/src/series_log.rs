@@ -4,15 +4,15 @@
 //! crash still stands in the write-ahead log. The bytes stand in `docs/formats/metrics-log.md`.
 
 use crate::record::{self, Definition};
-use crate::wire::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::frame::{self, FrameKind};
-use vigie_disk::{Disk, DiskError, DiskFile, record as framed};
+use vigie_disk::record::{self as framed, Records};
+use vigie_disk::wire::Bytes;
+use vigie_disk::{Disk, DiskError, DiskFile};
 
 const KIND: FrameKind = FrameKind { magic: *b"VIGIESER", version: 1 };
 const HEADER_BYTES: u64 = frame::HEADER_BYTES as u64;
-const LOG_BYTES_MAX: u64 = 4 << 30;
 /// Definitions are written in records of about this size.
 const RECORD_BYTES: usize = 64 * 1024;
 
@@ -36,22 +36,37 @@ impl SeriesLog {
         }
         // A process that died may have renamed it and not synced the name.
         disk.sync_dir(path.parent().expect("the log lies in the store's directory"))?;
-        let bytes = disk.read(path, LOG_BYTES_MAX)?;
-        let header = &bytes[..bytes.len().min(frame::HEADER_BYTES)];
-        frame::decode(KIND, header, path)?;
-        let mut at = header.len();
-        while let Ok(payload) = framed::decode(&bytes[at..]) {
-            let corrupt = |what| DiskError::corrupt(path, at as u64, what);
-            let mut input = Bytes::new(payload);
-            for definition in record::definitions(&mut input).map_err(corrupt)? {
-                take(definition).map_err(corrupt)?;
-            }
-            at += framed::HEADER_BYTES + payload.len();
-        }
         let file: Arc<dyn DiskFile> = disk.append(path)?.into();
+        let len = file.len()?;
+        let mut header = [0; frame::HEADER_BYTES];
+        file.read_at(0, &mut header)?;
+        frame::decode(KIND, &header, path)?;
+        let mut records = Records::new(&*file, HEADER_BYTES, len);
+        loop {
+            let offset = records.offset();
+            match records.next_payload() {
+                Ok(None) => break,
+                Ok(Some(payload)) => {
+                    let corrupt = |what| DiskError::corrupt(path, offset, what);
+                    let mut input = Bytes::new(payload);
+                    for definition in record::definitions(&mut input).map_err(corrupt)? {
+                        take(definition).map_err(corrupt)?;
+                    }
+                }
+                Err(e) if !e.is_corrupt() => return Err(e),
+                Err(e) => {
+                    // With a good record behind it, it is not the end of an unfinished write.
+                    if records.skip()? {
+                        return Err(e);
+                    }
+                    break;
+                }
+            }
+        }
+        let bytes = records.offset();
         // Series read from here are not written here again, so they must be durable.
         file.sync()?;
-        Ok(SeriesLog { file, bytes: at as u64, ragged: at < bytes.len() })
+        Ok(SeriesLog { file: file.clone(), bytes, ragged: bytes < len })
     }
 
     /// Writes series and makes them durable.
@@ -60,7 +75,7 @@ impl SeriesLog {
         let mut records = Vec::new();
         let mut flush = |batch: &mut Vec<u8>, count: &mut u64| {
             let mut payload = Vec::with_capacity(batch.len() + 4);
-            crate::wire::put_uint(&mut payload, *count);
+            vigie_disk::wire::put_uint(&mut payload, *count);
             payload.append(batch);
             framed::encode(&payload, &mut records);
             *count = 0;

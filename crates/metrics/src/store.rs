@@ -13,10 +13,10 @@ use crate::segment::{Found, Segments};
 use crate::series_log::SeriesLog;
 use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
 use parking_lot::{Mutex, RwLock};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use vigie_disk::{Disk, DiskError, Wal, WalOptions};
+use std::sync::atomic::AtomicU64;
+use vigie_disk::{AfterDamage, Disk, DiskError, Floor, Refused, Wal, WalOptions};
 use vigie_model::{Labels, Row, SeriesId};
 
 /// The log's segments: small, so that cutting it frees space soon.
@@ -28,14 +28,12 @@ const OPEN_BYTES_SLACK: usize = 4;
 /// The metrics of one machine. Shared between threads; every method blocks.
 pub struct Store {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) dir: PathBuf,
     pub(crate) options: Options,
     pub(crate) wal: Wal,
     pub(crate) catalog: Arc<RwLock<Catalog>>,
     pub(crate) heads: Mutex<Heads>,
     pub(crate) series_log: Mutex<SeriesLog>,
-    /// What the disk has left when that is too little; `u64::MAX` when it has enough.
-    pub(crate) low_free_bytes: AtomicU64,
+    pub(crate) floor: Floor,
     /// The log's length when it was last cut: the rows that were carried over.
     pub(crate) log_bytes_after_cut: AtomicU64,
     pub(crate) ticks: Mutex<crate::checkpoint::Ticks>,
@@ -43,8 +41,16 @@ pub struct Store {
 
 impl Store {
     /// Opens the store of a directory, making it when it is not there.
-    /// Everything that was ever acknowledged is back when this returns.
+    /// Everything that was ever acknowledged is back when this returns, but for what the disk has
+    /// damaged, which is logged with file and offset and counted.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, MetricsError> {
+        Store::open_in(disk, dir, options).map_err(|error| match error.is_corrupt() {
+            true => MetricsError::Damaged { dir: dir.display().to_string(), error },
+            false => error.into(),
+        })
+    }
+
+    fn open_in(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, DiskError> {
         disk.create_dir_all(dir)?;
         let mut catalog = Catalog::default();
         let (segments, found) = Segments::open(disk.clone(), &dir.join("segments"))?;
@@ -53,16 +59,22 @@ impl Store {
             heads.restore(&definition, &mut catalog).map(|_| ())
         })?;
         let log_dir = dir.join("wal");
-        let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
+        // A record may build on any before it: on its series, and on their places.
+        let after_damage = AfterDamage::Stop;
+        let log_options =
+            WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0, after_damage };
         let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
-            let corrupt = |what| DiskError::corrupt(&log_dir, 0, what);
-            match record::decode(payload).map_err(corrupt)? {
+            match record::decode(payload)? {
                 Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
                     series_log.check(series_log_bytes)?;
                     heads.segments.reserve(segment);
-                    check_segment(&heads.segments, segment, segment_bytes)
+                    // It may be gone (retention), but not shorter than when it was last synced.
+                    if heads.segments.get(segment).is_some_and(|s| s.bytes < segment_bytes) {
+                        heads.segments.retire(segment, segment_bytes);
+                    }
+                    Ok(())
                 }
-                record => replay(record, &mut heads, &mut catalog).map_err(corrupt),
+                record => replay(record, &mut heads, &mut catalog).map_err(Refused::Record),
             }
         })?;
         if wal.cut_bytes() > 0 || found.cut_bytes > 0 {
@@ -72,18 +84,22 @@ impl Store {
                 "the metrics store was not closed: unfinished writes were left out"
             );
         }
-        take_in(found, &mut heads)?;
+        take_in(found, &mut heads, !wal.damage().is_empty())?;
+        for error in &heads.segments.damage {
+            tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
+        }
         heads.retire_torn()?;
-        heads.drop_sealed_again()?;
+        heads.drop_sealed_again();
+        let floor = Floor::new(dir, options.free_bytes_min);
+        floor.look(&*disk)?;
         Ok(Store {
             disk,
-            dir: dir.to_path_buf(),
             options,
             wal,
             catalog: Arc::new(RwLock::new(catalog)),
             heads: Mutex::new(heads),
             series_log: Mutex::new(series_log),
-            low_free_bytes: AtomicU64::new(u64::MAX),
+            floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
         })
@@ -124,7 +140,7 @@ impl Store {
         rows: &[Row<'_>],
         durability: Durability,
     ) -> Result<Appended, MetricsError> {
-        self.refuse_if_full()?;
+        self.floor.check()?;
         let mut counts = Appended::default();
         let mut rest = rows;
         while !rest.is_empty() {
@@ -173,7 +189,7 @@ impl Store {
         heads.pending.extend(logged);
         for part in parts {
             let group = part.group;
-            heads.insert(part, counts)?;
+            heads.insert(part, counts);
             if heads.is_full(group) {
                 // Should this fail, the rows stay open and the next tick tries again and tells.
                 let _ = self.seal(&mut heads, group);
@@ -213,22 +229,13 @@ impl Store {
             log_bytes,
             disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes(),
             oldest_ms: heads.oldest_ms(),
+            damaged: (self.wal.damage().len() + heads.segments.damage.len()) as u64,
         }
     }
 
     /// The budget for open rows.
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
         self.options.open_bytes_max.max(heads.placed() * crate::head::CHUNK_ROWS_MIN * 8)
-    }
-
-    fn refuse_if_full(&self) -> Result<(), MetricsError> {
-        match self.low_free_bytes.load(Ordering::Relaxed) {
-            u64::MAX => Ok(()),
-            free_bytes => {
-                let file = self.dir.display().to_string();
-                Err(DiskError::Full { file, free_bytes }.into())
-            }
-        }
     }
 }
 
@@ -244,10 +251,11 @@ fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<()
         }
         Record::Sealed { group, segment, end } => {
             heads.segments.reserve(segment);
-            match heads.segments.get(segment) {
+            if heads.segments.has_lost(segment, end) {
                 // A chunk that did not survive a power cut is made again from the rows.
-                Some(found) if found.bytes < end => heads.torn = Some(segment),
-                _ => heads.drop_open(group),
+                heads.note_lost(group, segment);
+            } else {
+                heads.drop_open(group);
             }
             Ok(())
         }
@@ -255,19 +263,8 @@ fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<()
     }
 }
 
-/// A segment may be gone (retention), but not shorter than when it was last synced.
-fn check_segment(segments: &Segments, id: u32, synced_bytes: u64) -> Result<(), DiskError> {
-    match segments.get(id) {
-        Some(segment) if segment.bytes < synced_bytes => {
-            let what = format!("the segment is damaged here; {synced_bytes} bytes were good");
-            Err(DiskError::corrupt(segment.file.path(), segment.bytes, what))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Gives the chunks found in the segments to their groups.
-fn take_in(found: Found, heads: &mut Heads) -> Result<(), DiskError> {
+fn take_in(found: Found, heads: &mut Heads, log_is_damaged: bool) -> Result<(), DiskError> {
     for (group, meta) in found.indexed {
         if !heads.add_chunk(group, meta) {
             return Err(unknown_series(heads, meta.segment, meta.offset));
@@ -276,12 +273,13 @@ fn take_in(found: Found, heads: &mut Heads) -> Result<(), DiskError> {
     for scanned in found.scanned {
         let id = scanned.meta.segment;
         let Some(series) = heads.series_of(&scanned) else {
-            // Its series were never acknowledged: a power cut took them out of the log.
+            // Its series were never acknowledged: a power cut took them out of the log. Or damage
+            // did; then the places in their groups would be given to others.
             let is_active = heads.segments.active().is_some_and(|active| active.id == id);
             if !is_active {
                 return Err(unknown_series(heads, id, scanned.meta.offset));
             }
-            heads.segments.cut(id, u64::from(scanned.meta.offset))?;
+            heads.segments.cut(id, u64::from(scanned.meta.offset), log_is_damaged)?;
             break;
         };
         heads.segments.note_series(id, &series);

@@ -54,9 +54,38 @@ fn the_last_bytes_of_the_disk_are_left_free() {
     disk.set_free_bytes(1000);
     store.tick(10_000).unwrap();
     let error = try_append(&store, 1, &series).unwrap_err();
-    assert!(error.is_full() && error.to_string().contains("/data"), "{error}");
+    let words = "/data: the disk has only 0 MiB left, and the last 1 MiB are not written to";
+    assert!(error.is_full() && error.to_string().starts_with(words), "{error}");
     disk.set_free_bytes(u64::MAX);
     store.tick(20_000).unwrap();
     try_append(&store, 2, &series).unwrap();
     assert_eq!(read(&store, &[], ALL).len(), 10);
+}
+
+/// Cutting the log writes the rows that are too few to seal again. Tried every second on a disk that
+/// fails, it would fill the disk.
+#[test]
+fn a_log_that_cannot_be_cut_does_not_grow_by_trying() {
+    let disk = SimDisk::new(1);
+    let options = Options { log_bytes_max: 2_000, ..patient() };
+    let store = Store::open(Arc::new(disk.clone()), Path::new("/data"), options).unwrap();
+    for instance in 0..10 {
+        let series = target(&store, instance, 40);
+        for n in 0..5 {
+            try_append(&store, n, &series).unwrap();
+        }
+    }
+    let before = store.stats().log_bytes;
+    assert!(before > 2_000);
+    for second in 0..60 {
+        // Enough for the rows, and not for the list of series behind them.
+        disk.set_free_bytes(20_000);
+        assert!(store.tick(1000 * second).unwrap_err().is_full());
+    }
+    disk.set_free_bytes(u64::MAX);
+    let after = store.stats().log_bytes;
+    assert!(after < 3 * before, "{before} bytes became {after}");
+    assert!(store.tick(4 * 60_000).unwrap_err().is_full(), "the trouble is not over yet");
+    store.tick(6 * 60_000).unwrap();
+    assert!(store.stats().log_bytes < before, "{}", store.stats().log_bytes);
 }

@@ -8,6 +8,7 @@
 //! * the log starts a segment without syncing the old one; it is not synced when it is replayed;
 //! * the name of a new segment is not synced; a segment is closed without a sync;
 //! * rows too few to seal are not carried over; an unfinished chunk is not cut away;
+//! * a segment, or the log, is synced a second time after a sync that failed, and believed;
 //! * a segment that lost a chunk is written to again; `series.log` is not synced when it is read.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
@@ -213,6 +214,49 @@ fn wherever_a_first_life_ends_a_second_one_loses_nothing_of_both() {
                 break;
             }
         }
+    }
+}
+
+/// Syncs fail now and then. Nothing is opened again, and the power goes at the end.
+#[test]
+fn a_sync_that_fails_is_made_good_without_a_restart() {
+    for seed in 0..SEEDS {
+        let disk = SimDisk::new(seed);
+        let options = Options { log_bytes_max: 1_500, open_bytes_max: 4_000, ..patient() };
+        let open = || Store::open(Arc::new(disk.clone()), Path::new("/data"), options.clone());
+        let mut run = Run::new(seed);
+        let store = open().unwrap();
+        let mut failures = 0;
+        for _ in 0..200 {
+            if run.dice.roll(10) == 0 {
+                disk.fail_sync_after(Some(run.dice.roll(8)));
+            }
+            let mut tried = std::mem::take(&mut run.tried);
+            let done = match run.dice.roll(12) {
+                0 => store.flush(),
+                1 => store.tick(run.clock_ms + 25 * 3600 * 1000),
+                2..4 => store.tick(run.clock_ms),
+                _ => run.append(&store),
+            };
+            run.tried.append(&mut tried);
+            failures += u32::from(done.is_err());
+        }
+        assert!(failures > 3, "seed {seed}: only {failures} failures");
+        disk.fail_sync_after(None);
+        while store.tick(run.clock_ms).is_err() {
+            run.clock_ms += 60_000;
+        }
+        run.sure.append(&mut run.written);
+        let mut tried = std::mem::take(&mut run.tried);
+        run.append(&store).unwrap();
+        run.tried.append(&mut tried);
+        store.close().unwrap();
+        run.sure.append(&mut run.written);
+        if seed % 2 == 0 {
+            store.flush().unwrap();
+        }
+        disk.power_cut();
+        run.check(&open().unwrap()).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
     }
 }
 

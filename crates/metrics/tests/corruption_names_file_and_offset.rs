@@ -38,9 +38,11 @@ fn flip(path: &Path, at: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_damaged_chunk_is_an_error_of_the_query_and_the_next_start() {
+fn a_damaged_chunk_is_an_error_of_the_query_and_the_next_start_serves_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path());
+    store.flush().unwrap();
+    append(&store, 60_000, &target(&store, 0, 4), &[5.0; 4]);
     store.flush().unwrap();
     let segment = only(&dir.path().join("segments"), ".chunks");
     let good = flip(&segment, 100);
@@ -48,13 +50,88 @@ fn a_damaged_chunk_is_an_error_of_the_query_and_the_next_start() {
         ReadError::Corrupt { file, offset: 32, .. } => assert_eq!(file, segment.to_str().unwrap()),
         other => panic!("{other}"),
     }
+    // What is sent again is not refused because it cannot be compared with what is damaged.
+    let again = append(&store, 3000, &target(&store, 0, 4), &[1.0; 4]);
+    assert_eq!(again.appended, 4);
     drop(store);
-    // The checkpoint says that the segment was good beyond this point: it is not a torn tail.
-    let error = Store::open(Arc::new(RealDisk), dir.path(), patient()).map(|_| ()).unwrap_err();
-    let wanted = format!("{} at byte 32: the segment is damaged here", segment.display());
-    assert!(error.to_string().starts_with(&wanted), "{error}");
+    for late in [1000, 2000] {
+        let store = open(dir.path(), patient());
+        assert_eq!((store.stats().damaged, store.stats().segments), (1, 1));
+        let kept = read(&store, &[], ALL);
+        assert!(kept.keys().filter(|(_, ts_ms)| *ts_ms == 60_000).count() == 4, "{kept:?}");
+        append(&store, late, &target(&store, 0, 4), &[2.0; 4]);
+        assert_eq!(read(&store, &[], ALL).len(), kept.len() + 4);
+    }
+    let store = open(dir.path(), patient());
+    store.flush().unwrap();
+    assert_eq!(store.stats().segments, 2, "a damaged segment is not written to");
+    assert_eq!(read(&store, &[], ALL).len(), 16);
+    drop(store);
+    // With the good bytes back, what it had is served again, and what was sent again stays once.
     std::fs::write(&segment, good).unwrap();
-    assert_eq!(read(&open(dir.path(), patient()), &[], ALL).len(), 200);
+    let store = open(dir.path(), patient());
+    assert_eq!((read(&store, &[], ALL).len(), store.stats().damaged), (204, 0));
+}
+
+#[test]
+fn the_end_of_a_segment_that_was_durable_once_is_damage_and_no_unfinished_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    store.flush().unwrap();
+    drop(store);
+    let segment = only(&dir.path().join("segments"), ".chunks");
+    flip(&segment, 100);
+    let bad = std::fs::read(&segment).unwrap();
+    for _ in 0..2 {
+        let store = open(dir.path(), patient());
+        assert_eq!(store.stats().damaged, 1);
+        append(&store, 1_000_000, &target(&store, 0, 4), &[0.0; 4]);
+        store.flush().unwrap();
+        assert_eq!(read(&store, &[], ALL).len(), 4);
+        drop(store);
+        assert_eq!(std::fs::read(&segment).unwrap(), bad, "it is left as it is");
+    }
+}
+
+#[test]
+fn a_damaged_log_is_read_up_to_the_damage_and_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    drop(store);
+    let log = only(&dir.path().join("wal"), ".log");
+    let len = std::fs::read(&log).unwrap().len();
+    flip(&log, len / 2);
+    let store = open(dir.path(), patient());
+    assert_eq!(store.stats().damaged, 1);
+    let kept = read(&store, &[], ALL).len();
+    assert!((60..140).contains(&kept), "{kept}");
+    assert!(only(&dir.path().join("wal"), ".damaged").exists());
+    append(&store, 1_000_000, &target(&store, 0, 5), &[0.0; 5]);
+    drop(store);
+    let store = open(dir.path(), patient());
+    assert_eq!((read(&store, &[], ALL).len(), store.stats().damaged), (kept + 5, 0));
+}
+
+#[test]
+fn chunks_whose_series_a_damaged_log_has_lost_do_not_become_those_of_other_series() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(dir.path());
+    store.tick(1000).unwrap();
+    store.tick(3 * 3600 * 1000).unwrap();
+    assert_eq!(store.stats().chunks, 1);
+    append(&store, 4 * 3600 * 1000, &target(&store, 1, 4), &[0.0; 4]);
+    drop(store);
+    let log = only(&dir.path().join("wal"), ".log");
+    flip(&log, 40);
+    let store = open(dir.path(), patient());
+    assert_eq!(store.stats().damaged, 2);
+    assert!(only(&dir.path().join("segments"), ".damaged").exists());
+    append(&store, 0, &target(&store, 7, 6), &[7.0; 6]);
+    store.flush().unwrap();
+    drop(store);
+    let found = read(&open(dir.path(), patient()), &[], ALL);
+    assert_eq!(found.len(), 6);
+    assert!(found.keys().all(|(name, _)| name.contains("host-7")), "{found:?}");
 }
 
 #[test]
@@ -64,9 +141,10 @@ fn a_damaged_list_of_series_is_an_error_of_the_start() {
     let log = dir.path().join("series.log");
     let good = flip(&log, 60);
     let error = Store::open(Arc::new(RealDisk), dir.path(), patient()).map(|_| ()).unwrap_err();
-    assert!(matches!(error, MetricsError::Disk(_)));
+    assert!(matches!(error, MetricsError::Damaged { .. }));
     let wanted = format!("{} at byte 24: the list of series is damaged here", log.display());
-    assert!(error.to_string().starts_with(&wanted), "{error}");
+    assert!(error.to_string().contains(&wanted), "{error}");
+    assert!(error.to_string().contains("rename it and start again"), "{error}");
     std::fs::write(&log, good).unwrap();
     assert_eq!(read(&open(dir.path(), patient()), &[], ALL).len(), 200);
 }

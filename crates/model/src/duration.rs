@@ -1,6 +1,8 @@
 //! Prometheus' durations (`model.ParseDuration` of prometheus/common): `1h30m`, units from long to
 //! short, each at most once, whole numbers only.
 
+use crate::go_quote;
+
 /// Milliseconds in each unit, longest first.
 const UNITS: [(&str, i64); 7] = [
     ("y", 365 * 24 * 3600 * 1000),
@@ -14,7 +16,7 @@ const UNITS: [(&str, i64); 7] = [
 
 /// Milliseconds of a duration text. The error is Prometheus' text.
 pub fn parse_duration_ms(text: &str) -> Result<i64, String> {
-    let invalid = || format!("not a valid duration string: {text:?}");
+    let invalid = || format!("not a valid duration string: {}", go_quote(text));
     if text.is_empty() {
         return Err("empty duration string".to_owned());
     }
@@ -24,10 +26,15 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, String> {
     let (mut rest, mut next_unit, mut total_ms) = (text, 0, 0i64);
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        let unit = &rest[digits..digits + letters];
-        let at = UNITS.iter().position(|(name, _)| *name == unit).ok_or_else(invalid)?;
-        if digits == 0 || at < next_unit {
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit());
+        let unit = &rest[digits..unit_end.map_or(rest.len(), |end| digits + end)];
+        if digits == 0 || unit.is_empty() {
+            return Err(invalid());
+        }
+        let Some(at) = UNITS.iter().position(|(name, _)| *name == unit) else {
+            return Err(format!("unknown unit {} in duration {}", go_quote(unit), go_quote(text)));
+        };
+        if at < next_unit {
             return Err(invalid());
         }
         let count: i64 = rest[..digits].parse().map_err(|_| "duration out of range".to_owned())?;
@@ -37,7 +44,7 @@ pub fn parse_duration_ms(text: &str) -> Result<i64, String> {
             .filter(|ms| *ms <= i64::MAX / 1_000_000)
             .ok_or_else(|| "duration out of range".to_owned())?;
         next_unit = at + 1;
-        rest = &rest[digits + letters..];
+        rest = &rest[digits + unit.len()..];
     }
     Ok(total_ms)
 }
@@ -82,6 +89,13 @@ mod tests {
         for text in ["", "1", "1.5h", "1m1h", "-1m", "1M", "5mm", "1h1h", " 1m", "99999999999999y"]
         {
             assert!(parse_duration_ms(text).is_err(), "{text}");
+        }
+        for (text, error) in [
+            ("5é", r#"unknown unit "é" in duration "5é""#),
+            ("1m2", r#"not a valid duration string: "1m2""#),
+            ("1m1h", r#"not a valid duration string: "1m1h""#),
+        ] {
+            assert_eq!(parse_duration_ms(text), Err(error.to_owned()));
         }
         for (ms, text) in [
             (0, "0s"),

@@ -35,11 +35,21 @@ impl Labels {
         N: Into<Arc<str>>,
         V: Into<Arc<str>>,
     {
-        let mut builder = LabelsBuilder::default();
-        for (name, value) in pairs {
-            builder.set(name, value);
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let mut labels: Vec<Label> = pairs.map(|(name, value)| Label { name, value }).collect();
+        // One sort, and no insertions one by one: the pairs may be a stranger's.
+        if !labels.is_sorted_by(|a, b| a.name < b.name) {
+            labels.sort_by(|a, b| a.name.cmp(&b.name));
+            labels.dedup_by(|later, earlier| {
+                let again = later.name == earlier.name;
+                if again {
+                    std::mem::swap(later, earlier);
+                }
+                again
+            });
         }
-        builder.build()
+        labels.retain(|label| !label.value.is_empty());
+        LabelsBuilder { labels }.build()
     }
 
     /// The value under `name`.
@@ -80,14 +90,19 @@ impl Labels {
         LabelsBuilder { labels: self.0.to_vec() }
     }
 
+    /// Only the labels whose names `keep` answers true for.
+    pub fn filter(&self, keep: impl Fn(&str) -> bool) -> Labels {
+        Labels(self.0.iter().filter(|label| keep(&label.name)).cloned().collect())
+    }
+
     /// This set without the labels named.
     pub fn without(&self, names: &[&str]) -> Labels {
-        Labels(self.0.iter().filter(|l| !names.contains(&l.name.as_ref())).cloned().collect())
+        self.filter(|name| !names.contains(&name))
     }
 
     /// Only the labels named.
     pub fn only(&self, names: &[&str]) -> Labels {
-        Labels(self.0.iter().filter(|l| names.contains(&l.name.as_ref())).cloned().collect())
+        self.filter(|name| names.contains(&name))
     }
 }
 
@@ -107,7 +122,7 @@ impl fmt::Display for Labels {
             if at > 0 {
                 f.write_str(", ")?;
             }
-            write!(f, "{}={:?}", label.name, label.value)?;
+            write!(f, "{}={}", label.name, crate::go_quote(&*label.value))?;
         }
         f.write_str("}")
     }

@@ -19,6 +19,8 @@ pub mod duration;
 pub mod labels;
 pub mod limits;
 pub mod matcher;
+pub mod quote;
+pub mod regexp;
 pub mod relabel;
 pub mod value;
 
@@ -27,5 +29,7 @@ pub use columns::{
     Column, LabelLookup, MetricGroup, ReadError, Row, Selection, SeriesId, TimeRange,
 };
 pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME};
-pub use matcher::{MatchOp, Matcher, MatcherError};
+pub use matcher::{MatchOp, Matcher};
+pub use quote::go_quote;
+pub use regexp::RegexpError;
 pub use value::{ABSENT, STALE_NAN, is_absent, is_stale};

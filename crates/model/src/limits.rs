@@ -10,8 +10,13 @@ pub const LABELS_PER_SERIES_MAX: usize = 64;
 pub const QUERY_BYTES_MAX: usize = 128 * 1024;
 /// Deepest nesting of a query expression.
 pub const QUERY_DEPTH_MAX: usize = 128;
-/// Most samples one query may hold at once (Prometheus' `query.max-samples`).
-pub const QUERY_SAMPLES_MAX: u64 = 50_000_000;
+/// Most samples one query may hold at once (Prometheus' `query.max-samples`, whose 50,000,000 are
+/// meant for larger machines). One takes 8 bytes, and about 50 more on its way into an answer.
+pub const QUERY_SAMPLES_MAX: u64 = 10_000_000;
+/// Most regular expressions in one query; each may take megabytes once compiled.
+pub const QUERY_REGEXES_MAX: usize = 64;
+/// Most bytes of lines and labels that the answer to a log query may hold.
+pub const LOG_ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Most points per series that a range query may answer (Prometheus' and Loki's 11,000).
 pub const QUERY_POINTS_MAX: i64 = 11_000;
 /// A query's deadline when the caller names none (Prometheus' `query.timeout`).

@@ -1,7 +1,8 @@
 //! Label matchers: `=`, `!=`, `=~`, `!~`, with an absent label read as the empty text.
 
-use crate::Labels;
-use regex::{Regex, RegexBuilder};
+use crate::regexp::{self, RegexpError};
+use crate::{Labels, go_quote};
+use regex::Regex;
 use std::fmt;
 
 /// How a matcher compares.
@@ -29,19 +30,6 @@ impl MatchOp {
     }
 }
 
-/// Largest compiled regular expression, so that a hostile one cannot take the memory.
-const REGEX_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// A pattern that is not a regular expression.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("error parsing regexp: {reason}: `{pattern}`")]
-pub struct MatcherError {
-    /// The pattern as written.
-    pub pattern: String,
-    /// Why it was refused, in one line.
-    pub reason: String,
-}
-
 /// One condition on one label. Regular expressions are anchored at both ends.
 #[derive(Clone)]
 pub struct Matcher {
@@ -60,7 +48,7 @@ impl Matcher {
         name: impl Into<String>,
         op: MatchOp,
         value: impl Into<String>,
-    ) -> Result<Matcher, MatcherError> {
+    ) -> Result<Matcher, RegexpError> {
         Matcher::with_dot(name, op, value, true)
     }
 
@@ -70,11 +58,11 @@ impl Matcher {
         op: MatchOp,
         value: impl Into<String>,
         dot_matches_newline: bool,
-    ) -> Result<Matcher, MatcherError> {
+    ) -> Result<Matcher, RegexpError> {
         let (name, value) = (name.into(), value.into());
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(anchored(&value, dot_matches_newline)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(regexp::whole(&value, dot_matches_newline)?),
         };
         Ok(Matcher { name, op, value, regex })
     }
@@ -106,19 +94,6 @@ impl Matcher {
     }
 }
 
-fn anchored(pattern: &str, dot_matches_newline: bool) -> Result<Regex, MatcherError> {
-    let error = |reason: String| MatcherError { pattern: pattern.to_owned(), reason };
-    RegexBuilder::new(&format!("^(?:{pattern})$"))
-        .dot_matches_new_line(dot_matches_newline)
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|e| {
-            error(
-                e.to_string().lines().last().unwrap_or("").trim_start_matches("error: ").to_owned(),
-            )
-        })
-}
-
 impl PartialEq for Matcher {
     fn eq(&self, other: &Matcher) -> bool {
         (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
@@ -129,7 +104,7 @@ impl Eq for Matcher {}
 
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}{:?}", self.name, self.op.as_str(), self.value)
+        write!(f, "{}{}{}", self.name, self.op.as_str(), go_quote(&self.value))
     }
 }
 
@@ -158,7 +133,9 @@ mod tests {
             let matcher = Matcher::new(name, op, value).unwrap();
             assert_eq!(matcher.matches_labels(&labels), matches, "{matcher}");
         }
-        assert!(Matcher::new("a", MatchOp::Regex, "(").is_err());
+        let wrong = Matcher::new("a", MatchOp::Regex, "(").map_err(|e| e.to_string());
+        assert_eq!(wrong, Err("error parsing regexp: missing closing ): `(`".to_owned()));
+        assert!(!Matcher::new("a", MatchOp::Regex, r"\d").unwrap().matches("٣"));
         assert!(Matcher::new("a", MatchOp::Regex, "a.b").unwrap().matches("a\nb"));
         assert!(!Matcher::with_dot("a", MatchOp::Regex, "a.b", false).unwrap().matches("a\nb"));
     }

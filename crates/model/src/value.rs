@@ -52,6 +52,31 @@ pub fn parse_value(text: &str) -> Option<f64> {
     }
 }
 
+/// The `q`-quantile of the values, interpolated; NaN counts as the smallest. Sorts `values`.
+pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
+    if values.is_empty() || q.is_nan() {
+        return f64::NAN;
+    }
+    if q < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if q > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(|left, right| match (left.is_nan(), right.is_nan()) {
+        (true, true) => std::cmp::Ordering::Equal,
+        (true, false) => std::cmp::Ordering::Less,
+        (false, true) => std::cmp::Ordering::Greater,
+        _ => left.total_cmp(right),
+    });
+    let last = values.len() - 1;
+    let rank = q * last as f64;
+    let lower = (rank.floor().max(0.0) as usize).min(last);
+    let upper = (lower + 1).min(last);
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +111,13 @@ mod tests {
         ] {
             assert_eq!(format_value(value), text);
         }
+    }
+
+    #[test]
+    fn quantiles_interpolate_and_have_infinite_ends() {
+        for (q, wanted) in [(0.5, 2.5), (0.0, 1.0), (1.0, 4.0), (-0.1, f64::NEG_INFINITY)] {
+            assert_eq!(quantile(q, &mut [4.0, 1.0, 3.0, 2.0]), wanted, "{q}");
+        }
+        assert!(quantile(0.0, &mut [1.0, f64::NAN]).is_nan());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::NotifyError;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use vigie_model::Labels;
 use vigie_template::{AlertData, Data};
@@ -150,12 +151,12 @@ impl Message {
     fn data(&self, now_ms: i64) -> Data {
         let alert = |part: &AlertPart| AlertData {
             labels: labels(&part.labels),
-            annotations: labels(&part.annotations),
+            annotations: self.spoken(&part.annotations),
             starts_at_ms: part.starts_at_ms,
             ends_at_ms: part.ends_at_ms,
             generator_url: part.generator_url.clone(),
             fingerprint: part.fingerprint.clone(),
-            value: part.value.clone(),
+            value: self.written(&part.value).into_owned(),
         };
         Data {
             receiver: self.receiver.clone(),
@@ -163,11 +164,29 @@ impl Message {
             truncated_alerts: self.truncated,
             group_labels: labels(&self.group_labels),
             common_labels: labels(&self.common_labels()),
-            common_annotations: labels(&self.common_annotations()),
+            common_annotations: self.spoken(&self.common_annotations()),
             external_url: self.external_url.trim_end_matches('/').to_owned(),
             language: self.language.clone(),
             now_ms,
         }
+    }
+
+    /// Annotations as they are read: one that has a text in the message's language (`summary_fr`
+    /// beside `summary`) is that text.
+    fn spoken(&self, annotations: &Pairs) -> Labels {
+        let mut spoken = annotations.clone();
+        for (name, text) in annotations {
+            let in_language = name.strip_suffix(&self.language);
+            if let Some(name) = in_language.and_then(|name| name.strip_suffix('_')) {
+                spoken.insert(name.to_owned(), text.clone());
+            }
+        }
+        labels(&spoken)
+    }
+
+    /// A value as people write it: French has a decimal comma.
+    pub(crate) fn written<'a>(&self, value: &'a str) -> Cow<'a, str> {
+        if self.language == "fr" { value.replace('.', ",").into() } else { value.into() }
     }
 }
 

@@ -63,7 +63,8 @@ fn fields(message: &Message) -> Vec<Value> {
     let mut fields = Vec::new();
     if let [alert] = message.alerts.as_slice() {
         let title = message.word("Value", "Valeur");
-        fields.push(json!({ "title": title, "value": alert.value, "short": true }));
+        fields
+            .push(json!({ "title": title, "value": message.written(&alert.value), "short": true }));
     }
     if let Some(severity) = message.common_labels().get("severity") {
         let title = message.word("Severity", "Gravité");

@@ -135,6 +135,55 @@ fn slack_gets_a_coloured_attachment_with_value_and_links() {
 }
 
 #[test]
+fn french_messages_say_the_french_annotations() {
+    let with_french = |language: &str| {
+        let mut message = Message { language: language.to_owned(), ..message(&["a", "b"], false) };
+        for alert in &mut message.alerts {
+            let french =
+                [("summary_fr", "l’API ne répond plus"), ("description_fr", "depuis 1 min")];
+            alert.annotations.extend(pairs(&french));
+            alert.annotations.insert("description".to_owned(), "for a minute".to_owned());
+        }
+        message
+    };
+    for (language, said, not_said) in [
+        ("fr", ["l’API ne répond plus", "depuis 1 min"], ["does not answer", "for a minute"]),
+        ("en", ["the API does not answer", "for a minute"], ["ne répond plus", "depuis 1 min"]),
+    ] {
+        let message = with_french(language);
+        let text = json_of(&slack(), &message)["attachments"][0]["text"].to_string();
+        assert!(said.iter().all(|part| text.contains(part)), "{text}");
+        assert!(!not_said.iter().any(|part| text.contains(part)), "{text}");
+    }
+    let french = with_french("fr");
+    let summary = json_of(&pagerduty(), &french)["payload"]["summary"].clone();
+    let summary = summary.as_str().unwrap();
+    assert!(summary.starts_with("[ALERTE:2] API Down (high)"), "{summary}");
+    assert!(summary.ends_with(": l’API ne répond plus"), "{summary}");
+    let mut own = slack();
+    if let IntegrationKind::Slack { title, .. } = &mut own.kind {
+        *title = "{{ .CommonAnnotations.summary }}".to_owned();
+    }
+    let title = json_of(&own, &french)["attachments"][0]["title"].clone();
+    assert_eq!(title, "l’API ne répond plus", "a template of the user speaks French too");
+    let url = Secret::new("http://h/x");
+    let webhook = integration(IntegrationKind::Webhook { url, alerts_max: 0 });
+    let body = json_of(&webhook, &french);
+    let annotations = &body["alerts"][0]["annotations"];
+    assert_eq!(annotations["summary"], "the API does not answer", "as it was written");
+    assert_eq!(annotations["summary_fr"], "l’API ne répond plus");
+    assert_eq!(body["commonAnnotations"], *annotations);
+    let mut measured = Message { language: "fr".to_owned(), ..message(&["a"], false) };
+    measured.alerts[0].value = "0.043".to_owned();
+    let attachment = &json_of(&slack(), &measured)["attachments"][0];
+    assert_eq!(attachment["fields"][0]["value"], "0,043");
+    assert!(attachment["text"].as_str().unwrap().contains("valeur 0,043"), "{attachment}");
+    let untranslated = Message { language: "fr".to_owned(), ..message(&["a"], false) };
+    let text = json_of(&slack(), &untranslated)["attachments"][0]["text"].to_string();
+    assert!(text.contains("the API does not answer"), "{text}");
+}
+
+#[test]
 fn without_an_external_url_the_runbook_is_named_by_its_path() {
     let homeless = Message { external_url: String::new(), ..message(&["h:8080"], false) };
     let text = json_of(&slack(), &homeless)["attachments"][0]["text"].to_string();

@@ -5,14 +5,11 @@ use crate::methods::{self, error};
 use crate::rewrite::{CALL, GET, PRINT, SHOW};
 use crate::{RuleContext, gotime, humanize};
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 use std::sync::{Arc, LazyLock};
 use vigie_model::duration::parse_duration_ms;
 
 type Answer = Result<Value, TemplateError>;
-
-/// Largest compiled regular expression of a template.
-const REGEX_BYTES_MAX: usize = 1024 * 1024;
 
 /// The functions that both sets have, and our own lookups.
 static COMMON: LazyLock<FuncMap> = LazyLock::new(|| {
@@ -196,10 +193,7 @@ fn number(args: &[Value], at: usize) -> Result<f64, TemplateError> {
 }
 
 fn regex(pattern: &str) -> Result<Regex, TemplateError> {
-    RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|reason| error(reason.to_string()))
+    vigie_model::regexp::in_text(pattern).map_err(|reason| error(reason.to_string()))
 }
 
 /// Upper-cases the first letter of every word and leaves the others alone.

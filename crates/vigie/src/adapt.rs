@@ -162,7 +162,8 @@ fn rule_view(rule: RuleStatus) -> RuleView {
     });
     RuleView {
         name: rule.name,
-        expr: rule.query,
+        // As the parser prints it, which is what Prometheus shows.
+        expr: vigie_promql::parse(&rule.query).map_or(rule.query, |expr| expr.to_string()),
         labels: Labels::from_pairs(rule.labels),
         health: Health::as_str(rule.health),
         last_error: rule.last_error.unwrap_or_default(),

@@ -1,8 +1,9 @@
 //! The command line: Vigie's flags, and those that compose files pass to the programs it replaces,
 //! each accepted, or refused with a reason.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -79,8 +80,8 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub postgres_dsn: Option<String>,
-    /// How much is written to stderr: error, warn, info, debug, trace.
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    /// How much is written to stderr.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
     /// Accepted for compose files written for Prometheus; changes nothing.
     #[arg(long = "web.enable-lifecycle", hide = true)]
@@ -112,38 +113,67 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 20)]
     pub rate: u32,
     /// How much is written to stderr.
-    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info")]
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
     /// Open the classic ports too.
     #[arg(long)]
     pub classic_ports: bool,
 }
 
-/// Flags that other programs know and Vigie refuses, with the reason.
-const REFUSED: [(&str, &str); 8] = [
+/// What `--log.level` may be.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// Flags that other programs know and Vigie refuses, with the reason. A name that ends with a dot
+/// stands for all that begin with it.
+const REFUSED: [(&str, &str); 18] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
     (
         "--storage.tsdb.retention.size",
         "retention by size is not built yet: use --storage.tsdb.retention.time",
     ),
+    ("--storage.tsdb.", "Vigie's store has no such switch: remove the flag"),
     ("--enable-feature", "feature flags are not built yet: remove the flag"),
     ("--agent", "agent mode is not built yet"),
     ("--web.enable-admin-api", "the admin API is not built yet: remove the flag"),
     ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
+    ("--web.max-connections", "the limit is fixed at 512 for each port: remove the flag"),
+    ("--web.telemetry-path", "the pages of the exporters are at /metrics: remove the flag"),
+    ("--query.", "the limits of queries are fixed: remove the flag"),
+    ("--rules.", "the timing of rules is fixed: remove the flag"),
+    ("--alertmanager.", "Vigie is its own Alertmanager: remove the flag"),
+    ("--log.format", "there is one format, a line each on stderr: remove the flag"),
+    ("--collector.", "the host's collector has no switches yet: remove the flag"),
+    ("--no-collector.", "the host's collector has no switches yet: remove the flag"),
+    ("--extend.query-path", "queries of your own to PostgreSQL are not built yet: remove the flag"),
     ("--target", "Loki's -target has no meaning here: Vigie is one process"),
     ("--client.url", "promtail's -client.url has no meaning here: Vigie stores the lines itself"),
 ];
+/// Flags that are taken although a refused name is the beginning of theirs.
+const TAKEN: [&str; 2] = ["--storage.tsdb.path", "--storage.tsdb.retention.time"];
+
+/// The arguments as text.
+pub fn arguments(all: impl IntoIterator<Item = OsString>) -> Result<Vec<String>> {
+    let text = |argument: OsString| {
+        argument.into_string().map_err(|argument| anyhow!("the argument {argument:?} is not UTF-8"))
+    };
+    all.into_iter().map(text).collect()
+}
 
 /// The arguments as clap wants them: Go's single dash before a long name becomes two.
 /// A flag that is known and refused ends with its reason.
 pub fn normalise(arguments: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
     let mut out = Vec::new();
     for argument in arguments {
-        let long = argument.len() > 2 && argument.starts_with('-') && !argument.starts_with("--");
-        let dotted = argument.split('=').next().is_some_and(|name| name.contains('.'));
-        let argument = if long && dotted { format!("-{argument}") } else { argument };
-        if let Some((flag, reason)) = REFUSED.iter().find(|(flag, _)| argument.starts_with(flag)) {
-            bail!("{}: {reason}", argument.split('=').next().unwrap_or(flag));
+        let long = argument.strip_prefix('-').is_some_and(|name| {
+            name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic())
+        });
+        let argument = if long { format!("-{argument}") } else { argument };
+        let name = argument.split('=').next().unwrap_or_default();
+        let refused = REFUSED
+            .iter()
+            .find(|(flag, _)| name == *flag || (flag.ends_with('.') && name.starts_with(flag)));
+        if let Some((_, reason)) = refused.filter(|_| !TAKEN.contains(&name)) {
+            bail!("{name}: {reason}");
         }
         out.push(argument);
     }
@@ -175,8 +205,20 @@ mod tests {
         let cli = Cli::try_parse_from(line("vigie -config.file=/a.yml -config.expand-env=true --storage.tsdb.path=/d --web.enable-lifecycle --web.listen-address=:9090").unwrap()).unwrap();
         assert_eq!(cli.run.config_file, Some(PathBuf::from("/a.yml")));
         assert!(cli.run.expand_env && cli.run.storage_path.as_os_str() == "/d");
-        let error = line("vigie --cluster.listen-address=").unwrap_err().to_string();
-        assert!(error.starts_with("--cluster.listen-address: Vigie has no cluster"), "{error}");
+        for (text, reason) in [
+            ("vigie --cluster.listen-address=", "--cluster.listen-address: Vigie has no cluster"),
+            ("vigie -target=all", "--target: Loki's"),
+            ("vigie --collector.disable-defaults", "--collector.disable-defaults: the host"),
+            ("vigie --storage.tsdb.retention.size=1GB", "--storage.tsdb.retention.size: retention"),
+            ("vigie --storage.tsdb.wal-compression", "--storage.tsdb.wal-compression: Vigie's"),
+        ] {
+            let error = line(text).unwrap_err().to_string();
+            assert!(error.starts_with(reason), "{error}");
+        }
+        for taken in ["-version", "-h", "--storage.tsdb.retention.time=1d", "--targets"] {
+            assert!(line(taken).is_ok(), "{taken}");
+        }
+        assert!(Cli::try_parse_from(["vigie", "--log.level=loud"]).is_err());
         assert!(Cli::try_parse_from(line("vigie demo --rate 5").unwrap()).is_ok());
         assert!(Cli::try_parse_from(line("vigie frobnicate").unwrap()).is_err());
     }

@@ -1,6 +1,7 @@
 //! Which ports are opened, and what is said when one cannot be.
 
 use anyhow::{Context, Result, bail};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::net::TcpListener;
 
@@ -19,10 +20,13 @@ pub async fn main(named: &[String], behind_proxy: bool) -> Result<Vec<TcpListene
     for text in named {
         let address = crate::cli::parse_address(text)?;
         refuse_open_doors(address, behind_proxy)?;
-        let listener = vigie_http::bind(address).await;
-        listeners.push(listener.with_context(|| {
-            format!("cannot listen on {address}: is another program using the port?")
-        })?);
+        match vigie_http::bind(address).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
+                "cannot listen on {address}: another program uses the port; end it, or name another address with --web.listen-address"
+            ),
+            Err(error) => return Err(error).context(format!("cannot listen on {address}")),
+        }
     }
     Ok(listeners)
 }
@@ -39,7 +43,7 @@ async fn first_free() -> Result<TcpListener> {
                 }
                 return Ok(listener);
             }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
             Err(error) => return Err(error).with_context(|| format!("cannot listen on {address}")),
         }
     }

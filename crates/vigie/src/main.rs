@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod adapt;
+mod builtin;
 mod cli;
 mod demo;
 mod listen;
@@ -25,7 +26,7 @@ const WORKERS: usize = 2;
 const BLOCKING_MAX: usize = 16;
 
 fn main() -> ExitCode {
-    let arguments = match cli::normalise(std::env::args()) {
+    let arguments = match cli::arguments(std::env::args_os()).and_then(cli::normalise) {
         Ok(arguments) => arguments,
         Err(error) => return failed(&error),
     };
@@ -84,8 +85,7 @@ fn block_on(future: impl Future<Output = Result<()>>) -> Result<()> {
 /// Messages go to stderr, one line each, with the level that was asked for.
 fn say_through_stderr(level: &str) {
     // What a database says to its sessions is its own log's matter.
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("tokio_postgres=warn,{level}"))
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = tracing_subscriber::EnvFilter::new(format!("tokio_postgres=warn,{level}"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)

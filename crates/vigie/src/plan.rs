@@ -54,10 +54,13 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
     if arguments.route_prefix.is_some() {
         bail!("--web.route-prefix is not built yet: serve Vigie at the root of a host name");
     }
+    let external_url = arguments.external_url.as_deref().map(external_url).transpose()?;
     let mut config = load(arguments.config_file.as_deref(), arguments.expand_env)?;
     if let Some(text) = &arguments.retention {
         config.metrics_retention_ms = parse_duration_ms(text)
-            .map_err(|reason| anyhow::anyhow!("--storage.tsdb.retention.time: {reason}"))?;
+            .ok()
+            .filter(|ms| *ms > 0)
+            .with_context(|| format!("--storage.tsdb.retention.time {text:?}: write a number and a unit greater than zero, for example 30d"))?;
     }
     let host = HostConfig {
         procfs: arguments.procfs.clone(),
@@ -76,7 +79,7 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         directory: arguments.storage_path.clone(),
         listen: arguments.listen.clone(),
         behind_proxy: arguments.behind_proxy,
-        external_url: arguments.external_url.clone(),
+        external_url,
         host: config.host.then_some(host),
         jobs: config
             .scrape_jobs
@@ -92,6 +95,17 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         demo: false,
         config,
     })
+}
+
+/// The address that links start with, without a slash at its end.
+fn external_url(text: &str) -> Result<String> {
+    let host = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    if host.is_none_or(|host| host.is_empty() || host.starts_with(['/', ':', '?', '#'])) {
+        bail!(
+            "--web.external-url {text:?} is not an address: write for example https://vigie.example.org"
+        );
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 /// The plan of `vigie demo`: everything of the demonstration, every second.
@@ -205,5 +219,18 @@ fn named_logs(files: &vigie_config::LogFiles) -> TailSource {
         labels: files.labels.clone(),
         timestamp: TimestampFrom::Line,
         start_at: StartAt::Beginning,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_external_url_has_a_scheme_and_a_host() {
+        assert_eq!(external_url("https://v.example/x/").unwrap(), "https://v.example/x");
+        for wrong in ["v.example", "https://", "ftp://v.example", "http:///x", ""] {
+            assert!(external_url(wrong).is_err(), "{wrong}");
+        }
     }
 }

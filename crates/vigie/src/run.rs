@@ -1,57 +1,89 @@
 //! Starts the parts in order, says where to look, and ends them in the opposite order.
 //!
-//! The order matters: ports first (a busy one must not cost a replay), then the lock and the stores,
-//! then the ledger, then what reads, what evaluates, and last what answers.
+//! The order matters: ports first (a busy one must not cost a replay; they answer 503 until the end
+//! of the start), then the lock and the stores, then the ledger, then what reads and what evaluates,
+//! and last what answers.
 
 use crate::adapt::{Alerts, Store, Targets};
+use crate::builtin::{self, Builtin};
 use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
-use crate::postgres::Servers;
 use anyhow::{Context, Result};
-use std::sync::atomic::AtomicBool;
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use vigie_collect::host::HostCollector;
-use vigie_collect::selfmetrics::SelfMetrics;
 use vigie_collect::tail::{TailConfig, Tailer};
-use vigie_collect::{Collect, CollectHandle, Collector};
+use vigie_collect::{Collect, CollectHandle};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
-use vigie_http::state::{QUERIES_AT_ONCE_MAX, now_ms};
-use vigie_http::{Metadata, Parts, State, content, router};
+use vigie_http::state::now_ms;
+use vigie_http::{Door, Hosts, Metadata, Parts, State, content, router};
 use vigie_ledger::Ledger;
 use vigie_model::duration::format_duration_ms;
 use vigie_net::HttpClient;
 use vigie_watch::{Connections, SystemClock, Watch, WatchConfig, WatchHandle};
-
-/// An exporter's classic port, its name and its page.
-type ClassicPage = (u16, &'static str, router::Page);
 
 /// Everything that runs until the program is told to stop.
 struct Running {
     embedded: Arc<Embedded>,
     collect: Arc<CollectHandle>,
     watch: Arc<WatchHandle>,
-    stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Runs the plan until SIGINT or SIGTERM.
-pub async fn run(plan: Plan) -> Result<()> {
-    let listeners = listen::main(&plan.listen, plan.behind_proxy).await?;
-    let address = format!("http://{}", listeners[0].local_addr()?);
-    let running = start(plan, listeners, &address).await?;
-    println!("Vigie watches this machine: {address}");
-    wait_for_the_end().await?;
-    end(running).await
+/// Where the program listens.
+struct Addresses {
+    /// The first, as a browser writes it.
+    url: String,
+    ips: Vec<IpAddr>,
 }
 
-async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result<Running> {
-    let started_at_ms = now_ms();
+/// Runs the plan until SIGINT or SIGTERM; a second one does not wait for a good end.
+pub async fn run(plan: Plan) -> Result<()> {
+    let listeners = listen::main(&plan.listen, plan.behind_proxy).await?;
+    let addresses = addresses_of(&listeners)?;
     let (stop, stopped) = watch::channel(false);
+    let door = Door::default();
+    let doors: Vec<JoinHandle<()>> = listeners
+        .into_iter()
+        .map(|one| tokio::spawn(vigie_http::serve(one, door.clone(), stopped.clone())))
+        .collect();
+    let mut running = start(plan, &addresses, &door, &stopped).await?;
+    running.tasks.extend(doors);
+    // Nobody may be reading; that is no reason to end.
+    let _ = writeln!(std::io::stdout(), "Vigie watches this machine: {}", addresses.url);
+    wait_for_the_end().await?;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    tokio::select! {
+        ended = end(running) => ended,
+        asked_again = wait_for_the_end() => {
+            tracing::warn!("ending at once: what was acknowledged is on disk");
+            asked_again
+        }
+    }
+}
+
+fn addresses_of(listeners: &[TcpListener]) -> Result<Addresses> {
+    let all = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let first = all.first().context("there is no address to listen on")?;
+    Ok(Addresses {
+        url: format!("http://{first}"),
+        ips: all.iter().map(|address| address.ip()).collect(),
+    })
+}
+
+async fn start(
+    plan: Plan,
+    addresses: &Addresses,
+    door: &Door,
+    stopped: &watch::Receiver<bool>,
+) -> Result<Running> {
+    let started_at_ms = now_ms();
     let embedded = open_stores(&plan).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
     let metadata = Arc::new(Metadata::default());
@@ -60,13 +92,11 @@ async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result
         Arc::new(Sources { engine: engine.clone(), watch: OnceLock::new(), tail: OnceLock::new() });
     let client = Arc::new(HttpClient::new());
 
-    let external_url = plan.external_url.clone().unwrap_or_else(|| address.to_owned());
-    let (watch, receivers) = start_watch(&plan, &external_url, &store, &client)?;
+    let (watch, receivers) = start_watch(&plan, &addresses.url, &store, &client)?;
     let _ = sources.watch.set(watch.clone());
 
-    let own = own_collector(&plan, address, &sources);
-    let servers = Servers::of(&plan).await;
-    let (collectors, pages) = collectors(&plan, own.clone(), &servers);
+    let Builtin { own, collectors, pages, servers } =
+        builtin::collectors(&plan, &addresses.url, &sources).await;
     let options = vigie_collect::Options {
         seen_path: Some(plan.directory.join("seen-targets")),
         ..Default::default()
@@ -93,21 +123,14 @@ async fn start(plan: Plan, listeners: Vec<TcpListener>, address: &str) -> Result
         logs_retention_text: format_duration_ms(plan.config.logs_retention_ms),
         free_bytes: Box::new(move || free.free_bytes()),
         demo: plan.demo,
-        ready: AtomicBool::new(true),
+        hosts: Hosts::new(&addresses.ips, plan.external_url.as_deref(), plan.behind_proxy),
         own_metrics: Box::new(move || own.exporter_page()),
-        turns: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
     });
-    for listener in listeners {
-        tasks.push(tokio::spawn(vigie_http::serve(
-            listener,
-            router::main(state.clone()),
-            stopped.clone(),
-        )));
-    }
+    door.open(router::main(state.clone()));
     if plan.config.classic_ports {
-        tasks.extend(classic_ports(&state, pages, &stopped).await);
+        tasks.extend(classic_ports(&state, pages, stopped).await);
     }
-    Ok(Running { embedded, collect, watch, stop, tasks })
+    Ok(Running { embedded, collect, watch, tasks })
 }
 
 async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
@@ -116,16 +139,18 @@ async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
         logs_retention_ms: plan.config.logs_retention_ms,
     };
     let directory = plan.directory.clone();
+    tracing::info!("opening {}", directory.display());
     let opened = tokio::task::spawn_blocking(move || Embedded::open(&directory, options)).await?;
     opened.map(Arc::new).context("cannot open the data directory")
 }
 
 fn start_watch(
     plan: &Plan,
-    external_url: &str,
+    address: &str,
     store: &Arc<Store>,
     client: &Arc<HttpClient>,
 ) -> Result<(Arc<WatchHandle>, Vec<String>)> {
+    let external_url = plan.external_url.as_deref().unwrap_or(address);
     let mut alerting = plan
         .config
         .alerting
@@ -134,7 +159,8 @@ fn start_watch(
     alerting.external_url = external_url.to_owned();
     let receivers = alerting.receivers.iter().map(|receiver| receiver.name.clone()).collect();
     let ledger = Ledger::open(&plan.directory.join("ledger.sqlite"))?;
-    let config = WatchConfig { groups: plan.groups.clone(), alerting, language: "en".to_owned() };
+    let language = plan.config.language.code().to_owned();
+    let config = WatchConfig { groups: plan.groups.clone(), alerting, language };
     let connections = Connections {
         evaluator: store.clone(),
         sink: store.clone(),
@@ -143,35 +169,6 @@ fn start_watch(
         clock: Arc::new(SystemClock),
     };
     Ok((Arc::new(Watch::start(config, connections)?), receivers))
-}
-
-fn own_collector(plan: &Plan, address: &str, sources: &Arc<Sources>) -> Arc<SelfMetrics> {
-    let instance = address.trim_start_matches("http://").to_owned();
-    let sources = sources.clone();
-    let own = SelfMetrics::new(instance, Arc::new(move || sources.read()));
-    Arc::new(own.with_interval_ms(plan.own_interval_ms))
-}
-
-/// The built-in collectors, and the pages of those that have a classic port.
-fn collectors(
-    plan: &Plan,
-    own: Arc<SelfMetrics>,
-    servers: &Servers,
-) -> (Vec<Arc<dyn Collector>>, Vec<ClassicPage>) {
-    let mut collectors: Vec<Arc<dyn Collector>> = vec![own];
-    let mut pages: Vec<ClassicPage> = Vec::new();
-    if let Some(config) = &plan.host {
-        let host = Arc::new(HostCollector::new(config.clone()));
-        collectors.push(host.clone());
-        let page: router::Page = Arc::new(move || {
-            let host = host.clone();
-            Box::pin(async move { host.exporter_page().await })
-        });
-        pages.push((9100, "Node Exporter", page));
-    }
-    collectors.extend(servers.collectors.iter().cloned());
-    pages.extend(servers.page().map(|page| (9187, "Postgres Exporter", page)));
-    (collectors, pages)
 }
 
 fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
@@ -219,7 +216,7 @@ async fn tick(engine: Arc<dyn Engine>, mut stopped: watch::Receiver<bool>) {
 
 async fn classic_ports(
     state: &State,
-    pages: Vec<ClassicPage>,
+    pages: Vec<builtin::Page>,
     stopped: &watch::Receiver<bool>,
 ) -> Vec<JoinHandle<()>> {
     let mut routers = vec![
@@ -227,13 +224,14 @@ async fn classic_ports(
         (3100, "Loki", router::loki(state.clone())),
         (9093, "Alertmanager", router::alertmanager(state.clone())),
     ];
-    routers.extend(
-        pages.into_iter().map(|(port, name, page)| (port, name, router::exporter(page, name))),
-    );
+    routers.extend(pages.into_iter().map(|page| {
+        (page.port, page.name, router::exporter(page.text, page.name, state.hosts.clone()))
+    }));
     let mut tasks = Vec::new();
     for (port, name, router) in routers {
         if let Some(listener) = listen::classic(port, name).await {
-            tasks.push(tokio::spawn(vigie_http::serve(listener, router, stopped.clone())));
+            let door = Door::open_with(router);
+            tasks.push(tokio::spawn(vigie_http::serve(listener, door, stopped.clone())));
         }
     }
     tasks
@@ -251,9 +249,8 @@ async fn wait_for_the_end() -> Result<()> {
     }
 }
 
+/// Everybody has been told to stop: what reads first, then what evaluates, then the stores.
 async fn end(running: Running) -> Result<()> {
-    tracing::info!("stopping");
-    running.stop.send_replace(true);
     running.collect.stop().await;
     running.watch.stop().await;
     for task in running.tasks {

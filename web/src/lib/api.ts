@@ -174,7 +174,7 @@ export interface GettableAlert {
   status: { state: 'unprocessed' | 'active' | 'suppressed'; silencedBy: string[]; inhibitedBy: string[] };
 }
 
-export interface DashboardHit { uid: string; title: string; url: string; tags: string[] }
+export interface DashboardHit { uid: string; title: string; title_fr?: string; url: string; tags: string[] }
 export interface RunbookHead { slug: string; title: string; alert: string; severity: string }
 export interface Runbook { slug: string; title: string; alert: string; lang: string; html: string }
 

@@ -1,10 +1,14 @@
 // Grafana's dashboard JSON (schema 39 and later) as far as it is drawn here. The server has already
-// migrated older schemas; every field is still read as if it might be missing.
+// migrated older schemas; every field is still read as if it might be missing. Beside a text may
+// stand another in French (`title_fr`): `inLanguage` takes the reader's. Names that overrides refer
+// to (`legendFormat`, `renameByName`) stay, and their French is used where it is shown.
+import { said } from './i18n';
 
 export interface Target {
   refId?: string;
   expr?: string;
   legendFormat?: string;
+  legendFormat_fr?: string;
   interval?: string;
   intervalFactor?: number;
   instant?: boolean;
@@ -27,6 +31,7 @@ export interface FieldConfig {
   max?: number | null;
   displayName?: string;
   noValue?: string;
+  noValue_fr?: string;
   color?: { mode?: string; fixedColor?: string };
   thresholds?: { mode?: string; steps?: ThresholdStep[] };
   mappings?: Mapping[];
@@ -91,7 +96,9 @@ export interface Panel {
   id: number;
   type: string;
   title: string;
+  title_fr?: string;
   description?: string;
+  description_fr?: string;
   gridPos: { x: number; y: number; w: number; h: number };
   targets: Target[];
   datasource?: DataSourceRef;
@@ -135,7 +142,9 @@ export interface Variable {
 export interface Dashboard {
   uid: string;
   title: string;
+  title_fr?: string;
   description: string;
+  description_fr?: string;
   tags: string[];
   time: { from: string; to: string };
   refresh: string;
@@ -153,6 +162,8 @@ export function readDashboard(raw: unknown): Dashboard {
     uid: String(d.uid ?? ''),
     title: String(d.title ?? ''),
     description: String(d.description ?? ''),
+    ...(typeof d.title_fr === 'string' ? { title_fr: d.title_fr } : {}),
+    ...(typeof d.description_fr === 'string' ? { description_fr: d.description_fr } : {}),
     tags: Array.isArray(d.tags) ? (d.tags as string[]) : [],
     time: { from: time.from ?? 'now-6h', to: time.to ?? 'now' },
     refresh: typeof d.refresh === 'string' ? d.refresh : '',
@@ -177,6 +188,25 @@ function readPanel(raw: Raw, index: number): Panel {
     fieldConfig: { defaults: field.defaults ?? {}, overrides: field.overrides ?? [] },
     transformations: (raw.transformations as Transformation[] | undefined) ?? [],
     panels: ((raw.panels as Raw[] | undefined) ?? []).map(readPanel),
+  };
+}
+
+/** The same dashboard with the titles, descriptions and notes of the reader's language. */
+export function inLanguage(dashboard: Dashboard): Dashboard {
+  return { ...dashboard, ...heading(dashboard), panels: dashboard.panels.map(panelInLanguage) };
+}
+
+const heading = (of: Dashboard | Panel): { title: string; description: string } =>
+  ({ title: said(of, 'title') ?? '', description: said(of, 'description') ?? '' });
+
+function panelInLanguage(panel: Panel): Panel {
+  const { defaults, overrides } = panel.fieldConfig;
+  const noValue = said(defaults, 'noValue');
+  return {
+    ...panel,
+    ...heading(panel),
+    fieldConfig: noValue === undefined ? panel.fieldConfig : { defaults: { ...defaults, noValue }, overrides },
+    panels: panel.panels?.map(panelInLanguage) ?? [],
   };
 }
 

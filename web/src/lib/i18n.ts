@@ -24,6 +24,18 @@ export function t(key: Key, values: Record<string, string | number> = {}): strin
   });
 }
 
+/**
+ * A text of the content in the reader's language: `title_fr` before `title`. English is under the
+ * bare name, which Prometheus and Grafana read.
+ */
+export function said(texts: object | undefined, name: string): string | undefined {
+  const all = texts as Record<string, unknown> | undefined;
+  for (const text of [all?.[`${name}_${lang.value}`], all?.[name]]) {
+    if (typeof text === 'string' && text) return text;
+  }
+  return undefined;
+}
+
 const locale = (): string => (lang.value === 'fr' ? 'fr-FR' : 'en-GB');
 
 export function number(value: number, options: Intl.NumberFormatOptions = {}): string {

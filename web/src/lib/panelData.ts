@@ -2,13 +2,16 @@
 // there is nothing, finds out why.
 import { loki, prom, type LabelMap, type QueryData, type Stream } from './api';
 import { sourceKind, type Panel, type Target } from './dashboard';
-import { t } from './i18n';
+import { said, t } from './i18n';
 import { aligned, durationMs, rateIntervalMs, SCRAPE_INTERVAL_MS, stepMs, type Span } from './time';
 import { interpolate, type Choices } from './vars';
 
 export interface Series {
   refId: string;
+  /** What overrides know it by. */
   name: string;
+  /** The same in the reader's language. */
+  title: string;
   labels: LabelMap;
   values: (number | null)[];
 }
@@ -116,6 +119,7 @@ async function loadTarget(panel: Panel, target: Target, { span, choices, width }
 interface Column {
   refId: string;
   name: string;
+  title: string;
   labels: LabelMap;
   points: Map<number, number>;
   step: number;
@@ -128,12 +132,17 @@ function collect(
   answer: QueryData, target: Target, { choices }: PanelContext, panel: Panel, data: PanelData, columns: Column[], step: number, span: Span,
 ): void {
   const refId = target.refId ?? 'A';
-  const name = (labels: LabelMap): string => seriesName(target, labels, (text) => interpolate(text, choices, { span }, panel.scoped));
+  const fill = (text: string): string => interpolate(text, choices, { span }, panel.scoped);
+  const inLanguage = { ...target, legendFormat: said(target, 'legendFormat') };
+  const names = (labels: LabelMap): { name: string; title: string } => ({
+    name: seriesName(target, labels, fill),
+    title: seriesName(inLanguage, labels, fill),
+  });
   switch (answer.resultType) {
     case 'matrix':
       for (const { metric, values } of answer.result.slice(0, MAX_SERIES)) {
         const points = new Map((values ?? []).map(([s, v]) => [s, toNumber(v)]));
-        columns.push({ refId, name: name(metric), labels: metric, points, step: step / 1000 });
+        columns.push({ refId, ...names(metric), labels: metric, points, step: step / 1000 });
       }
       break;
     case 'vector':
@@ -141,12 +150,12 @@ function collect(
         if (!value) continue;
         const number = toNumber(value[1]);
         data.rows.push({ refId, labels: metric, value: number, timeMs: value[0] * 1000 });
-        columns.push({ refId, name: name(metric), labels: metric, points: new Map([[value[0], number]]), step: 0 });
+        columns.push({ refId, ...names(metric), labels: metric, points: new Map([[value[0], number]]), step: 0 });
       }
       break;
     case 'scalar':
       data.rows.push({ refId, labels: {}, value: toNumber(answer.result[1]), timeMs: answer.result[0] * 1000 });
-      columns.push({ refId, name: name({}), labels: {}, points: new Map([[answer.result[0], toNumber(answer.result[1])]]), step: 0 });
+      columns.push({ refId, ...names({}), labels: {}, points: new Map([[answer.result[0], toNumber(answer.result[1])]]), step: 0 });
       break;
     case 'streams':
       data.streams.push(...answer.result);
@@ -165,9 +174,10 @@ function merge(columns: Column[], data: PanelData): void {
   const times = [...instants].sort((a, b) => a - b);
   if (step > 0) fillGaps(times, step);
   data.times = times;
-  data.series = columns.map(({ points, refId, name, labels }) => ({
+  data.series = columns.map(({ points, refId, name, title, labels }) => ({
     refId,
     name,
+    title,
     labels,
     values: times.map((at) => {
       const value = points.get(at);

@@ -3,9 +3,10 @@
 import type { Panel, Transformation } from './dashboard';
 import { calcName, reduce } from './fields';
 import type { PanelData, TableRow } from './panelData';
+import { lang } from './prefs';
 
 export type Cell = string | number | null;
-export interface Column { name: string; type: 'string' | 'number' | 'time'; refId?: string }
+export interface Column { name: string; title?: string | undefined; type: 'string' | 'number' | 'time'; refId?: string }
 export interface TableData { columns: Column[]; rows: Cell[][] }
 
 export function tableOf(panel: Panel, data: PanelData): TableData {
@@ -71,7 +72,7 @@ function reduced(data: PanelData, transformation: Transformation | undefined): T
       ...labels.map((name): Column => ({ name, type: 'string' })),
       ...calcs.map((c): Column => ({ name: transformation ? grafanaName(c) : calcName(c), type: 'number' })),
     ],
-    rows: data.series.map((s) => [s.name, ...labels.map((n) => s.labels[n] ?? null), ...calcs.map((c) => reduce(s.values, c))]),
+    rows: data.series.map((s) => [s.title, ...labels.map((n) => s.labels[n] ?? null), ...calcs.map((c) => reduce(s.values, c))]),
   };
 }
 
@@ -103,13 +104,14 @@ function organize(table: TableData, options: Record<string, unknown>): TableData
   const excluded = (options.excludeByName ?? {}) as Record<string, boolean>;
   const order = (options.indexByName ?? {}) as Record<string, number>;
   const names = (options.renameByName ?? {}) as Record<string, string>;
+  const titles = (options[`renameByName_${lang.value}`] ?? {}) as Record<string, string>;
   const wanted = table.columns
     .map((c, i) => ({ i, at: order[c.name] ?? 1000 + i, name: c.name }))
     .filter((c) => !excluded[c.name])
     .sort((a, b) => a.at - b.at)
     .map((c) => c.i);
   const kept = keep(table, wanted);
-  return { ...kept, columns: kept.columns.map((c) => ({ ...c, name: names[c.name] || c.name })) };
+  return { ...kept, columns: kept.columns.map((c) => ({ ...c, name: names[c.name] || c.name, title: titles[c.name] })) };
 }
 
 function filterFields(table: TableData, options: Record<string, unknown>): TableData {

@@ -4,7 +4,7 @@ import { AlertBadge, Badge, CopyButton, Empty, Failure, Labels, Loading, Page, S
 import { Icon } from '../components/Icon';
 import { alertmanager, timeOf, vigie, type GettableAlert, type LabelMap, type Notification, type Rule, type RunbookHead } from '../lib/api';
 import { useLoad } from '../lib/hooks';
-import { ago, dateTime, lasting, t } from '../lib/i18n';
+import { ago, dateTime, lasting, said, t } from '../lib/i18n';
 import { dashboardLink, exploreMetrics, runbookLink } from '../lib/links';
 import { offline, ruleGroups, severityOf } from '../lib/live';
 import { lang } from '../lib/prefs';
@@ -94,7 +94,7 @@ function RuleRow({ rule, group, file, runbooks, muted, opened }: RowProps) {
   const since = first ? Date.parse(first.activeAt ?? '') : NaN;
   const link = runbookLink(rule, first, runbooks);
   const dashboard = dashboardLink(rule, first);
-  const summary = first?.annotations?.summary ?? first?.annotations?.description ?? plainAnnotation(rule.annotations?.summary ?? rule.annotations?.description);
+  const summary = said(first?.annotations, 'summary') ?? said(first?.annotations, 'description') ?? plainAnnotation(said(rule.annotations, 'summary') ?? said(rule.annotations, 'description'));
   return (
     <li class={`rule ${rule.state ?? 'unknown'}`}>
       <button type="button" class="rule-head" aria-expanded={open} onClick={() => setOpen(!open)}>
@@ -132,7 +132,7 @@ function RuleRow({ rule, group, file, runbooks, muted, opened }: RowProps) {
                         <AlertBadge state={a.state} />
                         {muted.has(idOf(a.labels)) && <Badge tone="plain">{t(muted.get(idOf(a.labels)) ?? 'silenced')}</Badge>}
                       </td>
-                      <td><Labels labels={a.labels} omit={['alertname', '__name__']} />{a.annotations?.description && <div class="note">{a.annotations.description}</div>}</td>
+                      <td><Labels labels={a.labels} omit={['alertname', '__name__']} />{said(a.annotations, 'description') && <div class="note">{said(a.annotations, 'description')}</div>}</td>
                       <td class="num" data-label={t('value')}>{format(Number(a.value))}</td>
                       <td data-label={t('active_since')}>{a.activeAt ? dateTime(Date.parse(a.activeAt)) : '–'}</td>
                     </tr>

@@ -5,9 +5,10 @@ import { Empty, Failure, Loading, Page } from '../components/bits';
 import { Icon } from '../components/Icon';
 import { TimePicker } from '../components/TimePicker';
 import { grafana } from '../lib/api';
-import { readDashboard, sections, type Dashboard as Model, type Panel, type Section } from '../lib/dashboard';
+import { inLanguage, readDashboard, sections, type Dashboard as Model, type Panel, type Section } from '../lib/dashboard';
 import { useLoad } from '../lib/hooks';
 import { t } from '../lib/i18n';
+import { lang } from '../lib/prefs';
 import { href, navigate, place, setQuery } from '../lib/router';
 import { durationMs, resolve, type Range, type Span } from '../lib/time';
 import { ALL, interpolateTitle, resolveVariables, type Choice, type Choices } from '../lib/vars';
@@ -30,7 +31,8 @@ export function Dashboard({ uid }: { uid: string }) {
   return <View model={data.model} key={uid} />;
 }
 
-function View({ model }: { model: Model }) {
+function View({ model: read }: { model: Model }) {
+  const model = useMemo(() => inLanguage(read), [read, lang.value]);
   const { query } = place.value;
   const range: Range = { from: query.get('from') ?? model.time.from, to: query.get('to') ?? model.time.to };
   const refresh = query.get('refresh') ?? model.refresh;

@@ -4,14 +4,14 @@ import { Empty, Failure, Loading, Page } from '../components/bits';
 import { Icon } from '../components/Icon';
 import { grafana } from '../lib/api';
 import { useLoad } from '../lib/hooks';
-import { t } from '../lib/i18n';
+import { said, t } from '../lib/i18n';
 import { href } from '../lib/router';
 
 export function Dashboards() {
   const [text, setText] = useState('');
   const { data, error, reload } = useLoad('dashboards', (signal) => grafana.search(signal));
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  const hits = (data ?? []).filter((d) => words.every((w) => `${d.title} ${d.tags?.join(' ')}`.toLowerCase().includes(w)));
+  const hits = (data ?? []).filter((d) => words.every((w) => `${d.title} ${d.title_fr ?? ''} ${d.tags?.join(' ')}`.toLowerCase().includes(w)));
   return (
     <Page
       title={t('nav_dashboards')}
@@ -31,7 +31,10 @@ export function Dashboards() {
         {hits.map((d) => (
           <a class="card" key={d.uid} href={href(d.url || `/d/${d.uid}`)}>
             <Icon name="dashboards" size={18} />
-            <strong>{d.title}</strong>
+            <span class="card-title">
+              <strong>{said(d, 'title')}</strong>
+              {said(d, 'title') !== d.title && <small>{d.title}</small>}
+            </span>
             <span class="tags">{d.tags?.map((tag) => <span class="tag" key={tag}>{tag}</span>)}</span>
           </a>
         ))}

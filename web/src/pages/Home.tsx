@@ -5,7 +5,7 @@ import { Icon, type IconName } from '../components/Icon';
 import { Sparkline } from '../components/Sparkline';
 import { grafana, prom, vigie, type DashboardHit, type MatrixSeries, type RunbookHead } from '../lib/api';
 import { useLoad } from '../lib/hooks';
-import { ago, dateTime, lasting, number, t, type Key } from '../lib/i18n';
+import { ago, dateTime, lasting, number, said, t, type Key } from '../lib/i18n';
 import { activeAlerts, firing, offline, ruleGroups, status, type ActiveAlert } from '../lib/live';
 import { lang } from '../lib/prefs';
 import { href } from '../lib/router';
@@ -156,7 +156,7 @@ function AlertItem({ item, runbooks }: { item: ActiveAlert; runbooks: RunbookHea
       <div class="alert-main">
         <div class="alert-title">
           <AlertBadge state={alert.state} />
-          <a class="alert-name" href={href(`/alerts?open=${encodeURIComponent(rule.name)}`)}>{alert.annotations?.summary || rule.name}</a>
+          <a class="alert-name" href={href(`/alerts?open=${encodeURIComponent(rule.name)}`)}>{said(alert.annotations, 'summary') ?? rule.name}</a>
         </div>
         <div class="alert-meta">
           <SeverityTag severity={severity} />

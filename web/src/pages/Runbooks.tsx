@@ -5,7 +5,7 @@ import { AlertBadge } from '../components/bits';
 import { Icon } from '../components/Icon';
 import { ApiError, vigie, type Runbook } from '../lib/api';
 import { useLoad } from '../lib/hooks';
-import { t } from '../lib/i18n';
+import { said, t } from '../lib/i18n';
 import { activeAlerts, severityOf } from '../lib/live';
 import { lang } from '../lib/prefs';
 import { href } from '../lib/router';
@@ -66,7 +66,7 @@ export function RunbookPage({ slug }: { slug: string }) {
       {!data && !error && <Loading />}
       {active.map((a) => (
         <a class="runbook-alert" key={JSON.stringify(a.alert.labels)} href={href(`/alerts?open=${encodeURIComponent(a.rule.name)}`)}>
-          <AlertBadge state={a.alert.state} /> {a.alert.annotations?.summary || a.rule.name}
+          <AlertBadge state={a.alert.state} /> {said(a.alert.annotations, 'summary') ?? a.rule.name}
         </a>
       ))}
       {data && data.lang && data.lang !== lang.value && <p class="note">{t('runbook_other_lang')}</p>}

@@ -9,6 +9,7 @@ import { useLoad, useSeen, useSize } from '../lib/hooks';
 import { t } from '../lib/i18n';
 import { flatten } from '../lib/logs';
 import { isEmpty, loadPanel, type PanelData } from '../lib/panelData';
+import { lang } from '../lib/prefs';
 import { href } from '../lib/router';
 import type { Span } from '../lib/time';
 import { interpolate, interpolateTitle, type Choices } from '../lib/vars';
@@ -33,7 +34,7 @@ export function PanelFrame(props: Props) {
   const [ref, seen] = useSeen<HTMLElement>();
   const [body, size] = useSize<HTMLDivElement>();
   const asks = DATA_TYPES.has(panel.type) && seen && size.width > 0;
-  const loaded = useLoad(asks ? `${panel.id} ${turn}` : '', (signal) => loadPanel(panel, { span, choices, width: size.width }, signal));
+  const loaded = useLoad(asks ? `${panel.id} ${turn} ${lang.value}` : '', (signal) => loadPanel(panel, { span, choices, width: size.width }, signal));
   const title = interpolateTitle(panel.title, choices, { span }, panel.scoped);
   const { data } = loaded;
   return (

@@ -27,7 +27,7 @@ function valuesOf({ panel, data }: Props): Value[] {
     const value = reduce(series.values, calc);
     const shown = show(config, value);
     const color = shown.color ?? (config.color?.mode === 'fixed' ? fieldColor(config, index, value) : 'var(--good)');
-    return { name: config.displayName ?? series.name, value, shown, color, config, points: series.values };
+    return { name: config.displayName ?? series.title, value, shown, color, config, points: series.values };
   });
   return ranked(panel, values);
 }

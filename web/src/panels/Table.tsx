@@ -19,7 +19,7 @@ export function Table({ panel, data }: { panel: Panel; data: PanelData }) {
   const columns = table.columns
     .map((column, at) => {
       const config = fieldConfig(defaults, overrides, { name: column.name, refId: column.refId ?? '', type: column.type });
-      return { column, at, config, title: config.displayName ?? column.name };
+      return { column, at, config, title: config.displayName ?? column.title ?? column.name };
     })
     .filter(({ config }) => config.custom?.hidden !== true);
   const rows = useMemo(() => {

@@ -30,7 +30,7 @@ export function drawables(panel: Panel, data: PanelData): Drawable[] {
       config,
       inLegend: !custom.hideFrom?.legend,
       graph: {
-        name: config.displayName ? fillName(config.displayName, series.labels, series.name) : series.name,
+        name: config.displayName ? fillName(config.displayName, series.labels, series.title) : series.title,
         color: fieldColor(config, index, reduce(series.values, 'lastNotNull')),
         values: negative ? series.values.map((v) => (v === null ? null : -v)) : series.values,
         unit: config.unit ?? '',

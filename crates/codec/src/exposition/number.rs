@@ -11,7 +11,11 @@ pub(super) fn parse_float(bytes: &[u8]) -> Result<f64, String> {
     }
     let text = String::from_utf8_lossy(bytes);
     match text.parse::<f64>() {
-        Ok(value) if value.is_nan() => Ok(vigie_model::value::NORMAL_NAN),
+        // Go has a sign before an infinity, and none before what is no number.
+        Ok(value) if value.is_nan() && bytes.len() == 3 => Ok(vigie_model::value::NORMAL_NAN),
+        Ok(value) if value.is_nan() => {
+            Err(format!("strconv.ParseFloat: parsing {}: invalid syntax", quote(bytes)))
+        }
         Ok(value) if value.is_infinite() && bytes.iter().any(u8::is_ascii_digit) => {
             Err(format!("strconv.ParseFloat: parsing {}: value out of range", quote(bytes)))
         }
@@ -37,8 +41,14 @@ fn small_integer(bytes: &[u8]) -> Option<f64> {
     Some(value as f64)
 }
 
-/// Go's `%q`, near enough for error texts: bytes outside UTF-8 as `\xff`.
+/// Longest piece of a body in an error text: a line may be as long as the body.
+const QUOTED_BYTES_MAX: usize = 4096;
+
+/// Go's `%q`, near enough for error texts: bytes outside UTF-8 as `\xff`. What is very long is cut.
 pub(super) fn quote(bytes: &[u8]) -> String {
+    if let Some(start) = bytes.get(..QUOTED_BYTES_MAX).filter(|start| start.len() < bytes.len()) {
+        return quote(start) + "...";
+    }
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
     for chunk in bytes.utf8_chunks() {

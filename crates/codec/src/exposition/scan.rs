@@ -349,7 +349,8 @@ impl<'a> Scanner<'a> {
             let Ok(parsed) = text.parse() else {
                 let seen = quote(&self.body[self.start..self.at]);
                 return Err(format!(
-                    "strconv.ParseInt: parsing {text:?}: value out of range while parsing: {seen}"
+                    "strconv.ParseInt: parsing {}: value out of range while parsing: {seen}",
+                    quote(text.as_bytes())
                 ));
             };
             ts_ms = Some(parsed);
@@ -501,7 +502,8 @@ impl<'a> Scanner<'a> {
                 let base = name.strip_suffix(text).unwrap_or("");
                 let fits = text.is_empty() || (base.len() > 1 && base.ends_with('_'));
                 if !fits {
-                    return Err(format!("unit {text:?} not a suffix of metric {name:?}"));
+                    let (unit, metric) = (quote(text.as_bytes()), quote(name.as_bytes()));
+                    return Err(format!("unit {unit} not a suffix of metric {metric}"));
                 }
                 Ok(Entry::Unit { name, unit: text })
             }
@@ -524,6 +526,6 @@ fn kind_of(word: &str, openmetrics: bool) -> Result<MetricKind, String> {
         ("gaugehistogram", true) => Ok(MetricKind::GaugeHistogram),
         ("info", true) => Ok(MetricKind::Info),
         ("stateset", true) => Ok(MetricKind::StateSet),
-        _ => Err(format!("invalid metric type {word:?}")),
+        _ => Err(format!("invalid metric type {}", quote(word.as_bytes()))),
     }
 }

@@ -1,7 +1,7 @@
 //! From the raw bytes of a series to its labels.
 
 use super::MetricKind;
-use super::number::{format_openmetrics_float, parse_float};
+use super::number::{format_openmetrics_float, parse_float, quote};
 use std::borrow::Cow;
 use vigie_model::limits::LABELS_PER_SERIES_MAX;
 use vigie_model::{Labels, METRIC_NAME};
@@ -20,7 +20,8 @@ pub(super) fn labels(series: &[u8], kind: MetricKind) -> Result<Labels, String> 
     read_pairs(braces, kind, &mut pairs);
     pairs.sort_by(|left, right| left.0.cmp(&right.0));
     if let Some(twice) = pairs.windows(2).find(|two| two[0].0 == two[1].0) {
-        return Err(format!("label name {:?} is not unique: invalid sample", twice[0].0));
+        let name = quote(twice[0].0.as_bytes());
+        return Err(format!("label name {name} is not unique: invalid sample"));
     }
     if pairs.len() > LABELS_PER_SERIES_MAX {
         return Err(format!(

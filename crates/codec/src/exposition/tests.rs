@@ -34,6 +34,7 @@ fn text_lines_become_labels_values_and_times() {
         (r#"{"quoted{}\"name"} 1"#, r#"{__name__="quoted{}\"name"} 1"#),
         (r#"a{"b.c"="d"} 1"#, r#"{__name__="a", b.c="d"} 1"#),
         (r#"a{b="1",b="2"} 1"#, r#"label name "b" is not unique: invalid sample 1"#),
+        ("a nan", r#"{__name__="a"} NaN"#),
         ("# just words", ""),
         ("#", ""),
         ("# HELP a it\\n is \\\\", "HELP a it\n is \\"),
@@ -41,6 +42,16 @@ fn text_lines_become_labels_values_and_times() {
     ] {
         let got = samples(line, Format::Text).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert_eq!(got.join("|"), wanted, "{line}");
+    }
+}
+
+#[test]
+fn what_go_does_not_read_as_a_float_is_refused() {
+    for word in ["+nan", "-NaN", "1_0", "0x1p4", "in", "infinit", "1e", "1e999", ".", "\u{661}"] {
+        assert!(samples(&format!("a {word}\n"), Format::Text).is_err(), "{word}");
+    }
+    for word in ["+Inf", "-inf", "Infinity", ".5", "1.", "+1e-3", "00", "1e-999"] {
+        assert!(samples(&format!("a {word}\n"), Format::Text).is_ok(), "{word}");
     }
 }
 

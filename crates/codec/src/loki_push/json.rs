@@ -7,13 +7,13 @@
 //! clients and people search for them.
 
 use super::labels::{checked_pairs, parse_labels};
-use super::{PushError, PushRequest, PushStream, metadata_name};
+use super::{Budget, PushError, PushRequest, PushStream, check_pairs, metadata_name, shown};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use vigie_model::{Labels, LabelsBuilder, LogEntry};
+use vigie_model::{Labels, LogEntry};
 
 /// What jsonparser says of a number where a text is wanted, or of a timestamp without digits.
 const NOT_A_TIMESTAMP: &str =
@@ -25,16 +25,71 @@ const LABELS_MARK: &str = "\u{1}labels\u{1}";
 /// The same for a text that is complete already.
 const LIMIT_MARK: &str = "\u{1}limit\u{1}";
 
-#[derive(Deserialize)]
-struct Body {
-    #[serde(default)]
-    streams: Vec<Stream>,
-}
-
 /// Decodes a whole body.
 pub(super) fn decode(body: &[u8]) -> Result<PushRequest, PushError> {
-    let parsed: Body = serde_json::from_slice(body).map_err(|error| explain(body, &error))?;
-    Ok(PushRequest { streams: parsed.streams.into_iter().map(|stream| stream.0).collect() })
+    let budget = Budget::new();
+    let mut parser = serde_json::Deserializer::from_slice(body);
+    let parsed = BodySeed(&budget).deserialize(&mut parser);
+    let streams = parsed.and_then(|streams| parser.end().map(|()| streams));
+    Ok(PushRequest { streams: streams.map_err(|error| explain(body, &error))? })
+}
+
+/// The whole body; of several `streams` the last counts.
+struct BodySeed<'a>(&'a Budget);
+
+impl<'de> DeserializeSeed<'de> for BodySeed<'_> {
+    type Value = Vec<PushStream>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for BodySeed<'_> {
+    type Value = Vec<PushStream>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("struct Body")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut streams = Vec::new();
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match key.as_ref() {
+                "streams" => streams = map.next_value_seed(Streams(self.0))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(streams)
+    }
+}
+
+struct Streams<'a>(&'a Budget);
+
+impl<'de> DeserializeSeed<'de> for Streams<'_> {
+    type Value = Vec<PushStream>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Streams<'_> {
+    type Value = Vec<PushStream>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut streams = Vec::new();
+        while let Some(stream) = seq.next_element_seed(StreamSeed(self.0))? {
+            streams.push(stream);
+        }
+        Ok(streams)
+    }
 }
 
 /// Encodes a request in the current JSON form. Bytes that are not UTF-8 become U+FFFD:
@@ -77,7 +132,7 @@ pub fn encode_json(request: &PushRequest) -> Vec<u8> {
 /// Turns serde's error into the text that Loki answers.
 fn explain(body: &[u8], error: &serde_json::Error) -> PushError {
     let text = error.to_string();
-    let whole = without_position(&text);
+    let whole = shown(without_position(&text));
     if let Some(rest) = whole.strip_prefix(LABELS_MARK) {
         return PushError::Labels(rest.to_owned());
     }
@@ -113,8 +168,10 @@ fn failed_stream_end(body: &[u8]) -> Option<usize> {
         streams: Vec<&'a RawValue>,
     }
     let raw: RawBody<'_> = serde_json::from_slice(body).ok()?;
-    let failed =
-        raw.streams.iter().find(|raw| serde_json::from_str::<Stream>(raw.get()).is_err())?;
+    let failed = raw.streams.iter().find(|raw| {
+        let mut parser = serde_json::Deserializer::from_str(raw.get());
+        StreamSeed(&Budget::new()).deserialize(&mut parser).is_err()
+    })?;
     let start = (failed.get().as_ptr() as usize).checked_sub(body.as_ptr() as usize)?;
     Some(start + failed.get().len())
 }
@@ -137,29 +194,31 @@ fn with_context(what: &str, body: &[u8], head: usize) -> String {
     )
 }
 
-struct Stream(PushStream);
+struct StreamSeed<'a>(&'a Budget);
 
-impl<'de> Deserialize<'de> for Stream {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Stream, D::Error> {
-        deserializer.deserialize_map(StreamVisitor)
+impl<'de> DeserializeSeed<'de> for StreamSeed<'_> {
+    type Value = PushStream;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<PushStream, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct StreamVisitor;
-
-impl<'de> Visitor<'de> for StreamVisitor {
-    type Value = Stream;
+impl<'de> Visitor<'de> for StreamSeed<'_> {
+    type Value = PushStream;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a stream")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stream, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PushStream, A::Error> {
+        let budget = self.0;
+        budget.take(1).map_err(marked)?;
         let mut stream = PushStream::default();
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match key.as_ref() {
                 "stream" => {
-                    let pairs = map.next_value_seed(Pairs { texts_only: false })?;
+                    let pairs = map.next_value_seed(Pairs { texts_only: false, budget })?;
                     stream.labels = checked_pairs(pairs).map_err(marked)?;
                 }
                 "labels" => {
@@ -167,17 +226,19 @@ impl<'de> Visitor<'de> for StreamVisitor {
                     stream.labels = parse_labels(&text).map_err(marked)?;
                 }
                 "values" => {
-                    map.next_value_seed(Entries { legacy: false, out: &mut stream.entries })?
+                    let out = &mut stream.entries;
+                    map.next_value_seed(Entries { legacy: false, out, budget })?
                 }
                 "entries" => {
-                    map.next_value_seed(Entries { legacy: true, out: &mut stream.entries })?
+                    let out = &mut stream.entries;
+                    map.next_value_seed(Entries { legacy: true, out, budget })?
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
         }
-        Ok(Stream(stream))
+        Ok(stream)
     }
 }
 
@@ -191,11 +252,12 @@ fn marked<E: Error>(error: PushError) -> E {
 
 /// An object of texts. Loki takes the digits of a number for a stream label's text,
 /// but refuses anything but texts in metadata.
-struct Pairs {
+struct Pairs<'a> {
     texts_only: bool,
+    budget: &'a Budget,
 }
 
-impl<'de> DeserializeSeed<'de> for Pairs {
+impl<'de> DeserializeSeed<'de> for Pairs<'_> {
     type Value = Vec<(String, String)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -203,7 +265,7 @@ impl<'de> DeserializeSeed<'de> for Pairs {
     }
 }
 
-impl<'de> Visitor<'de> for Pairs {
+impl<'de> Visitor<'de> for Pairs<'_> {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -213,6 +275,7 @@ impl<'de> Visitor<'de> for Pairs {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
+            check_pairs(pairs.len()).and_then(|()| self.budget.take(1)).map_err(marked)?;
             let raw = map.next_value::<&RawValue>()?.get();
             let value = if raw.starts_with('"') {
                 serde_json::from_str(raw).map_err(A::Error::custom)?
@@ -231,6 +294,7 @@ impl<'de> Visitor<'de> for Pairs {
 struct Entries<'a> {
     legacy: bool,
     out: &'a mut Vec<LogEntry>,
+    budget: &'a Budget,
 }
 
 impl<'de> DeserializeSeed<'de> for Entries<'_> {
@@ -251,50 +315,50 @@ impl<'de> Visitor<'de> for Entries<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         if self.legacy {
             while let Some(entry) = seq.next_element::<LegacyEntry<'de>>()? {
+                self.budget.take(1).map_err(marked)?;
                 self.out.push(entry.into_entry().map_err(A::Error::custom)?);
             }
         } else {
-            while let Some(entry) = seq.next_element::<Entry>()? {
-                self.out.push(entry.0);
+            while let Some(entry) = seq.next_element_seed(EntrySeed(self.budget))? {
+                self.budget.take(1).map_err(marked)?;
+                self.out.push(entry);
             }
         }
         Ok(())
     }
 }
 
-struct Entry(LogEntry);
+struct EntrySeed<'a>(&'a Budget);
 
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entry, D::Error> {
-        deserializer.deserialize_seq(EntryVisitor)
+impl<'de> DeserializeSeed<'de> for EntrySeed<'_> {
+    type Value = LogEntry;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<LogEntry, D::Error> {
+        deserializer.deserialize_seq(self)
     }
 }
 
-struct EntryVisitor;
-
-impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry;
+impl<'de> Visitor<'de> for EntrySeed<'_> {
+    type Value = LogEntry;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an entry of timestamp and line")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Entry, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<LogEntry, A::Error> {
         let short = || A::Error::custom("an entry needs a timestamp and a line");
         let ts = seq.next_element::<Timestamp>()?.ok_or_else(short)?;
         let line = seq.next_element::<Line>()?.ok_or_else(short)?;
-        let pairs = seq.next_element_seed(Pairs { texts_only: true })?.unwrap_or_default();
+        let pairs = Pairs { texts_only: true, budget: self.0 };
+        let pairs = seq.next_element_seed(pairs)?.unwrap_or_default();
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Entry(LogEntry { ts_ns: ts.0, line: line.0, metadata: metadata(pairs) }))
+        Ok(LogEntry { ts_ns: ts.0, line: line.0, metadata: metadata(&pairs) })
     }
 }
 
-fn metadata(pairs: Vec<(String, String)>) -> Labels {
-    let mut builder = LabelsBuilder::default();
-    for (name, value) in pairs.iter().filter(|(name, _)| !name.is_empty()) {
-        builder.set(metadata_name(name).as_ref(), value.as_str());
-    }
-    builder.build()
+fn metadata(pairs: &[(String, String)]) -> Labels {
+    let named = pairs.iter().filter(|(name, _)| !name.is_empty());
+    Labels::from_pairs(named.map(|(name, value)| (metadata_name(name), value.as_str())))
 }
 
 struct Timestamp(i64);

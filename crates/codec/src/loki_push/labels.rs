@@ -2,7 +2,8 @@
 //!
 //! Errors carry Prometheus' position (`line:column`, from 1) because Loki passes them on to clients.
 
-use super::PushError;
+use super::{PushError, check_pairs, shown};
+use std::collections::HashSet;
 use vigie_model::Labels;
 
 /// Whether `name` may be the name of a label.
@@ -34,21 +35,24 @@ struct Parser<'a> {
     at: usize,
 }
 
-impl Parser<'_> {
+impl<'a> Parser<'a> {
     fn labels(mut self) -> Result<Labels, PushError> {
         let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut names = HashSet::new();
         self.expect(b'{', "\"{\"")?;
         while self.peek() != Some(b'}') {
             let name = self.name()?;
             self.expect(b'=', "\"=\"")?;
             let value = self.string()?;
-            if pairs.iter().any(|(known, _)| *known == name) {
+            if !names.insert(name) {
                 return Err(PushError::Limit(format!(
-                    "stream '{}' has duplicate label name: '{name}'",
-                    self.text
+                    "stream '{}' has duplicate label name: '{}'",
+                    shown(self.text),
+                    shown(name)
                 )));
             }
-            pairs.push((name, value));
+            check_pairs(pairs.len())?;
+            pairs.push((name.to_owned(), value));
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {}
@@ -77,7 +81,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn name(&mut self) -> Result<String, PushError> {
+    fn name(&mut self) -> Result<&'a str, PushError> {
         match self.peek() {
             Some(b) if b.is_ascii_alphabetic() || b == b'_' => {}
             _ => return Err(self.unexpected("label name")),
@@ -86,7 +90,7 @@ impl Parser<'_> {
         let end =
             rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
         self.at += end;
-        Ok(rest[..end].to_owned())
+        Ok(&rest[..end])
     }
 
     fn string(&mut self) -> Result<String, PushError> {

@@ -9,8 +9,9 @@
 //! Unknown fields are skipped. Nothing is allocated on the word of a length that the body
 //! does not hold.
 
-use super::{PushError, PushRequest, PushStream, labels::parse_labels, metadata_name};
-use vigie_model::{LabelsBuilder, LogEntry};
+use super::labels::parse_labels;
+use super::{Budget, PushError, PushRequest, PushStream, check_pairs, metadata_name};
+use vigie_model::{Labels, LogEntry};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -92,44 +93,48 @@ impl<'a> Reader<'a> {
 pub(super) fn decode(body: &[u8]) -> Result<PushRequest, PushError> {
     let mut reader = Reader { bytes: body, at: 0, base: 0 };
     let mut request = PushRequest::default();
+    let budget = Budget::new();
     while let Some((number, value)) = reader.field()? {
         if let (1, Value::Bytes(stream)) = (number, value) {
-            request.streams.push(decode_stream(stream)?);
+            request.streams.push(decode_stream(stream, &budget)?);
         }
     }
     Ok(request)
 }
 
-fn decode_stream(mut reader: Reader<'_>) -> Result<PushStream, PushError> {
+fn decode_stream(mut reader: Reader<'_>, budget: &Budget) -> Result<PushStream, PushError> {
+    budget.take(1)?;
     let mut stream = PushStream::default();
     let mut labels = "{}";
     while let Some((number, value)) = reader.field()? {
         match (number, value) {
             (1, Value::Bytes(text)) => labels = text.text()?,
-            (2, Value::Bytes(entry)) => stream.entries.push(decode_entry(entry)?),
+            (2, Value::Bytes(entry)) => stream.entries.push(decode_entry(entry, budget)?),
             _ => {}
         }
     }
     stream.labels = parse_labels(labels)?;
+    budget.take(stream.labels.len())?;
     Ok(stream)
 }
 
-fn decode_entry(mut reader: Reader<'_>) -> Result<LogEntry, PushError> {
-    let mut ts_ns = 0;
-    let mut line = Vec::new();
-    let mut metadata = LabelsBuilder::default();
+fn decode_entry(mut reader: Reader<'_>, budget: &Budget) -> Result<LogEntry, PushError> {
+    let (mut ts_ns, mut line, mut metadata) = (0, Vec::new(), Vec::new());
+    budget.take(1)?;
     while let Some((number, value)) = reader.field()? {
         match (number, value) {
             (1, Value::Bytes(ts)) => ts_ns = decode_timestamp(ts)?,
             (2, Value::Bytes(bytes)) => line = bytes.bytes.to_vec(),
             (3, Value::Bytes(pair)) => {
                 let (name, value) = decode_pair(pair)?;
-                metadata.set(metadata_name(name).as_ref(), value);
+                check_pairs(metadata.len())?;
+                budget.take(1)?;
+                metadata.push((metadata_name(name), value));
             }
             _ => {}
         }
     }
-    Ok(LogEntry { ts_ns, line, metadata: metadata.build() })
+    Ok(LogEntry { ts_ns, line, metadata: Labels::from_pairs(metadata) })
 }
 
 fn decode_timestamp(mut reader: Reader<'_>) -> Result<i64, PushError> {

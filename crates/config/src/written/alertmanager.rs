@@ -4,18 +4,20 @@ use crate::alerting::{Alerting, Integration, IntegrationKind, Receiver, Route};
 use crate::error::ConfigError;
 use crate::http_client::{HttpClientConfig, Secret};
 use crate::matchers::parse_matchers;
-use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt};
+use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt, or_default};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use vigie_model::{MatchOp, Matcher};
+use vigie_model::{Labels, MatchOp, Matcher};
+use vigie_template::{Data, TemplateError, render};
 
 /// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Alertmanager {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     global: Global,
     route: Spanned<WrittenRoute>,
+    #[serde(deserialize_with = "or_default")]
     receivers: Vec<Spanned<WrittenReceiver>>,
     #[serde(default, rename = "templates")]
     _templates: Option<Unbuilt>,
@@ -39,20 +41,38 @@ struct Global {
     _smtp_from: Accepted,
     #[serde(rename = "smtp_require_tls")]
     _smtp_require_tls: Accepted,
+    #[serde(rename = "smtp_hello")]
+    _smtp_hello: Accepted,
+    #[serde(rename = "smtp_auth_username")]
+    _smtp_auth_username: Accepted,
+    #[serde(rename = "smtp_auth_password")]
+    _smtp_auth_password: Accepted,
+    #[serde(rename = "smtp_auth_identity")]
+    _smtp_auth_identity: Accepted,
+    #[serde(rename = "http_config")]
+    _http_config: Option<Unbuilt>,
+    #[serde(rename = "slack_api_url_file")]
+    _slack_api_url_file: Option<Unbuilt>,
+    #[serde(rename = "smtp_auth_password_file")]
+    _smtp_auth_password_file: Option<Unbuilt>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct WrittenRoute {
     receiver: Option<Spanned<String>>,
+    #[serde(deserialize_with = "or_default")]
     matchers: Vec<Spanned<String>>,
+    #[serde(deserialize_with = "or_default")]
     r#match: TextMap,
+    #[serde(deserialize_with = "or_default")]
     match_re: TextMap,
     r#continue: bool,
     group_by: Option<Vec<String>>,
     group_wait: Option<DurationMs>,
     group_interval: Option<DurationMs>,
     repeat_interval: Option<DurationMs>,
+    #[serde(deserialize_with = "or_default")]
     routes: Vec<Spanned<WrittenRoute>>,
     #[serde(rename = "mute_time_intervals")]
     _mute: Option<Unbuilt>,
@@ -64,14 +84,14 @@ struct WrittenRoute {
 #[serde(deny_unknown_fields)]
 struct WrittenReceiver {
     name: Spanned<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pagerduty_configs: Vec<Spanned<PagerDuty>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     slack_configs: Vec<Spanned<Slack>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     sms_configs: Vec<Spanned<Sms>>,
-    #[serde(default)]
-    webhook_configs: Vec<Webhook>,
+    #[serde(default, deserialize_with = "or_default")]
+    webhook_configs: Vec<Spanned<Webhook>>,
     #[serde(default, rename = "email_configs")]
     _email: Option<Unbuilt>,
     #[serde(default, rename = "opsgenie_configs")]
@@ -129,6 +149,7 @@ struct Sms {
     #[serde(default)]
     password: String,
     from: String,
+    #[serde(deserialize_with = "or_default")]
     to: Vec<String>,
     text: Option<String>,
 }
@@ -271,67 +292,126 @@ fn used_receiver(
     global: &Global,
 ) -> Result<Receiver, ConfigError> {
     let mut integrations = Vec::new();
-    let mut push = |kind, send_resolved: Option<bool>, by_default: bool| {
-        let send_resolved = send_resolved.unwrap_or(by_default);
-        integrations.push(Integration { kind, send_resolved, http: HttpClientConfig::default() });
+    // Alertmanager leaves it off for Slack; the runbook's people want to see the end too.
+    let mut push = |kind: Result<IntegrationKind, ConfigError>, send_resolved: Option<bool>| {
+        integrations.push(Integration {
+            kind: kind?,
+            send_resolved: send_resolved.unwrap_or(true),
+            http: HttpClientConfig::default(),
+        });
+        Ok::<(), ConfigError>(())
     };
     for one in &written.pagerduty_configs {
-        let Some(routing_key) = &one.value.routing_key else {
-            return Err(source.wrong_at(one, "missing routing_key of PagerDuty's Events API v2"));
-        };
-        let url = one.value.url.clone().or_else(|| global.pagerduty_url.clone());
-        let kind = IntegrationKind::PagerDuty {
-            routing_key: Secret::new(routing_key.clone()),
-            url: url.unwrap_or_else(|| PAGERDUTY_URL.to_owned()),
-            description: text_or(
-                &one.value.description,
-                r#"{{ template "pagerduty.default.description" . }}"#,
-            ),
-            severity: text_or(&one.value.severity, ""),
-        };
-        push(kind, one.value.send_resolved, true);
+        push(pagerduty(source, one, global), one.value.send_resolved)?;
     }
     for one in &written.slack_configs {
-        let Some(api_url) = one.value.api_url.clone().or_else(|| global.slack_api_url.clone())
-        else {
-            return Err(source.wrong_at(
-                one,
-                "no global Slack API URL set: write api_url here or slack_api_url under global",
-            ));
-        };
-        let kind = IntegrationKind::Slack {
-            api_url: Secret::new(api_url),
-            channel: one.value.channel.clone(),
-            title: text_or(&one.value.title, r#"{{ template "slack.default.title" . }}"#),
-            text: text_or(&one.value.text, r#"{{ template "slack.default.text" . }}"#),
-        };
-        // Alertmanager leaves it off for Slack; the runbook's people want to see the end too.
-        push(kind, one.value.send_resolved, true);
+        push(slack(source, one, global), one.value.send_resolved)?;
     }
     for one in &written.sms_configs {
-        let (Some(url), false) = (&one.value.url, one.value.to.is_empty()) else {
-            return Err(source.wrong_at(one, "sms_configs needs url (Twilio's Messages.json or a gateway) and at least one number under to"));
-        };
-        let kind = IntegrationKind::Sms {
-            url: url.clone(),
-            username: one.value.username.clone(),
-            password: Secret::new(one.value.password.clone()),
-            from: one.value.from.clone(),
-            to: one.value.to.clone(),
-            text: text_or(&one.value.text, r#"{{ template "sms.default.text" . }}"#),
-        };
-        push(kind, one.value.send_resolved, true);
+        push(sms(source, one), one.value.send_resolved)?;
     }
     for one in &written.webhook_configs {
-        let kind = IntegrationKind::Webhook {
-            url: Secret::new(one.url.clone()),
-            alerts_max: one.max_alerts,
-        };
-        push(kind, one.send_resolved, true);
+        push(webhook(source, one), one.value.send_resolved)?;
     }
     Ok(Receiver { name: written.name.value.clone(), integrations })
 }
 
-fn text_or(written: &Option<String>, default: &str) -> String {
-    written.clone().unwrap_or_else(|| default.to_owned())
+fn pagerduty(
+    source: &Source<'_>,
+    one: &Spanned<PagerDuty>,
+    global: &Global,
+) -> Result<IntegrationKind, ConfigError> {
+    let Some(routing_key) = &one.value.routing_key else {
+        return Err(source.wrong_at(one, "missing routing_key of PagerDuty's Events API v2"));
+    };
+    let url = one.value.url.clone().or_else(|| global.pagerduty_url.clone());
+    let described = r#"{{ template "pagerduty.default.description" . }}"#;
+    Ok(IntegrationKind::PagerDuty {
+        routing_key: Secret::new(routing_key.clone()),
+        url: address(source, one, url.unwrap_or_else(|| PAGERDUTY_URL.to_owned()))?,
+        description: template(source, one, &one.value.description, described)?,
+        severity: template(source, one, &one.value.severity, "")?,
+    })
+}
+
+fn slack(
+    source: &Source<'_>,
+    one: &Spanned<Slack>,
+    global: &Global,
+) -> Result<IntegrationKind, ConfigError> {
+    let Some(api_url) = one.value.api_url.clone().or_else(|| global.slack_api_url.clone()) else {
+        return Err(source.wrong_at(
+            one,
+            "no global Slack API URL set: write api_url here or slack_api_url under global",
+        ));
+    };
+    let (title, text) =
+        (r#"{{ template "slack.default.title" . }}"#, r#"{{ template "slack.default.text" . }}"#);
+    Ok(IntegrationKind::Slack {
+        api_url: Secret::new(address(source, one, api_url)?),
+        channel: one.value.channel.clone(),
+        title: template(source, one, &one.value.title, title)?,
+        text: template(source, one, &one.value.text, text)?,
+    })
+}
+
+fn sms(source: &Source<'_>, one: &Spanned<Sms>) -> Result<IntegrationKind, ConfigError> {
+    let (Some(url), false) = (&one.value.url, one.value.to.is_empty()) else {
+        return Err(source.wrong_at(one, "sms_configs needs url (Twilio's Messages.json or a gateway) and at least one number under to"));
+    };
+    let text = r#"{{ template "sms.default.text" . }}"#;
+    Ok(IntegrationKind::Sms {
+        url: address(source, one, url.clone())?,
+        username: one.value.username.clone(),
+        password: Secret::new(one.value.password.clone()),
+        from: one.value.from.clone(),
+        to: one.value.to.clone(),
+        text: template(source, one, &one.value.text, text)?,
+    })
+}
+
+fn webhook(source: &Source<'_>, one: &Spanned<Webhook>) -> Result<IntegrationKind, ConfigError> {
+    Ok(IntegrationKind::Webhook {
+        url: Secret::new(address(source, one, one.value.url.clone())?),
+        alerts_max: one.value.max_alerts,
+    })
+}
+
+/// An address that messages are sent to; a wrong one would only be found out at night.
+fn address<T>(source: &Source<'_>, at: &Spanned<T>, url: String) -> Result<String, ConfigError> {
+    let host = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    match host {
+        Some(host) if !host.is_empty() && !host.starts_with(['/', ':']) => Ok(url),
+        _ => Err(source.wrong_at(
+            at,
+            "unsupported scheme for URL: an address begins with http:// or https:// and a host",
+        )),
+    }
+}
+
+/// A template, the default one when none is written. One that is none would only be found out when
+/// a message is due.
+fn template<T>(
+    source: &Source<'_>,
+    at: &Spanned<T>,
+    written: &Option<String>,
+    default: &str,
+) -> Result<String, ConfigError> {
+    let text = written.clone().unwrap_or_else(|| default.to_owned());
+    let nothing = Data {
+        receiver: String::new(),
+        alerts: Vec::new(),
+        truncated_alerts: 0,
+        group_labels: Labels::default(),
+        common_labels: Labels::default(),
+        common_annotations: Labels::default(),
+        external_url: String::new(),
+        language: "en".to_owned(),
+        now_ms: 0,
+    };
+    match render(&text, &nothing) {
+        Err(error @ TemplateError::Parse { .. }) => Err(source.wrong_at(at, error.to_string())),
+        // What fails while it runs may do well with real alerts.
+        _ => Ok(text),
+    }
 }

@@ -3,19 +3,23 @@
 use crate::error::ConfigError;
 use crate::http_client::{BasicAuth, HttpClientConfig, Secret};
 use crate::scrape::{PostgresTarget, ScrapeJob, StaticTargets};
-use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt};
+use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt, or_default};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use vigie_model::{Labels, relabel};
 
-/// The whole file; every key of Prometheus stands here, built or not.
+/// The whole file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Prometheus {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) global: Global,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) scrape_configs: Vec<Spanned<Scrape>>,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) rule_files: Vec<Spanned<String>>,
     /// Vigie's own: PostgreSQL servers watched by the built-in collector.
+    #[serde(deserialize_with = "or_default")]
     pub(crate) postgres: Vec<Postgres>,
     /// Vigie's own: whether the host is collected.
     pub(crate) host: Option<bool>,
@@ -43,8 +47,9 @@ pub(crate) struct Prometheus {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Global {
     pub(crate) scrape_interval: Option<DurationMs>,
-    pub(crate) scrape_timeout: Option<DurationMs>,
+    pub(crate) scrape_timeout: Option<Spanned<DurationMs>>,
     pub(crate) evaluation_interval: Option<DurationMs>,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) external_labels: TextMap,
     pub(crate) sample_limit: usize,
     #[serde(rename = "scrape_protocols")]
@@ -64,23 +69,23 @@ pub(crate) struct Scrape {
     scrape_timeout: Option<Spanned<DurationMs>>,
     metrics_path: Option<String>,
     scheme: Option<Spanned<String>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     params: BTreeMap<String, Vec<String>>,
     #[serde(default)]
     honor_labels: bool,
     honor_timestamps: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     static_configs: Vec<Static>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     relabel_configs: Vec<Spanned<Relabel>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     metric_relabel_configs: Vec<Spanned<Relabel>>,
     sample_limit: Option<usize>,
     basic_auth: Option<Basic>,
     authorization: Option<Authorization>,
     tls_config: Option<Tls>,
     follow_redirects: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     http_headers: BTreeMap<String, HeaderValues>,
     #[serde(default, rename = "scrape_protocols")]
     _scrape_protocols: Accepted,
@@ -106,6 +111,28 @@ pub(crate) struct Scrape {
     _oauth2: Option<Unbuilt>,
     #[serde(default, rename = "proxy_url")]
     _proxy_url: Option<Unbuilt>,
+    #[serde(default, rename = "proxy_from_environment")]
+    _proxy_from_environment: Option<Unbuilt>,
+    #[serde(default, rename = "no_proxy")]
+    _no_proxy: Option<Unbuilt>,
+    #[serde(default, rename = "bearer_token")]
+    _bearer_token: Option<Unbuilt>,
+    #[serde(default, rename = "bearer_token_file")]
+    _bearer_token_file: Option<Unbuilt>,
+    #[serde(default, rename = "body_size_limit")]
+    _body_size_limit: Option<Unbuilt>,
+    #[serde(default, rename = "label_limit")]
+    _label_limit: Option<Unbuilt>,
+    #[serde(default, rename = "target_limit")]
+    _target_limit: Option<Unbuilt>,
+    #[serde(default, rename = "label_name_length_limit")]
+    _label_name_length_limit: Option<Unbuilt>,
+    #[serde(default, rename = "label_value_length_limit")]
+    _label_value_length_limit: Option<Unbuilt>,
+    #[serde(default, rename = "track_timestamps_staleness")]
+    _track_timestamps_staleness: Option<Unbuilt>,
+    #[serde(default, rename = "metric_name_validation_scheme")]
+    _metric_name_validation_scheme: Accepted,
 }
 
 /// A PostgreSQL server as written.
@@ -119,15 +146,16 @@ pub(crate) struct Postgres {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Static {
-    #[serde(default)]
-    targets: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
+    targets: Vec<Spanned<String>>,
+    #[serde(default, deserialize_with = "or_default")]
     labels: TextMap,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Relabel {
+    #[serde(deserialize_with = "or_default")]
     source_labels: Vec<String>,
     separator: Option<String>,
     regex: Option<Spanned<String>>,
@@ -143,13 +171,20 @@ pub(crate) struct Basic {
     username: String,
     #[serde(default)]
     password: String,
+    #[serde(default, rename = "username_file")]
+    _username_file: Option<Unbuilt>,
+    #[serde(default, rename = "password_file")]
+    _password_file: Option<Unbuilt>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Authorization {
     r#type: Option<String>,
+    #[serde(default)]
     credentials: String,
+    #[serde(default, rename = "credentials_file")]
+    _credentials_file: Option<Unbuilt>,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -157,14 +192,35 @@ pub(crate) struct Authorization {
 pub(crate) struct Tls {
     insecure_skip_verify: bool,
     ca: Option<String>,
+    #[serde(rename = "ca_file")]
+    _ca_file: Option<Unbuilt>,
+    #[serde(rename = "cert")]
+    _cert: Option<Unbuilt>,
+    #[serde(rename = "cert_file")]
+    _cert_file: Option<Unbuilt>,
+    #[serde(rename = "key")]
+    _key: Option<Unbuilt>,
+    #[serde(rename = "key_file")]
+    _key_file: Option<Unbuilt>,
+    #[serde(rename = "server_name")]
+    _server_name: Option<Unbuilt>,
+    #[serde(rename = "min_version")]
+    _min_version: Option<Unbuilt>,
+    #[serde(rename = "max_version")]
+    _max_version: Option<Unbuilt>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct HeaderValues {
+    #[serde(deserialize_with = "or_default")]
     values: Vec<String>,
+    #[serde(deserialize_with = "or_default")]
     secrets: Vec<String>,
 }
+
+/// How long a scrape may take when nothing is written.
+const SCRAPE_TIMEOUT_MS: i64 = 10_000;
 
 /// What a job inherits.
 pub(crate) struct Defaults {
@@ -174,12 +230,24 @@ pub(crate) struct Defaults {
 }
 
 impl Global {
-    /// Prometheus' defaults (one minute, ten seconds) where nothing is written.
-    pub(crate) fn defaults(&self) -> Defaults {
-        let interval_ms = self.scrape_interval.map_or(60_000, |d| d.0).max(1);
-        let timeout_ms = self.scrape_timeout.map_or(10_000, |d| d.0).min(interval_ms);
-        Defaults { interval_ms, timeout_ms, sample_limit: self.sample_limit }
+    /// Prometheus' defaults (one minute, ten seconds) where nothing, or zero, is written.
+    pub(crate) fn defaults(&self, source: &Source<'_>) -> Result<Defaults, ConfigError> {
+        let interval_ms = more_than_zero(self.scrape_interval).unwrap_or(60_000);
+        let timeout_ms = match &self.scrape_timeout {
+            Some(timeout) if timeout.value.0 > interval_ms => {
+                let message = "global scrape timeout greater than scrape interval: make it at most the interval";
+                return Err(source.wrong_at(timeout, message));
+            }
+            Some(timeout) if timeout.value.0 > 0 => timeout.value.0,
+            _ => SCRAPE_TIMEOUT_MS.min(interval_ms),
+        };
+        Ok(Defaults { interval_ms, timeout_ms, sample_limit: self.sample_limit })
     }
+}
+
+/// Prometheus takes a zero for a value that is not written.
+pub(crate) fn more_than_zero(written: Option<DurationMs>) -> Option<i64> {
+    written.map(|d| d.0).filter(|ms| *ms > 0)
 }
 
 impl Postgres {
@@ -200,18 +268,15 @@ pub(crate) fn job(
     if scrape.job_name.value.is_empty() {
         return Err(source.wrong_at(&scrape.job_name, "job_name is empty"));
     }
-    let interval_ms = scrape.scrape_interval.map_or(defaults.interval_ms, |d| d.0);
-    if interval_ms <= 0 {
-        return Err(source.wrong_at(written, "scrape_interval must be greater than zero"));
-    }
+    let interval_ms = more_than_zero(scrape.scrape_interval).unwrap_or(defaults.interval_ms);
     let timeout_ms = match &scrape.scrape_timeout {
         Some(timeout) if timeout.value.0 > interval_ms => {
             let message =
                 "scrape timeout greater than scrape interval: make it at most the interval";
             return Err(source.wrong_at(timeout, message));
         }
-        Some(timeout) => timeout.value.0,
-        None => defaults.timeout_ms.min(interval_ms),
+        Some(timeout) if timeout.value.0 > 0 => timeout.value.0,
+        _ => defaults.timeout_ms.min(interval_ms),
     };
     let scheme = match &scrape.scheme {
         Some(scheme) if scheme.value != "http" && scheme.value != "https" => {
@@ -233,7 +298,11 @@ pub(crate) fn job(
         params: params.collect(),
         honor_labels: scrape.honor_labels,
         honor_timestamps: scrape.honor_timestamps.unwrap_or(true),
-        static_targets: scrape.static_configs.iter().map(static_targets).collect(),
+        static_targets: scrape
+            .static_configs
+            .iter()
+            .map(|one| static_targets(source, one))
+            .collect::<Result<_, _>>()?,
         relabel: relabel_rules(source, &scrape.relabel_configs)?,
         metric_relabel: relabel_rules(source, &scrape.metric_relabel_configs)?,
         http: http_client(scrape),
@@ -243,11 +312,18 @@ pub(crate) fn job(
     })
 }
 
-fn static_targets(written: &Static) -> StaticTargets {
-    StaticTargets {
-        targets: written.targets.clone(),
-        labels: Labels::from_pairs(written.labels.clone()),
+fn static_targets(source: &Source<'_>, written: &Static) -> Result<StaticTargets, ConfigError> {
+    if let Some(target) = written.targets.iter().find(|target| target.value.contains('/')) {
+        let message = format!(
+            "{:?} is not a valid hostname: write host:port; the path belongs to metrics_path, https to scheme",
+            target.value
+        );
+        return Err(source.wrong_at(target, message));
     }
+    Ok(StaticTargets {
+        targets: written.targets.iter().map(|target| target.value.clone()).collect(),
+        labels: Labels::from_pairs(written.labels.clone()),
+    })
 }
 
 fn http_client(scrape: &Scrape) -> HttpClientConfig {
@@ -325,8 +401,14 @@ fn relabel_rule(
         ));
     }
     let pattern = rule.regex.as_ref().map_or("(.*)", |regex| regex.value.as_str());
-    let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
-        source.wrong_at(written, format!("{pattern:?} is not a regular expression"))
+    let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|error| {
+        let text = error.to_string();
+        let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ");
+        let message = format!("{pattern:?} is not a regular expression: {reason}");
+        match &rule.regex {
+            Some(regex) => source.wrong_at(regex, message),
+            None => source.wrong_at(written, message),
+        }
     })?;
     Ok(relabel::Rule {
         source_labels: rule.source_labels.clone(),

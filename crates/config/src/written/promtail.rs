@@ -2,7 +2,7 @@
 
 use crate::LogFiles;
 use crate::error::ConfigError;
-use crate::yaml::{Accepted, Source, Spanned, TextMap, Unbuilt};
+use crate::yaml::{Accepted, Source, Spanned, TextMap, Unbuilt, or_default};
 use serde::Deserialize;
 use vigie_model::Labels;
 
@@ -10,6 +10,7 @@ use vigie_model::Labels;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Promtail {
+    #[serde(deserialize_with = "or_default")]
     scrape_configs: Vec<Spanned<Scrape>>,
     #[serde(rename = "server")]
     _server: Accepted,
@@ -23,7 +24,7 @@ pub(crate) struct Promtail {
 #[serde(deny_unknown_fields)]
 struct Scrape {
     job_name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     static_configs: Vec<Static>,
     #[serde(default, rename = "pipeline_stages")]
     _pipeline_stages: Option<Unbuilt>,
@@ -42,6 +43,7 @@ struct Scrape {
 struct Static {
     #[serde(default, rename = "targets")]
     _targets: Accepted,
+    #[serde(deserialize_with = "or_default")]
     labels: TextMap,
 }
 

@@ -1,11 +1,13 @@
 //! `groups:` (Prometheus' `model/rulefmt`).
 
+use super::prometheus::more_than_zero;
 use crate::error::ConfigError;
 use crate::rules::{Rule, RuleGroup, RuleKind};
-use crate::yaml::{DurationMs, Source, Spanned, TextMap};
+use crate::yaml::{DurationMs, Source, Spanned, TextMap, or_default};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use vigie_model::Labels;
+use vigie_template::{RuleContext, TemplateError, expand_annotation};
 
 /// Says whether a PromQL text is one; the program passes the parser, which this crate does not know.
 pub type ExprCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
@@ -13,7 +15,7 @@ pub type ExprCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     groups: Vec<Group>,
 }
 
@@ -25,9 +27,9 @@ struct Group {
     query_offset: Option<DurationMs>,
     #[serde(default)]
     limit: usize,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: TextMap,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     rules: Vec<Spanned<WrittenRule>>,
 }
 
@@ -39,9 +41,9 @@ struct WrittenRule {
     expr: Spanned<String>,
     r#for: Option<DurationMs>,
     keep_firing_for: Option<DurationMs>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     labels: TextMap,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     annotations: TextMap,
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn read(
         groups.push(RuleGroup {
             file: source.file.to_owned(),
             name: group.name.value,
-            interval_ms: group.interval.map_or(interval_ms, |interval| interval.0).max(1),
+            interval_ms: more_than_zero(group.interval).unwrap_or(interval_ms),
             limit: group.limit,
             query_offset_ms: group.query_offset.map_or(0, |offset| offset.0),
             labels: Labels::from_pairs(group.labels),
@@ -107,9 +109,33 @@ fn used(
     check(&written.expr.value).map_err(|reason| {
         source.wrong_at(&written.expr, format!("could not parse expression: {reason}"))
     })?;
+    check_templates(source, rule)?;
     Ok(Rule {
         kind,
         expr: written.expr.value.clone(),
         labels: written.labels.clone().into_iter().collect(),
     })
+}
+
+/// A template that is none would only be found out when the alert fires.
+fn check_templates(source: &Source<'_>, rule: &Spanned<WrittenRule>) -> Result<(), ConfigError> {
+    let Some(alert) = &rule.value.alert else { return Ok(()) };
+    let context = RuleContext {
+        name: format!("__alert_{alert}"),
+        labels: Labels::default(),
+        external_labels: Labels::default(),
+        value: 0.0,
+        external_url: String::new(),
+        now_ms: 0,
+        query: None,
+    };
+    for (kind, texts) in [("label", &rule.value.labels), ("annotation", &rule.value.annotations)] {
+        for (name, text) in texts {
+            // What fails while it runs may do well with the labels of a real alert.
+            if let Err(error @ TemplateError::Parse { .. }) = expand_annotation(text, &context) {
+                return Err(source.wrong_at(rule, format!("{kind} {name:?}: {error}")));
+            }
+        }
+    }
+    Ok(())
 }

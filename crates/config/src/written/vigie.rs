@@ -3,22 +3,25 @@
 use super::alertmanager::Alertmanager;
 use super::prometheus::Prometheus;
 use super::promtail::Promtail;
-use crate::yaml::{DurationMs, Section, Unbuilt};
+use crate::yaml::{DurationMs, Section, Spanned, Unbuilt, or_default};
 use serde::Deserialize;
 
 /// The whole file.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Vigie {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) web: Web,
+    #[serde(deserialize_with = "or_default")]
     pub(crate) storage: Storage,
-    pub(crate) metrics: Option<Section<Prometheus>>,
-    pub(crate) logs: Option<Section<Promtail>>,
-    pub(crate) alerting: Option<Section<Alertmanager>>,
+    pub(crate) metrics: Option<Spanned<Section<Prometheus>>>,
+    pub(crate) logs: Option<Spanned<Section<Promtail>>>,
+    pub(crate) alerting: Option<Spanned<Section<Alertmanager>>>,
     #[serde(rename = "oncall")]
     _oncall: Option<Unbuilt>,
     #[serde(rename = "security")]
     _security: Option<Unbuilt>,
+    pub(crate) language: Option<crate::Language>,
 }
 
 /// `web:`.
@@ -38,6 +41,7 @@ impl Default for Web {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Storage {
+    #[serde(deserialize_with = "or_default")]
     pub(crate) retention: Retention,
 }
 
@@ -45,6 +49,6 @@ pub(crate) struct Storage {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Retention {
-    pub(crate) metrics: Option<DurationMs>,
-    pub(crate) logs: Option<DurationMs>,
+    pub(crate) metrics: Option<Spanned<DurationMs>>,
+    pub(crate) logs: Option<Spanned<DurationMs>>,
 }

@@ -72,13 +72,14 @@ pub(super) fn query_numbers(
 }
 
 fn language(options: &QueryOptions) -> Options {
-    Options { deadline: options.deadline, cancel: options.cancel.clone(), ..Options::default() }
+    Options { deadline: options.deadline(), cancel: options.cancel.clone(), ..Options::default() }
 }
 
 fn refused(error: EvalError) -> QueryError {
     let kind = match error {
         EvalError::Timeout => QueryErrorKind::Timeout,
         EvalError::Canceled => QueryErrorKind::Canceled,
+        EvalError::Read(ReadError::Limit(_)) => QueryErrorKind::BadData,
         EvalError::Read(_) => QueryErrorKind::Internal,
         _ => QueryErrorKind::BadData,
     };

@@ -22,7 +22,7 @@ pub(super) fn query(
     options: &QueryOptions,
 ) -> Result<Answer, QueryError> {
     let mut language = Options {
-        deadline: options.deadline,
+        deadline: options.deadline(),
         cancel: options.cancel.clone(),
         ..Options::default()
     };

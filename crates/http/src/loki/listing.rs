@@ -1,9 +1,8 @@
 //! `labels`, `label/{name}/values`, `series`.
 
-use super::{range_ns, texts};
+use super::{answer, range_ns, success};
 use crate::error::{ApiError, LokiError};
 use crate::params::Params;
-use crate::prometheus::success;
 use crate::state::State;
 use axum::extract::{self, Path};
 use axum::response::Response;
@@ -45,15 +44,21 @@ pub async fn series(
     let range = log_range(&params)?;
     let engine = state.engine.clone();
     let series = state.run(move || engine.log_series(&selectors, range)).await?;
-    Ok(success(
-        |json| {
-            json.list(&series, |json, labels| {
-                json.labels(labels);
-            });
-        },
-        &[],
-        &[],
-    ))
+    Ok(success(|json| {
+        json.list(&series, |json, labels| {
+            json.labels(labels);
+        });
+    }))
+}
+
+/// A list of texts; Loki leaves `data` out when there is none.
+fn texts(texts: &[String]) -> Response {
+    if texts.is_empty() {
+        return answer(r#"{"status":"success"}"#.into());
+    }
+    success(|json| {
+        json.texts(texts.iter().map(String::as_str));
+    })
 }
 
 fn one_selector(params: &Params) -> Result<Vec<Matcher>, ApiError> {

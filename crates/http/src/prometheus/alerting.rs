@@ -1,24 +1,26 @@
 //! `rules` and `alerts`.
 
-use super::success;
+use super::{selectors, success};
 use crate::error::ApiError;
-use crate::json::{Json, float_text};
+use crate::json::{Json, float_exponent};
 use crate::params::Params;
-use crate::state::{State, rfc3339};
+use crate::state::{State, rfc3339, rfc3339_or_never};
 use crate::views::{AlertInstance, GroupView, RuleView};
 use axum::extract;
 use axum::response::Response;
 
-/// `/api/v1/rules`, with `type`, `rule_name[]`, `rule_group[]`, `file[]` and `exclude_alerts`.
+/// `/api/v1/rules`, with `type`, `rule_name[]`, `rule_group[]`, `file[]`, `match[]` and
+/// `exclude_alerts`. A group that keeps no rule is left out.
 pub async fn rules(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
+    let selectors = selectors(&params).map_err(ApiError::bad_data)?;
     let kind = params.get("type").unwrap_or("").to_lowercase();
     if !["", "alert", "record"].contains(&kind.as_str()) {
-        return Err(ApiError::bad_data(format!("not supported value {kind:?}")));
+        return Err(ApiError::invalid_parameter("type", format!("not supported value {kind:?}")));
     }
-    let with_alerts = !matches!(params.get("exclude_alerts"), Some("true" | "1"));
+    let with_alerts = !exclude_alerts(&params)?;
     let named = |list: &str, name: &str| {
         params.all(list).next().is_none() || params.all(list).any(|one| one == name)
     };
@@ -26,12 +28,13 @@ pub async fn rules(
     groups.retain(|group| named("rule_group[]", &group.name) && named("file[]", &group.file));
     for group in &mut groups {
         group.rules.retain(|rule| {
+            let selected = selectors.is_empty()
+                || selectors.iter().any(|one| one.iter().all(|m| m.matches_labels(&rule.labels)));
             let right_kind = kind.is_empty() || (kind == "alert") == rule.alert.is_some();
-            right_kind && named("rule_name[]", &rule.name)
+            selected && right_kind && named("rule_name[]", &rule.name)
         });
     }
-    let filtered = !kind.is_empty() || params.all("rule_name[]").next().is_some();
-    groups.retain(|group| !filtered || !group.rules.is_empty());
+    groups.retain(|group| !group.rules.is_empty());
     Ok(success(
         |json| {
             json.raw(r#"{"groups":"#)
@@ -41,6 +44,19 @@ pub async fn rules(
         &[],
         &[],
     ))
+}
+
+fn exclude_alerts(params: &Params) -> Result<bool, ApiError> {
+    match params.get("exclude_alerts").unwrap_or("").to_lowercase().as_str() {
+        "" | "0" | "f" | "false" => Ok(false),
+        "1" | "t" | "true" => Ok(true),
+        other => Err(ApiError::invalid_parameter(
+            "exclude_alerts",
+            format!(
+                "error converting exclude_alerts: strconv.ParseBool: parsing {other:?}: invalid syntax"
+            ),
+        )),
+    }
 }
 
 /// `/api/v1/alerts`: everything pending or firing.
@@ -66,7 +82,7 @@ fn write_group(json: &mut Json, group: &GroupView, with_alerts: bool) {
         group.interval_ms as f64 / 1000.0,
         group.evaluation_ms / 1000.0
     ));
-    json.text(&rfc3339(group.last_evaluation_ms)).raw("}");
+    json.text(&rfc3339_or_never(group.last_evaluation_ms)).raw("}");
 }
 
 fn write_rule(json: &mut Json, rule: &RuleView, with_alerts: bool) {
@@ -91,7 +107,7 @@ fn write_rule(json: &mut Json, rule: &RuleView, with_alerts: bool) {
         json.raw(r#","lastError":"#).text(&rule.last_error);
     }
     json.raw(&format!(r#","evaluationTime":{},"lastEvaluation":"#, rule.evaluation_ms / 1000.0))
-        .text(&rfc3339(rule.last_evaluation_ms));
+        .text(&rfc3339_or_never(rule.last_evaluation_ms));
     json.raw(r#","type":"#)
         .text(if rule.alert.is_some() { "alerting" } else { "recording" })
         .raw("}");
@@ -103,34 +119,4 @@ fn write_alert(json: &mut Json, alert: &AlertInstance) {
     json.raw(r#","state":"#).text(alert.state);
     json.raw(r#","activeAt":"#).text(&rfc3339(alert.active_at_ms));
     json.raw(r#","value":"#).text(&float_exponent(alert.value)).raw("}");
-}
-
-/// Go's `FormatFloat(v, 'e', -1, 64)`, which Prometheus uses for an alert's value: `1e+00`.
-fn float_exponent(value: f64) -> String {
-    if !value.is_finite() {
-        return float_text(value);
-    }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
-    format!("{mantissa}e{sign}{digits:0>2}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_alerts_value_has_gos_exponent() {
-        for (value, text) in [
-            (0.0, "0e+00"),
-            (1.0, "1e+00"),
-            (12.5, "1.25e+01"),
-            (1e-7, "1e-07"),
-            (1e100, "1e+100"),
-            (f64::INFINITY, "+Inf"),
-        ] {
-            assert_eq!(float_exponent(value), text);
-        }
-    }
 }

@@ -16,7 +16,9 @@ pub async fn labels(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let (selectors, range, limit) = (selectors(&params)?, time_range(&params)?, limit(&params)?);
+    let (limit, range) = (params.limit()?, time_range(&params)?);
+    let selectors = selectors(&params).map_err(ApiError::bad_data)?;
+    let Some(range) = range else { return Ok(texts(Vec::new(), limit)) };
     let engine = state.engine.clone();
     let names = state.run(move || engine.metric_label_names(&selectors, range)).await?;
     Ok(texts(names, limit))
@@ -32,7 +34,9 @@ pub async fn label_values(
     if name.is_empty() {
         return Err(ApiError::bad_data(format!("invalid label name: {name:?}")));
     }
-    let (selectors, range, limit) = (selectors(&params)?, time_range(&params)?, limit(&params)?);
+    let (limit, range) = (params.limit()?, time_range(&params)?);
+    let selectors = selectors(&params).map_err(ApiError::bad_data)?;
+    let Some(range) = range else { return Ok(texts(Vec::new(), limit)) };
     let engine = state.engine.clone();
     let values = state.run(move || engine.metric_label_values(&name, &selectors, range)).await?;
     Ok(texts(values, limit))
@@ -43,12 +47,17 @@ pub async fn series(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let (selectors, range, limit) = (selectors(&params)?, time_range(&params)?, limit(&params)?);
-    if selectors.is_empty() {
+    if params.all("match[]").next().is_none() {
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
+    let (limit, range) = (params.limit()?, time_range(&params)?);
+    let selectors =
+        selectors(&params).map_err(|text| ApiError::invalid_parameter("match[]", text))?;
     let engine = state.engine.clone();
-    let mut series = state.run(move || engine.metric_series(&selectors, range)).await?;
+    let mut series = match range {
+        Some(range) => state.run(move || engine.metric_series(&selectors, range)).await?,
+        None => Vec::new(),
+    };
     let warnings = truncate(&mut series, limit);
     Ok(success(
         |json| {
@@ -61,12 +70,18 @@ pub async fn series(
     ))
 }
 
-/// `/api/v1/metadata`: what targets said of their metrics.
+/// `/api/v1/metadata`: what targets said of their metrics, one word each, so that
+/// `limit_per_metric` has nothing to cut.
 pub async fn metadata(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let limit = params.count("limit")?.unwrap_or(usize::MAX);
+    let number = |name: &str| match params.get(name).map(str::parse::<i64>) {
+        None => Ok(usize::MAX),
+        Some(Ok(limit)) => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
+        Some(Err(_)) => Err(ApiError::bad_data(format!("{name} must be a number"))),
+    };
+    let (limit, _) = (number("limit")?, number("limit_per_metric")?);
     let wanted = params.get("metric");
     let known = state.metadata.list(wanted, limit);
     Ok(success(
@@ -104,19 +119,11 @@ fn truncate<T>(items: &mut Vec<T>, limit: usize) -> Vec<String> {
     vec![TRUNCATED.to_owned()]
 }
 
-fn limit(params: &Params) -> Result<usize, ApiError> {
-    Ok(params.count("limit")?.unwrap_or(0))
-}
-
-fn time_range(params: &Params) -> Result<TimeRange, ApiError> {
+/// The range asked for; `None` when it ends before it starts, and so holds nothing.
+fn time_range(params: &Params) -> Result<Option<TimeRange>, ApiError> {
     let start_ms = params.time_ms("start")?.unwrap_or(i64::MIN / 2);
     let end_ms = params.time_ms("end")?.unwrap_or(i64::MAX / 2);
-    if end_ms < start_ms {
-        return Err(ApiError::bad_data(
-            "invalid parameter \"end\": end timestamp must not be before start time",
-        ));
-    }
-    Ok(TimeRange { start_ms, end_ms })
+    Ok((start_ms <= end_ms).then_some(TimeRange { start_ms, end_ms }))
 }
 
 /// `U__a_2e_b` is `a.b`: Prometheus' escaping of names in paths.

@@ -3,7 +3,7 @@
 use super::success;
 use crate::error::ApiError;
 use crate::json::Json;
-use crate::params::Params;
+use crate::params::{Params, parse_step_ms};
 use crate::state::{State, now_ms};
 use axum::extract;
 use axum::response::Response;
@@ -25,24 +25,20 @@ pub async fn range(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let missing = |name: &str| {
-        ApiError::bad_data(format!(
-            "invalid parameter {name:?}: cannot parse \"\" to a valid timestamp"
-        ))
-    };
-    let start_ms = params.time_ms("start")?.ok_or_else(|| missing("start"))?;
-    let end_ms = params.time_ms("end")?.ok_or_else(|| missing("end"))?;
+    let (start_ms, end_ms) = (params.required_time_ms("start")?, params.required_time_ms("end")?);
     if end_ms < start_ms {
-        return Err(ApiError::bad_data(
-            "invalid parameter \"end\": end timestamp must not be before start time",
+        return Err(ApiError::invalid_parameter(
+            "end",
+            "end timestamp must not be before start time",
         ));
     }
     let step_ms = params.duration_ms("step")?.ok_or_else(|| {
-        ApiError::bad_data("invalid parameter \"step\": cannot parse \"\" to a valid duration")
+        ApiError::invalid_parameter("step", "cannot parse \"\" to a valid duration")
     })?;
     if step_ms <= 0 {
-        return Err(ApiError::bad_data(
-            "invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer",
+        return Err(ApiError::invalid_parameter(
+            "step",
+            "zero or negative query resolution step widths are not accepted. Try a positive integer",
         ));
     }
     if (end_ms - start_ms) / step_ms > QUERY_POINTS_MAX {
@@ -53,39 +49,44 @@ pub async fn range(
     ask(&state, &params, When::Range { start_ms, end_ms, step_ms }).await
 }
 
-/// `/api/v1/query_exemplars`: none are stored yet, and the answer says so in a warning.
+/// `/api/v1/query_exemplars`: none are stored yet. Prometheus answers the same, without a warning,
+/// where its exemplar storage is off.
 pub async fn exemplars(params: Params) -> Result<Response, ApiError> {
     let text = params.get("query").unwrap_or("");
-    vigie_promql::parse(text)
-        .map_err(|error| ApiError::bad_data(format!("invalid parameter \"query\": {error}")))?;
-    let warning = "exemplars are not stored by this version".to_owned();
+    vigie_promql::parse(text).map_err(|error| ApiError::bad_data(error.to_string()))?;
     Ok(success(
         |json| {
             json.raw("[]");
         },
-        &[warning],
+        &[],
         &[],
     ))
 }
 
 async fn ask(state: &State, params: &Params, when: When) -> Result<Response, ApiError> {
-    let text = params.get("query").unwrap_or("").to_owned();
-    let expr = vigie_promql::parse(&text)
-        .map_err(|error| ApiError::bad_data(format!("invalid parameter \"query\": {error}")))?;
-    let timeout_ms = params
-        .duration_ms("timeout")?
-        .map_or(QUERY_TIMEOUT_MS, |ms| ms.max(1) as u64)
-        .min(QUERY_TIMEOUT_MS);
-    let limit = params.count("limit")?.unwrap_or(0);
-    let lookback_ms = params.duration_ms("lookback_delta")?;
+    let limit = params.limit()?;
+    let timeout_ms = params.duration_ms("timeout")?.map_or(QUERY_TIMEOUT_MS, |ms| {
+        // In the past already when it is not above zero.
+        u64::try_from(ms).unwrap_or(0).min(QUERY_TIMEOUT_MS)
+    });
+    let lookback_ms = match params.get("lookback_delta") {
+        Some(text) => Some(parse_step_ms(text).map_err(|reason| {
+            ApiError::bad_data(format!("error parsing lookback delta duration: {reason}"))
+        })?),
+        None => None,
+    };
+    let text = params.get("query").unwrap_or("");
+    let expr =
+        vigie_promql::parse(text).map_err(|error| ApiError::invalid_parameter("query", error))?;
     let engine = state.engine.clone();
-    let answer = state
+    state
         .run_query(timeout_ms, move |mut options| {
-            options.lookback_ms = lookback_ms;
-            engine.query_metrics(&expr, when, &options)
+            options.lookback_ms = lookback_ms.filter(|ms| *ms > 0);
+            let answer = engine.query_metrics(&expr, when, &options)?;
+            // Still on the thread that may block: a million points take a while to write.
+            Ok(respond(answer, limit))
         })
-        .await?;
-    Ok(respond(answer, limit))
+        .await
 }
 
 fn respond(answer: Answer, limit: usize) -> Response {

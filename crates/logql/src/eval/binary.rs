@@ -113,14 +113,19 @@ fn sets(binary: &Binary, left: Vec<Series>, right: Vec<Series>) -> Vec<Series> {
         _ => {
             let hidden = presence(&left);
             let mut all = left;
+            let places = all.iter().enumerate().map(|(at, one)| (one.labels.clone(), at));
+            let mut places: HashMap<LabelSet, usize> = places.collect();
             for extra in keep(right, &hidden, false) {
-                match all.iter_mut().find(|one| one.labels == extra.labels) {
-                    Some(one) => {
-                        for (slot, point) in one.points.iter_mut().zip(extra.points) {
+                match places.get(&extra.labels) {
+                    Some(at) => {
+                        for (slot, point) in all[*at].points.iter_mut().zip(extra.points) {
                             *slot = slot.or(point);
                         }
                     }
-                    None => all.push(extra),
+                    None => {
+                        places.insert(extra.labels.clone(), all.len());
+                        all.push(extra);
+                    }
                 }
             }
             all

@@ -48,6 +48,14 @@ struct Kept {
     row: LogRow,
 }
 
+impl Kept {
+    /// About what it takes; a label without its text takes 64 bytes, and most are held twice.
+    fn bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(name, value)| 128 + name.len() + value.len());
+        self.row.line.len() + labels.sum::<usize>()
+    }
+}
+
 impl PartialEq for Kept {
     fn eq(&self, other: &Kept) -> bool {
         self.key == other.key
@@ -94,6 +102,8 @@ pub fn query_logs(
         direction,
         limit,
         kept: BinaryHeap::new(),
+        kept_bytes: 0,
+        answer_bytes_max: options.answer_bytes_max,
         seen: 0,
         budget: Budget::new(options),
         streams: HashMap::new(),
@@ -117,6 +127,8 @@ struct Search<'a> {
     direction: Direction,
     limit: usize,
     kept: BinaryHeap<Kept>,
+    kept_bytes: usize,
+    answer_bytes_max: usize,
     seen: u64,
     budget: Budget<'a>,
     streams: HashMap<StreamId, Labels>,
@@ -169,9 +181,9 @@ impl Search<'_> {
                 break;
             }
             if wanted[row] {
-                self.budget.line()?;
                 block.line(row, &mut line)?;
-                self.row(block, blocks, row, &mut line);
+                self.budget.line(line.len())?;
+                self.row(block, blocks, row, &mut line)?;
             }
         }
         Ok(())
@@ -183,13 +195,13 @@ impl Search<'_> {
         blocks: &dyn LogBlocks,
         row: usize,
         line: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), EvalError> {
         let ts_ns = block.timestamps_ns()[row];
         let stream = block.stream(row);
         let stream = self.streams.entry(stream).or_insert_with(|| blocks.labels(stream));
         self.labels.start(stream, &block.metadata(row));
         if !self.pipeline.run(ts_ns, line, &mut self.labels) {
-            return;
+            return Ok(());
         }
         self.seen += 1;
         let kept = Kept {
@@ -203,10 +215,17 @@ impl Search<'_> {
                 parsed: self.labels.of(Category::Parsed),
             },
         };
+        self.kept_bytes += kept.bytes();
         self.kept.push(kept);
-        if self.kept.len() > self.limit {
-            self.kept.pop();
+        if self.kept.len() > self.limit
+            && let Some(worst) = self.kept.pop()
+        {
+            self.kept_bytes -= worst.bytes();
         }
+        if self.kept_bytes > self.answer_bytes_max {
+            return Err(EvalError::AnswerBytes(self.answer_bytes_max));
+        }
+        Ok(())
     }
 }
 

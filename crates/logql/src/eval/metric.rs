@@ -1,26 +1,30 @@
 //! Metric queries: windows over lines, then functions over series, step by step.
 //!
-//! Every range aggregation reads its lines once, for all steps, into samples by series; a window is
-//! a slice of them. A series is a column with one slot per step.
+//! Every range aggregation reads its lines once, for all steps. Those that only count keep one number
+//! per series and step, however many lines there are; the others keep their samples by series, and a
+//! window is a slice of them. A series is a column with one slot per step.
 
 use super::prefilter::Prefilter;
 use super::value::{MatrixSeries, Value, VectorSample};
-use super::window::{Point, Window, aggregate};
+use super::window::{Point, Window, aggregate, counted, only_counts};
 use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
 use crate::ast::{
     Expr, Grouping, LabelFilter, LabelReplace, LineFilter, LineOp, MetricExpr, RangeAggregation,
     Stage,
 };
 use crate::pipeline::labels::{ERROR_LABEL, LabelSet, LineLabels};
-use crate::pipeline::{Pipeline, Sample, goregex, required_texts, series_labels};
+use crate::pipeline::{Pipeline, Sample, required_texts, series_labels};
 use std::collections::HashMap;
-use vigie_model::MatchOp;
 use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, StreamId};
-use vigie_model::limits::QUERY_POINTS_MAX;
+use vigie_model::limits::{LABEL_VALUE_BYTES_MAX, QUERY_POINTS_MAX};
+use vigie_model::{MatchOp, regexp};
 
 /// Range aggregations that a `sum` around them may group early, as Loki does.
 const SUMMED: [&str; 5] =
     ["bytes_over_time", "bytes_rate", "sum_over_time", "rate", "count_over_time"];
+
+/// Longest label value that a query may make. An estimate is compared with it, so it is generous.
+const LABEL_BYTES_MAX: usize = 4 * LABEL_VALUE_BYTES_MAX;
 
 /// One series: its value at each step.
 #[derive(Clone, Debug)]
@@ -50,6 +54,19 @@ impl Steps {
 
     fn end_ns(&self) -> i64 {
         self.at(self.count - 1)
+    }
+
+    /// The steps whose windows `(end - range, end]` hold `ts_ns`, where a window ends `offset_ns`
+    /// before its step: from the first to the one behind the last.
+    fn seeing(&self, ts_ns: i64, range: &RangeAggregation) -> std::ops::Range<usize> {
+        let (start, step) = (i128::from(self.start_ns), i128::from(self.step_ns));
+        let shifted = i128::from(ts_ns) + i128::from(range.offset_ns) - start;
+        // Rounded up: the first step at or after the sample, and the first at or after its leaving.
+        let at_or_after = |distance: i128| {
+            let step_at = distance.div_euclid(step) + i128::from(distance.rem_euclid(step) > 0);
+            step_at.clamp(0, self.count as i128) as usize
+        };
+        at_or_after(shifted)..at_or_after(shifted + i128::from(range.range_ns))
     }
 }
 
@@ -209,19 +226,28 @@ impl Evaluator<'_> {
         range: &RangeAggregation,
         outer: Option<&Grouping>,
     ) -> Result<Vec<Series>, EvalError> {
-        let samples = self.samples(range, outer)?;
+        let collected = self.collect(range, outer)?;
         if range.op == "absent_over_time" {
-            return Ok(self.absent(range, &samples));
+            return Ok(self.absent(range, &collected));
         }
         let keeps_errors = range.log.stages.iter().any(filters_error)
             || range.unwrap.iter().any(|u| u.filters.iter().any(names_error))
             || outer.or(range.grouping.as_ref()).is_some_and(|grouping| {
                 !grouping.without && grouping.labels.iter().any(|label| label == ERROR_LABEL)
             });
-        let mut out = Vec::with_capacity(samples.len());
-        for (labels, mut points) in samples {
-            points.sort_by_key(|(ts_ns, _)| *ts_ns);
-            let column = self.windows(range, &points);
+        let mut out = Vec::with_capacity(collected.len());
+        for (labels, collected) in collected {
+            let column = match collected {
+                Collected::Points(mut points) => {
+                    points.sort_by_key(|(ts_ns, _)| *ts_ns);
+                    self.windows(range, &points)?
+                }
+                Collected::Changes(changes) => counts(&changes)
+                    .map(|(lines, bytes)| {
+                        (lines > 0.0).then(|| counted(range.op, lines, bytes, range.range_ns))
+                    })
+                    .collect(),
+            };
             let failed = labels.get(ERROR_LABEL).filter(|error| !error.is_empty());
             // Only a parser's error may be asked for; the others always fail the query.
             let asked = |error: &str| keeps_errors && error.ends_with("ParserErr");
@@ -238,37 +264,41 @@ impl Evaluator<'_> {
         Ok(out)
     }
 
-    fn windows(&self, range: &RangeAggregation, points: &[Point]) -> Vec<Option<f64>> {
+    fn windows(
+        &mut self,
+        range: &RangeAggregation,
+        points: &[Point],
+    ) -> Result<Vec<Option<f64>>, EvalError> {
         let (mut low, mut high) = (0, 0);
-        (0..self.steps.count)
-            .map(|step| {
-                let end_ns = self.steps.at(step).saturating_sub(range.offset_ns);
-                let start_ns = end_ns.saturating_sub(range.range_ns);
-                while high < points.len() && points[high].0 <= end_ns {
-                    high += 1;
-                }
-                while low < high && points[low].0 <= start_ns {
-                    low += 1;
-                }
-                let window =
-                    Window { points: &points[low..high], end_ns, range_ns: range.range_ns };
-                if low == high {
-                    return None;
-                }
-                aggregate(range.op, range.unwrap.is_some(), range.parameter, &window)
-            })
-            .collect()
+        let mut column = Vec::with_capacity(self.steps.count);
+        for step in 0..self.steps.count {
+            let end_ns = self.steps.at(step).saturating_sub(range.offset_ns);
+            let start_ns = end_ns.saturating_sub(range.range_ns);
+            while high < points.len() && points[high].0 <= end_ns {
+                high += 1;
+            }
+            while low < high && points[low].0 <= start_ns {
+                low += 1;
+            }
+            self.budget.work(size_of_val(&points[low..high]))?;
+            let window = Window { points: &points[low..high], end_ns, range_ns: range.range_ns };
+            column.push(match low == high {
+                true => None,
+                false => aggregate(range.op, range.parameter, &window),
+            });
+        }
+        Ok(column)
     }
 
     /// 1 at each step without any sample, under the labels that the selector fixes.
-    fn absent(&self, range: &RangeAggregation, samples: &[(LabelSet, Vec<Point>)]) -> Vec<Series> {
-        let mut instants: Vec<Point> =
-            samples.iter().flat_map(|(_, points)| points).copied().collect();
-        instants.sort_by_key(|(ts_ns, _)| *ts_ns);
-        let counting = RangeAggregation { op: "count_over_time", ..range.clone() };
-        let present = self.windows(&counting, &instants);
-        let points: Vec<Option<f64>> =
-            present.iter().map(|found| found.is_none().then_some(1.0)).collect();
+    fn absent(&self, range: &RangeAggregation, collected: &[(LabelSet, Collected)]) -> Vec<Series> {
+        let mut points = vec![Some(1.0); self.steps.count];
+        for (_, collected) in collected {
+            let Collected::Changes(changes) = collected else { continue };
+            for (point, (lines, _)) in points.iter_mut().zip(counts(changes)) {
+                *point = point.filter(|_| lines == 0.0);
+            }
+        }
         if points.iter().all(Option::is_none) {
             return Vec::new();
         }
@@ -280,12 +310,12 @@ impl Evaluator<'_> {
         vec![Series { labels: LabelSet::from_pairs(labels), points }]
     }
 
-    /// The samples of every line that any step's window can see.
-    fn samples(
+    /// What the lines that any step's window can see come to.
+    fn collect(
         &mut self,
         range: &RangeAggregation,
         outer: Option<&Grouping>,
-    ) -> Result<Vec<(LabelSet, Vec<Point>)>, EvalError> {
+    ) -> Result<Vec<(LabelSet, Collected)>, EvalError> {
         let grouping = outer.or(range.grouping.as_ref());
         let unwrap = range.unwrap.as_ref();
         let sample = match unwrap {
@@ -313,8 +343,10 @@ impl Evaluator<'_> {
             prefilter: Prefilter::of(&range.log.stages),
             counts_only: counts_only(range),
             labels_fixed: range.unwrap.is_none() && only_line_filters(&range.log.stages),
+            steps: self.steps,
+            range,
             series: HashMap::new(),
-            lists: Vec::new(),
+            collected: Vec::new(),
             of_stream: HashMap::new(),
             labels: LineLabels::default(),
         };
@@ -324,15 +356,10 @@ impl Evaluator<'_> {
             self.budget.look()?;
             reader.block(block?.as_ref(), blocks.as_ref(), &mut self.budget)?;
         }
-        let mut lists = reader.lists;
-        let mut samples: Vec<(LabelSet, Vec<Point>)> = reader
-            .series
-            .into_iter()
-            .map(|(labels, at)| (labels, std::mem::take(&mut lists[at])))
-            .collect();
+        let mut collected = reader.collected;
         // In order, so that sums and the error reported do not depend on a hash.
-        samples.sort_by(|(left, _), (right, _)| left.cmp(right));
-        Ok(samples)
+        collected.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(collected)
     }
 }
 
@@ -365,6 +392,23 @@ fn filters_error(stage: &Stage) -> bool {
     matches!(stage, Stage::Label(filter) if names_error(filter))
 }
 
+/// The samples of one series, as far as its aggregation needs them.
+enum Collected {
+    /// Instants and values.
+    Points(Vec<Point>),
+    /// By how many lines and bytes the window of each step differs from the one before.
+    Changes(Vec<(f64, f64)>),
+}
+
+/// Lines and bytes in the window of each step.
+fn counts(changes: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
+    let inside = &changes[..changes.len() - 1];
+    inside.iter().scan((0.0, 0.0), |total, change| {
+        *total = (total.0 + change.0, total.1 + change.1);
+        Some(*total)
+    })
+}
+
 /// Turns lines into samples.
 struct Reader<'a> {
     pipeline: Pipeline,
@@ -375,8 +419,10 @@ struct Reader<'a> {
     prefilter: Option<Prefilter<'a>>,
     counts_only: bool,
     labels_fixed: bool,
+    steps: Steps,
+    range: &'a RangeAggregation,
     series: HashMap<LabelSet, usize>,
-    lists: Vec<Vec<Point>>,
+    collected: Vec<(LabelSet, Collected)>,
     /// The stream's labels, and its series if its lines without metadata all have the same.
     of_stream: HashMap<StreamId, (vigie_model::Labels, Option<usize>)>,
     labels: LineLabels,
@@ -402,11 +448,11 @@ impl Reader<'_> {
         }
         let mut line = Vec::new();
         for row in (0..rows).filter(|row| wanted[*row]) {
-            budget.line()?;
             if !self.counts_only {
                 block.line(row, &mut line)?;
             }
-            self.row(block, blocks, row, &mut line);
+            budget.line(line.len())?;
+            self.row(block, blocks, row, &mut line, budget)?;
         }
         Ok(())
     }
@@ -417,7 +463,8 @@ impl Reader<'_> {
         blocks: &dyn LogBlocks,
         row: usize,
         line: &mut Vec<u8>,
-    ) {
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
         let ts_ns = block.timestamps_ns()[row];
         let id = block.stream(row);
         let (stream, known) =
@@ -425,37 +472,72 @@ impl Reader<'_> {
         let metadata = block.metadata(row);
         self.labels.start(&stream, &metadata);
         if !self.counts_only && !self.pipeline.run(ts_ns, line, &mut self.labels) {
-            return;
+            return Ok(());
         }
-        let Some(value) = self.sample.take(line, &mut self.labels) else { return };
+        let Some(value) = self.sample.take(line, &mut self.labels) else { return Ok(()) };
         let cacheable = self.labels_fixed && metadata.is_empty();
-        let at = known.filter(|_| cacheable).unwrap_or_else(|| {
-            let labels = series_labels(&self.labels, self.grouping, self.unwrapped);
-            *self.series.entry(labels).or_insert_with(|| {
-                self.lists.push(Vec::new());
-                self.lists.len() - 1
-            })
-        });
+        let at = match known.filter(|_| cacheable) {
+            Some(at) => at,
+            None => self.place(budget)?,
+        };
         if cacheable {
             self.of_stream.insert(id, (stream, Some(at)));
         }
-        self.lists[at].push((ts_ns, value));
+        match &mut self.collected[at].1 {
+            Collected::Points(points) => {
+                budget.hold(2)?;
+                points.push((ts_ns, value));
+            }
+            Collected::Changes(changes) => {
+                let steps = self.steps.seeing(ts_ns, self.range);
+                if !steps.is_empty() {
+                    for (step, sign) in [(steps.start, 1.0), (steps.end, -1.0)] {
+                        changes[step].0 += sign;
+                        changes[step].1 += sign * value;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the series of the labels at hand is collected.
+    fn place(&mut self, budget: &mut Budget<'_>) -> Result<usize, EvalError> {
+        let labels = series_labels(&self.labels, self.grouping, self.unwrapped);
+        if let Some(at) = self.series.get(&labels) {
+            return Ok(*at);
+        }
+        let counting = only_counts(self.range.op, self.range.unwrap.is_some());
+        let count = self.steps.count;
+        // Two cells per step for the column to come, as many for changes.
+        budget.series(if counting { 4 * count } else { 2 * count })?;
+        let collected = match counting {
+            true => Collected::Changes(vec![(0.0, 0.0); count + 1]),
+            false => Collected::Points(Vec::new()),
+        };
+        self.series.insert(labels.clone(), self.collected.len());
+        self.collected.push((labels, collected));
+        Ok(self.collected.len() - 1)
     }
 }
 
 fn replace_labels(replace: &LabelReplace, series: Vec<Series>) -> Result<Vec<Series>, EvalError> {
-    let regex = goregex::compile(&format!("^(?:{})$", replace.pattern))
+    let regex = regexp::whole(&replace.pattern, false)
         .map_err(|why| EvalError::Matching(format!("invalid regex in label_replace: {why}")))?;
     let mut out: Vec<Series> = Vec::with_capacity(series.len());
     for mut one in series {
         let value = one.labels.get(&replace.source).unwrap_or("");
-        if let Some(captures) = regex.captures(value.as_bytes()) {
-            let mut text = Vec::new();
-            captures.expand(replace.replacement.as_bytes(), &mut text);
-            let text = String::from_utf8_lossy(&text);
-            one.labels = one
-                .labels
-                .with(&replace.target, Some(&text).filter(|t| !t.is_empty()).map(AsRef::as_ref));
+        if let Some(captures) = regex.captures(value) {
+            // Each reference is at most the whole value.
+            let references = replace.replacement.matches('$').count();
+            if replace.replacement.len() + references * value.len() > LABEL_BYTES_MAX {
+                let text = format!("label value of more than {LABEL_BYTES_MAX} bytes");
+                return Err(EvalError::Matching(format!("{text} in label_replace")));
+            }
+            let mut text = String::new();
+            captures.expand(&replace.replacement, &mut text);
+            let value = Some(text.as_str()).filter(|text| !text.is_empty());
+            one.labels = one.labels.with(&replace.target, value);
         }
         out.push(one);
     }

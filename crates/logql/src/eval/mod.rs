@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use vigie_model::blocks::{Direction, LogBlocks, LogRange, Needle};
-use vigie_model::limits::LOG_ENTRIES_PER_QUERY_MAX;
+use vigie_model::limits::{LOG_ANSWER_BYTES_MAX, LOG_ENTRIES_PER_QUERY_MAX, QUERY_SAMPLES_MAX};
 use vigie_model::{Matcher, ReadError};
 
 /// A store of log lines.
@@ -38,6 +38,10 @@ pub struct Options {
     pub entries_max: usize,
     /// Most lines that a query may rebuild and look at.
     pub lines_scanned_max: u64,
+    /// Most samples that a metric query may hold.
+    pub samples_max: u64,
+    /// Most bytes of lines and labels that a log query may answer.
+    pub answer_bytes_max: usize,
     /// When to give up.
     pub deadline: Option<Instant>,
     /// Set from outside to stop the query.
@@ -49,6 +53,8 @@ impl Default for Options {
         Options {
             entries_max: LOG_ENTRIES_PER_QUERY_MAX,
             lines_scanned_max: 500_000_000,
+            samples_max: QUERY_SAMPLES_MAX,
+            answer_bytes_max: LOG_ANSWER_BYTES_MAX,
             deadline: None,
             cancel: None,
         }
@@ -100,22 +106,27 @@ pub enum EvalError {
     /// More lines looked at than allowed.
     #[error("query looks at more than {0} lines; narrow its selector, its range or its filters")]
     Scanned(u64),
-    /// The deadline passed.
-    #[error("query timed out; narrow its selector or its range")]
+    /// More series and samples than allowed.
+    #[error(
+        "query holds more than {0} samples; sum its series, or narrow its selector, its range or \
+         its filters"
+    )]
+    Samples(u64),
+    /// More bytes answered than allowed.
+    #[error("the answer is larger than {0} bytes; ask for fewer lines")]
+    AnswerBytes(usize),
+    /// The deadline passed. Loki's text.
+    #[error(
+        "request timed out, decrease the duration of the request or add more label matchers (prefer \
+         exact match over regex match) to reduce the amount of data processed"
+    )]
     Timeout,
-    /// The caller stopped the query.
-    #[error("query was canceled")]
+    /// The caller stopped the query. Loki's text.
+    #[error("the request was cancelled by the client")]
     Canceled,
     /// The store cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-}
-
-impl EvalError {
-    /// Whether the query is to blame (HTTP 400) and not the server.
-    pub fn is_bad_request(&self) -> bool {
-        !matches!(self, EvalError::Read(_) | EvalError::Timeout | EvalError::Canceled)
-    }
 }
 
 /// Checks what Loki checks after parsing: that every stage can be compiled.
@@ -140,23 +151,55 @@ pub fn check(expr: &Expr) -> Result<(), EvalError> {
 pub(crate) struct Budget<'a> {
     options: &'a Options,
     lines_scanned: u64,
+    /// Work done since the last look at the clock, about in bytes read.
+    work: usize,
+    /// What series and samples take, in units of eight bytes.
+    cells: u64,
 }
 
-/// Lines between two looks at the clock.
-const LINES_PER_LOOK: u64 = 512;
+/// Work between two looks at the clock.
+const WORK_PER_LOOK: usize = 512 * 1024;
+/// What a line costs besides its bytes.
+const WORK_PER_LINE: usize = 1024;
+/// What a series takes besides its points, in cells.
+const CELLS_PER_SERIES: usize = 64;
 
 impl<'a> Budget<'a> {
     pub(crate) fn new(options: &'a Options) -> Budget<'a> {
-        Budget { options, lines_scanned: 0 }
+        Budget { options, lines_scanned: 0, work: 0, cells: 0 }
     }
 
-    /// Accounts for one more line.
-    pub(crate) fn line(&mut self) -> Result<(), EvalError> {
+    /// Accounts for one more line, of which `bytes` are read.
+    pub(crate) fn line(&mut self, bytes: usize) -> Result<(), EvalError> {
         self.lines_scanned += 1;
         if self.lines_scanned > self.options.lines_scanned_max {
             return Err(EvalError::Scanned(self.options.lines_scanned_max));
         }
-        if self.lines_scanned.is_multiple_of(LINES_PER_LOOK) { self.look() } else { Ok(()) }
+        self.work(WORK_PER_LINE + bytes)
+    }
+
+    /// Accounts for work of about as many bytes, and looks at the clock now and then.
+    pub(crate) fn work(&mut self, bytes: usize) -> Result<(), EvalError> {
+        self.work += bytes;
+        if self.work < WORK_PER_LOOK {
+            return Ok(());
+        }
+        self.work = 0;
+        self.look()
+    }
+
+    /// Accounts for memory of `cells` times eight bytes that is held to the end.
+    pub(crate) fn hold(&mut self, cells: usize) -> Result<(), EvalError> {
+        self.cells += cells as u64;
+        if self.cells > self.options.samples_max {
+            return Err(EvalError::Samples(self.options.samples_max));
+        }
+        Ok(())
+    }
+
+    /// Accounts for a series with as many points.
+    pub(crate) fn series(&mut self, points: usize) -> Result<(), EvalError> {
+        self.hold(CELLS_PER_SERIES + points)
     }
 
     /// Looks at the clock and at the cancel flag.

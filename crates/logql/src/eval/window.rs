@@ -1,5 +1,7 @@
 //! Functions over the samples of one window.
 
+use vigie_model::value::quantile;
+
 /// A sample: its instant in nanoseconds and its number.
 pub(super) type Point = (i64, f64);
 
@@ -13,22 +15,35 @@ pub(super) struct Window<'a> {
     pub(super) range_ns: i64,
 }
 
-/// The value of a range aggregation over a window; `None` where it has none.
-pub(super) fn aggregate(
-    op: &str,
-    unwrapped: bool,
-    parameter: Option<f64>,
-    window: &Window<'_>,
-) -> Option<f64> {
+/// Whether an aggregation needs no more of a window than how many lines it has and how long they
+/// are; both are whole numbers, so sums of them are exact in any order.
+pub(super) fn only_counts(op: &str, unwrapped: bool) -> bool {
+    match op {
+        "rate" => !unwrapped,
+        "count_over_time" | "bytes_over_time" | "bytes_rate" | "absent_over_time" => true,
+        _ => false,
+    }
+}
+
+/// The value of such an aggregation over a window that is not empty.
+pub(super) fn counted(op: &str, lines: f64, bytes: f64, range_ns: i64) -> f64 {
+    let seconds = range_ns as f64 / 1e9;
+    match op {
+        "rate" => lines / seconds,
+        "bytes_over_time" => bytes,
+        "bytes_rate" => bytes / seconds,
+        _ => lines,
+    }
+}
+
+/// The value of any other range aggregation over a window; `None` where it has none.
+pub(super) fn aggregate(op: &str, parameter: Option<f64>, window: &Window<'_>) -> Option<f64> {
     let points = window.points;
     let values = || points.iter().map(|(_, value)| *value);
-    let seconds = window.range_ns as f64 / 1e9;
     Some(match op {
-        "count_over_time" => points.len() as f64,
-        "rate" if !unwrapped => points.len() as f64 / seconds,
-        "rate" | "bytes_rate" => values().sum::<f64>() / seconds,
+        "rate" => values().sum::<f64>() / (window.range_ns as f64 / 1e9),
         "rate_counter" => return counter_rate(window),
-        "sum_over_time" | "bytes_over_time" => values().sum(),
+        "sum_over_time" => values().sum(),
         "avg_over_time" => mean(values()),
         "max_over_time" => extreme(values(), |new, best| new > best),
         "min_over_time" => extreme(values(), |new, best| new < best),
@@ -36,7 +51,9 @@ pub(super) fn aggregate(
         "stddev_over_time" => variance(values()).sqrt(),
         "first_over_time" => points.first()?.1,
         "last_over_time" => points.last()?.1,
-        "quantile_over_time" => quantile(parameter.unwrap_or(f64::NAN), values().collect()),
+        "quantile_over_time" => {
+            quantile(parameter.unwrap_or(f64::NAN), &mut values().collect::<Vec<_>>())
+        }
         _ => unreachable!("the parser knows no other range aggregation: {op}"),
     })
 }
@@ -74,30 +91,6 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
         squares += delta * (value - mean);
     }
     squares / count
-}
-
-/// A quantile by linear interpolation.
-fn quantile(q: f64, mut values: Vec<f64>) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    // NaN sorts first, as in Prometheus.
-    values.sort_by(|a, b| match (a.is_nan(), b.is_nan()) {
-        (true, true) => std::cmp::Ordering::Equal,
-        (true, false) => std::cmp::Ordering::Less,
-        (false, true) => std::cmp::Ordering::Greater,
-        (false, false) => a.total_cmp(b),
-    });
-    let rank = q * (values.len() - 1) as f64;
-    let (low, high) = (rank.floor() as usize, (rank.floor() as usize + 1).min(values.len() - 1));
-    let weight = rank - rank.floor();
-    values[low] * (1.0 - weight) + values[high] * weight
 }
 
 /// Prometheus' extrapolated rate of a counter, resets added back.

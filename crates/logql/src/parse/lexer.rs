@@ -263,7 +263,7 @@ impl<'a> Lexer<'a> {
         let inside = &self.rest()[1..end];
         match vigie_model::duration::parse_duration_ms(inside) {
             Ok(ms) => (token.kind, token.ns) = (Kind::Range, ms.saturating_mul(1_000_000)),
-            Err(_) => Self::fail(token, range_error(inside)),
+            Err(error) => Self::fail(token, error),
         }
         token.text = if token.kind == Kind::Range { inside.to_owned() } else { token.text.clone() };
         self.advance(end + 1);
@@ -398,24 +398,6 @@ fn scan_number(text: &str) -> Result<usize, &'static str> {
         end = exponent;
     }
     Ok(end)
-}
-
-/// Prometheus' words for a bad duration.
-fn range_error(text: &str) -> String {
-    let quoted = crate::units::go_quote(text);
-    if text.is_empty() {
-        return "empty duration string".to_owned();
-    }
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let unit = &text[digits..];
-    if digits == 0 || unit.is_empty() {
-        return format!("not a valid duration string: {quoted}");
-    }
-    let unit = &unit[..unit.find(|c: char| c.is_ascii_digit()).unwrap_or(unit.len())];
-    if ["ms", "s", "m", "h", "d", "w", "y"].contains(&unit) {
-        return format!("not a valid duration string: {quoted}");
-    }
-    format!("unknown unit {} in duration {quoted}", crate::units::go_quote(unit))
 }
 
 /// Go's escapes inside double quotes; `None` for one that Go does not know.

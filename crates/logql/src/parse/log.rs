@@ -6,9 +6,10 @@ use crate::ast::{
     Comparison, Extraction, FilterText, LabelChoice, LabelFilter, LabelSource, LineFilter, LineOp,
     Stage,
 };
-use crate::pipeline::{goregex, pattern};
+use crate::pipeline::pattern;
 use crate::units::parse_go_float;
-use vigie_model::{MatchOp, Matcher};
+use std::collections::HashSet;
+use vigie_model::{MatchOp, Matcher, regexp};
 
 const TEXT_OR_IP: &str = "STRING or ip";
 const MATCH_OPS: &str = "= or =~ or !~ or !=";
@@ -26,7 +27,7 @@ impl Parser {
             let op = self.match_op().ok_or_else(|| self.unexpected(MATCH_OPS))?;
             self.take();
             let value = self.string("STRING")?;
-            matchers.push(label_matcher(name, op, value)?);
+            matchers.push(self.matcher(name, op, value)?);
             if self.accept("}") {
                 return Ok(matchers);
             }
@@ -62,8 +63,10 @@ impl Parser {
         let mut stages = Vec::new();
         loop {
             if self.line_op().is_some() {
+                self.operation()?;
                 stages.push(Stage::Line(self.line_filter()?));
             } else if self.is("|") && self.next_kind() != Kind::Word("unwrap") {
+                self.operation()?;
                 self.take();
                 stages.push(self.stage()?);
             } else {
@@ -75,9 +78,16 @@ impl Parser {
     fn line_filter(&mut self) -> Parsed<LineFilter> {
         let op = self.line_op().ok_or_else(|| self.unexpected(""))?;
         self.take();
-        let mut texts = vec![self.filter_text()?];
-        while self.accept("or") {
+        let mut texts = Vec::new();
+        loop {
+            if matches!(op, LineOp::Regex | LineOp::NotRegex) {
+                self.regex()?;
+            }
             texts.push(self.filter_text()?);
+            if !self.accept("or") {
+                break;
+            }
+            self.operation()?;
         }
         Ok(LineFilter { op, texts })
     }
@@ -103,6 +113,9 @@ impl Parser {
         let Kind::Word(word) = self.kind() else {
             return Ok(Stage::Label(self.label_filter("")?));
         };
+        if matches!(word, "json" | "logfmt" | "regexp" | "pattern" | "unpack") {
+            self.parser()?;
+        }
         match word {
             "json" => {
                 self.take();
@@ -112,7 +125,8 @@ impl Parser {
             "regexp" => {
                 self.take();
                 let text = self.string("STRING")?;
-                goregex::check_captures(&text)
+                self.regex()?;
+                check_captures(&text)
                     .map_err(|e| ParseError::whole(format!("invalid regexp parser: {e}")))?;
                 Ok(Stage::Regexp(text))
             }
@@ -202,7 +216,8 @@ impl Parser {
                 None => LabelChoice::Name(name),
                 Some(op) => {
                     self.take();
-                    LabelChoice::Match(label_matcher(name, op, self.string("STRING")?)?)
+                    let value = self.string("STRING")?;
+                    LabelChoice::Match(self.matcher(name, op, value)?)
                 }
             });
             if !self.accept(",") {
@@ -247,7 +262,8 @@ impl Parser {
             "=~" | "!~" => {
                 let op = if word == "=~" { MatchOp::Regex } else { MatchOp::NotRegex };
                 self.take();
-                return Ok(LabelFilter::Text(label_matcher(name, op, self.string("STRING")?)?));
+                let value = self.string("STRING")?;
+                return Ok(LabelFilter::Text(self.matcher(name, op, value)?));
             }
             "=" | "==" => Comparison::Equal,
             "!=" => Comparison::NotEqual,
@@ -262,7 +278,8 @@ impl Parser {
         match self.kind() {
             Kind::Str if takes_text => {
                 let op = if word == "=" { MatchOp::Equal } else { MatchOp::NotEqual };
-                Ok(LabelFilter::Text(label_matcher(name, op, self.take().text)?))
+                let value = self.take().text;
+                Ok(LabelFilter::Text(self.matcher(name, op, value)?))
             }
             Kind::Function("ip", _) if takes_text => {
                 Ok(LabelFilter::Ip { name, negative: word == "!=", pattern: self.ip_call()? })
@@ -294,10 +311,22 @@ impl Parser {
     }
 }
 
-/// A matcher as LogQL reads it, with Go's words for a bad pattern.
-fn label_matcher(name: String, op: MatchOp, value: String) -> Parsed<Matcher> {
-    if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
-        goregex::translate(&value).map_err(ParseError::whole)?;
+/// Checks the expression of `| regexp`: it must compile, and name captures, each once.
+fn check_captures(pattern: &str) -> Result<(), String> {
+    let mut names = HashSet::new();
+    for (at, _) in pattern.match_indices("(?") {
+        let rest = &pattern[at + 2..];
+        let Some(rest) = rest.strip_prefix("P<").or_else(|| rest.strip_prefix('<')) else {
+            continue;
+        };
+        let end = rest.bytes().take_while(|b| *b == b'_' || b.is_ascii_alphanumeric()).count();
+        if !names.insert(&rest[..end]) {
+            return Err(format!("duplicate extracted label name '{}'", &rest[..end]));
+        }
     }
-    Matcher::with_dot(name, op, value, false).map_err(|e| ParseError::whole(e.to_string()))
+    let regex = regexp::in_line(pattern).map_err(|error| error.to_string())?;
+    if regex.capture_names().flatten().next().is_none() {
+        return Err("at least one named capture must be supplied".to_owned());
+    }
+    Ok(())
 }

@@ -7,8 +7,8 @@ use crate::ast::{
     RangeAggregation, Stage, Unwrap, VectorAggregation, VectorMatching,
 };
 use crate::eval::binary::fold;
-use crate::pipeline::goregex;
-use crate::units::format_float;
+use vigie_model::regexp;
+use vigie_model::value::format_value;
 
 /// Range aggregations that take `by` and `without`.
 const GROUPED: [&str; 8] = [
@@ -361,7 +361,9 @@ impl Parser {
         }
         self.expect(")", ")")?;
         let [target, replacement, source, pattern] = texts;
-        goregex::compile(&format!("^(?:{pattern})$"))
+        self.regex()?;
+        // Loki's message shows the pattern with its anchors.
+        regexp::in_line(&format!("^(?:{pattern})$"))
             .map_err(|e| ParseError::whole(format!("invalid regex in label_replace: {e}")))?;
         Ok(Expr::Metric(MetricExpr::LabelReplace(LabelReplace {
             inner,
@@ -409,7 +411,7 @@ fn check_range(range: &RangeAggregation) -> Result<(), String> {
     match (op == "quantile_over_time", range.parameter) {
         (true, None) => return Err(format!("parameter required for operation {op}")),
         (false, Some(value)) => {
-            let value = format_float(value);
+            let value = format_value(value);
             return Err(format!("parameter {value} not supported for operation {op}"));
         }
         _ => {}

@@ -12,8 +12,8 @@ mod metric;
 
 use crate::ast::{Expr, LogExpr};
 use lexer::{Kind, Token};
-use vigie_model::Matcher;
-use vigie_model::limits::{QUERY_BYTES_MAX, QUERY_DEPTH_MAX};
+use vigie_model::limits::{QUERY_BYTES_MAX, QUERY_DEPTH_MAX, QUERY_REGEXES_MAX};
+use vigie_model::{MatchOp, Matcher};
 
 /// A query that is refused, in Loki's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +100,17 @@ struct Parser {
     at: usize,
     depth: usize,
     operations: usize,
+    regexes: usize,
+    parsers: usize,
 }
 
-/// Most operators that a query may chain: each makes its tree one level deeper.
+/// Most operators and stages that a query may chain: some make its tree one level deeper, and each
+/// may read every line.
 const QUERY_OPERATIONS_MAX: usize = 256;
+
+/// Most parsers that a query may hold: each may read a hostile line a hundred times, and the clock is
+/// looked at only between lines.
+const QUERY_PARSERS_MAX: usize = 32;
 
 /// What a parse step gives.
 type Parsed<T> = Result<T, ParseError>;
@@ -116,7 +123,14 @@ impl Parser {
                 text.len()
             )));
         }
-        Ok(Parser { tokens: lexer::tokens(text), at: 0, depth: 0, operations: 0 })
+        Ok(Parser {
+            tokens: lexer::tokens(text),
+            at: 0,
+            depth: 0,
+            operations: 0,
+            regexes: 0,
+            parsers: 0,
+        })
     }
 
     fn token(&self) -> &Token {
@@ -183,7 +197,7 @@ impl Parser {
         if self.kind() == Kind::End { Ok(()) } else { Err(self.unexpected("")) }
     }
 
-    /// Accounts for one more operator.
+    /// Accounts for one more operator or stage.
     fn operation(&mut self) -> Parsed<()> {
         self.operations += 1;
         if self.operations <= QUERY_OPERATIONS_MAX {
@@ -191,10 +205,40 @@ impl Parser {
         }
         let token = self.token();
         Err(ParseError {
-            message: format!("query has more than {QUERY_OPERATIONS_MAX} operators; split it"),
+            message: format!(
+                "query has more than {QUERY_OPERATIONS_MAX} operators and stages; split it"
+            ),
             line: token.line,
             column: token.column,
         })
+    }
+
+    /// Accounts for one more regular expression.
+    fn regex(&mut self) -> Parsed<()> {
+        self.regexes += 1;
+        if self.regexes <= QUERY_REGEXES_MAX {
+            return Ok(());
+        }
+        Err(ParseError::whole(format!(
+            "query has more than {QUERY_REGEXES_MAX} regular expressions; join some by |"
+        )))
+    }
+
+    /// Accounts for one more parser.
+    fn parser(&mut self) -> Parsed<()> {
+        self.parsers += 1;
+        if self.parsers <= QUERY_PARSERS_MAX {
+            return Ok(());
+        }
+        Err(ParseError::whole(format!("query has more than {QUERY_PARSERS_MAX} parsers; split it")))
+    }
+
+    /// A matcher as LogQL reads it.
+    fn matcher(&mut self, name: String, op: MatchOp, value: String) -> Parsed<Matcher> {
+        if matches!(op, MatchOp::Regex | MatchOp::NotRegex) {
+            self.regex()?;
+        }
+        Matcher::with_dot(name, op, value, false).map_err(|e| ParseError::whole(e.to_string()))
     }
 
     /// Runs `inner` one level deeper.

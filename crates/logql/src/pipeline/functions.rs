@@ -7,8 +7,10 @@ use super::dates::Time;
 use super::template::Current;
 use crate::units::{parse_bytes, parse_go_duration_ns, parse_go_float};
 use gotmpl::{FuncMap, TemplateError, Value};
-use std::collections::BTreeMap;
+use regex::bytes::Regex;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use vigie_model::regexp;
 
 type Answer = Result<Value, TemplateError>;
 
@@ -179,21 +181,45 @@ fn texts(map: &mut FuncMap) {
     });
 }
 
+/// The expressions that a template's calls have used, so that none is compiled line by line.
+#[derive(Clone, Default)]
+struct Patterns(Arc<Mutex<HashMap<String, Regex>>>);
+
+/// Most expressions remembered; a template that makes more of them pays for each.
+const PATTERNS_MAX: usize = 8;
+
+impl Patterns {
+    fn get(&self, pattern: &str) -> Result<Regex, TemplateError> {
+        let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(regex) = known.get(pattern) {
+            return Ok(regex.clone());
+        }
+        let regex = regexp::in_line(pattern).map_err(|e| error(e.to_string()))?;
+        if known.len() < PATTERNS_MAX {
+            known.insert(pattern.to_owned(), regex.clone());
+        }
+        Ok(regex)
+    }
+}
+
 fn patterns(map: &mut FuncMap) {
-    add(map, "count", |args| {
-        let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
+    let known = Patterns::default();
+    let cache = known.clone();
+    add(map, "count", move |args| {
+        let regex = cache.get(&text(args, 0))?;
         Ok(Value::Int(regex.find_iter(text(args, 1).as_bytes()).count() as i64))
     });
-    add(map, "regexReplaceAll", |args| {
-        let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
+    let cache = known.clone();
+    add(map, "regexReplaceAll", move |args| {
+        let regex = cache.get(&text(args, 0))?;
         let (line, to) = (text(args, 1), text(args, 2));
         bounded(regex.find_iter(line.as_bytes()).count() + 1, to.len())?;
         bounded(to.matches('$').count(), line.len())?;
         let replaced = regex.replace_all(line.as_bytes(), to.as_bytes());
         string(String::from_utf8_lossy(&replaced))
     });
-    add(map, "regexReplaceAllLiteral", |args| {
-        let regex = super::goregex::compile(&text(args, 0)).map_err(error)?;
+    add(map, "regexReplaceAllLiteral", move |args| {
+        let regex = known.get(&text(args, 0))?;
         let (line, to) = (text(args, 1), text(args, 2));
         bounded(regex.find_iter(line.as_bytes()).count(), to.len())?;
         let replaced = regex.replace_all(line.as_bytes(), regex::bytes::NoExpand(to.as_bytes()));
@@ -408,7 +434,7 @@ fn url_decode(text: &str) -> Result<String, String> {
                     .and_then(|hex| u8::from_str_radix(hex, 16).ok())
                     .ok_or_else(|| {
                         let part = text.get(at..(at + 3).min(text.len())).unwrap_or("%");
-                        format!("invalid URL escape {}", crate::units::go_quote(part))
+                        format!("invalid URL escape {}", vigie_model::go_quote(part))
                     })?;
                 out.push(code);
                 at += 2;

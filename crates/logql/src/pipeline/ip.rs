@@ -21,7 +21,7 @@ impl IpPattern {
     /// Parses what stands between the quotes, with Loki's error.
     pub fn parse(text: &str) -> Result<IpPattern, String> {
         Self::parse_parts(text)
-            .ok_or_else(|| format!("ip: invalid pattern: {}", crate::units::go_quote(text)))
+            .ok_or_else(|| format!("ip: invalid pattern: {}", vigie_model::go_quote(text)))
     }
 
     fn parse_parts(text: &str) -> Option<IpPattern> {

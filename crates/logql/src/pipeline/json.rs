@@ -5,10 +5,11 @@
 //! never seen, a trailing comma is fine. The walker here accepts and refuses the same lines with the
 //! same words, because the labels and the error both reach the user.
 
-use super::labels::LineLabels;
+use super::labels::{EXTRACTED_MAX, LineLabels};
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use vigie_model::limits::LABEL_NAME_BYTES_MAX;
 
 /// Deepest nesting of objects that is flattened.
 const DEPTH_MAX: usize = 128;
@@ -296,6 +297,12 @@ fn store(
     if !wanted.wants(name) {
         return Ok(());
     }
+    if name.len() > LABEL_NAME_BYTES_MAX {
+        return fail("a field's name is too long");
+    }
+    if labels.extracted().len() >= EXTRACTED_MAX {
+        return fail("the line has too many fields");
+    }
     let Some(name) = labels.extracted_name(name) else { return Ok(()) };
     let value = if kind == Type::Text { text(found) } else { clean(found) };
     labels.set(name, value.into());
@@ -343,6 +350,9 @@ pub fn parse_path(path: &str) -> Result<Vec<Step>, String> {
             rest = &rest[length..];
         }
         first = false;
+        if steps.len() > DEPTH_MAX {
+            return Err(format!("cannot parse expression: more than {DEPTH_MAX} steps"));
+        }
     }
 }
 
@@ -470,6 +480,8 @@ pub fn unpack(
         if kind == Type::Text {
             if key == b"_entry" {
                 entry = Some(text(value).into_bytes());
+            } else if found.len() >= EXTRACTED_MAX {
+                return fail("the line has too many fields");
             } else {
                 found.push((sanitize(&String::from_utf8_lossy(key), true), text(value)));
             }

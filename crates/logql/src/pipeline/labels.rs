@@ -7,12 +7,15 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
-use vigie_model::{Labels, LabelsBuilder};
+use vigie_model::Labels;
 
 /// The label that names what went wrong with a line.
 pub const ERROR_LABEL: &str = "__error__";
 /// The label that explains it.
 pub const ERROR_DETAILS_LABEL: &str = "__error_details__";
+/// Most labels that parsers may take out of one line; a hostile line holds a hundred thousand, and
+/// each is compared with those before it.
+pub(super) const EXTRACTED_MAX: usize = 2048;
 /// Most names remembered from line to line.
 const NAMES_MAX: usize = 4096;
 /// Appended to a name that is taken.
@@ -69,15 +72,6 @@ impl LabelSet {
         let rest = self.0.iter().filter(|(have, _)| have.as_ref() != name).cloned();
         LabelSet::from_pairs(rest.chain(value.map(|value| (Arc::from(name), Arc::from(value)))))
     }
-
-    /// As `Labels`, without the empty values.
-    pub fn to_labels(&self) -> Labels {
-        let mut builder = LabelsBuilder::default();
-        for (name, value) in self.0.iter() {
-            builder.set(name.clone(), value.clone());
-        }
-        builder.build()
-    }
 }
 
 impl From<&Labels> for LabelSet {
@@ -92,7 +86,7 @@ impl fmt::Display for LabelSet {
         f.write_str("{")?;
         for (at, (name, value)) in self.iter().enumerate() {
             let comma = if at > 0 { ", " } else { "" };
-            write!(f, "{comma}{name}={}", crate::units::go_quote(value))?;
+            write!(f, "{comma}{name}={}", vigie_model::go_quote(value))?;
         }
         f.write_str("}")
     }

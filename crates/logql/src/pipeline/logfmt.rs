@@ -1,8 +1,9 @@
 //! Loki's logfmt: `key=value` pairs, with its rules on what is a pair and what is an error.
 
 use super::json::{Wanted, clean, sanitize};
-use super::labels::LineLabels;
+use super::labels::{EXTRACTED_MAX, LineLabels};
 use std::sync::Arc;
+use vigie_model::limits::LABEL_NAME_BYTES_MAX;
 
 /// The pairs of a line, one after the other.
 struct Pairs<'a> {
@@ -110,6 +111,9 @@ pub fn flatten(
         let name = sanitize(&String::from_utf8_lossy(key), true);
         if name.is_empty() || !wanted.wants(&name) || (value.is_empty() && !keep_empty) {
             continue;
+        }
+        if name.len() > LABEL_NAME_BYTES_MAX || labels.extracted().len() >= EXTRACTED_MAX {
+            return Err("the line has too many fields, or too long ones".to_owned());
         }
         let Some(name) = labels.extracted_name(&name) else { continue };
         labels.set(name, clean(&value).into());

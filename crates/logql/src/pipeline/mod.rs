@@ -8,7 +8,6 @@
 mod condition;
 mod dates;
 mod functions;
-pub mod goregex;
 mod ip;
 mod json;
 pub mod labels;
@@ -31,6 +30,7 @@ use regex::bytes::Regex;
 pub(crate) use sample::{Sample, series_labels};
 use std::sync::Arc;
 use template::{LineTemplate, TemplateData};
+use vigie_model::regexp;
 
 /// The terminal colours that `decolorize` removes.
 const COLOR_CODES: &str = "[\u{1b}\u{9b}][\\[\\]()#;?]*(?:(?:(?:[a-zA-Z0-9]*(?:;[a-zA-Z0-9]*)*)?\u{7})|(?:(?:[0-9]{1,4}(?:;[0-9]{0,4})*)?[0-9A-PRZcf-ntqry=><~]))";
@@ -287,7 +287,7 @@ fn step(stage: &Stage, needed: &mut Vec<String>) -> Result<Compiled, String> {
             Compiled::LogfmtKeys { strict: *strict, keys: keys.collect() }
         }
         Stage::Regexp(text) => {
-            let regex = goregex::compile(text)?;
+            let regex = compiled(text)?;
             let names = regex
                 .capture_names()
                 .enumerate()
@@ -308,10 +308,14 @@ fn step(stage: &Stage, needed: &mut Vec<String>) -> Result<Compiled, String> {
             Compiled::LineFormat(template)
         }
         Stage::LabelFormat(formats) => Compiled::LabelFormat(label_formats(formats, needed)?),
-        Stage::Decolorize => Compiled::Decolorize(goregex::compile(COLOR_CODES)?),
+        Stage::Decolorize => Compiled::Decolorize(compiled(COLOR_CODES)?),
         Stage::Drop(choices) => Compiled::Drop(choices.clone()),
         Stage::Keep(choices) => Compiled::Keep(choices.clone()),
     })
+}
+
+fn compiled(pattern: &str) -> Result<Regex, String> {
+    regexp::in_line(pattern).map_err(|error| error.to_string())
 }
 
 fn search(op: LineOp, text: &FilterText) -> Result<Search, String> {
@@ -325,7 +329,7 @@ fn search(op: LineOp, text: &FilterText) -> Result<Search, String> {
         LineOp::Contains | LineOp::NotContains => {
             Search::Text(Box::new(memmem::Finder::new(text.text.as_bytes()).into_owned()))
         }
-        LineOp::Regex | LineOp::NotRegex => Search::Regex(goregex::compile(&text.text)?),
+        LineOp::Regex | LineOp::NotRegex => Search::Regex(compiled(&text.text)?),
         LineOp::Pattern | LineOp::NotPattern => Search::Pattern(Pattern::filter(&text.text)?),
     })
 }

@@ -134,9 +134,9 @@ impl Pattern {
 /// The name of the capture at the start of `text`.
 fn capture_at(text: &str) -> Option<&str> {
     let inside = text.strip_prefix('<')?;
-    let end = inside.find('>')?;
+    let end = inside.bytes().take_while(|b| *b == b'_' || b.is_ascii_alphanumeric()).count();
     let name = &inside[..end];
-    let shaped = name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic())
-        && name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric());
+    let shaped = inside[end..].starts_with('>')
+        && name.starts_with(|c: char| c == '_' || c.is_ascii_alphabetic());
     shaped.then_some(name)
 }

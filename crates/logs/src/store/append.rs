@@ -9,10 +9,9 @@ use crate::time::rfc3339;
 use crate::{LogsError, Options};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use vigie_codec::loki_push;
 use vigie_disk::Disk;
-use vigie_model::limits::{
-    LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, LINE_BYTES_MAX,
-};
+use vigie_model::limits::LINE_BYTES_MAX;
 use vigie_model::{Labels, LogEntry, ReadError, StreamId};
 
 /// A log record is closed when its lines exceed this.
@@ -63,8 +62,10 @@ impl Store {
         batches: &[Batch<'_>],
         durability: Durability,
     ) -> Result<Appended, LogsError> {
+        self.floor.check()?;
         for batch in batches {
-            check_labels(batch.labels)?;
+            let checked = loki_push::check_labels(batch.labels);
+            checked.map_err(|error| LogsError::Limit(error.to_string()))?;
         }
         let now_ms = self.options.clock.now_ms();
         let mut outcome = Appended::default();
@@ -152,7 +153,7 @@ impl Store {
                 return Ok(state);
             }
             drop(state);
-            self.seal()?;
+            self.seal_if(|state| self.must_seal(state))?;
         }
     }
 }
@@ -251,31 +252,6 @@ impl<'a> Entries<'a> {
     fn is_done(&mut self) -> bool {
         self.peek().is_none()
     }
-}
-
-/// Checks labels against the limits, in Loki's order and words.
-fn check_labels(labels: &Labels) -> Result<(), LogsError> {
-    let limit = |text: String| Err(LogsError::Limit(text));
-    if labels.is_empty() {
-        return limit("error at least one label pair is required per stream".to_owned());
-    }
-    if labels.len() > LABELS_PER_SERIES_MAX {
-        let count = labels.len();
-        return limit(format!(
-            "entry for stream '{labels}' has {count} label names; limit {LABELS_PER_SERIES_MAX}"
-        ));
-    }
-    for label in labels {
-        let name = &label.name;
-        if name.len() > LABEL_NAME_BYTES_MAX {
-            return limit(format!("stream '{labels}' has label name too long: '{name}'"));
-        }
-        if label.value.len() > LABEL_VALUE_BYTES_MAX {
-            let value = &label.value;
-            return limit(format!("stream '{labels}' has label value too long: '{value}'"));
-        }
-    }
-    Ok(())
 }
 
 /// Why an entry is not taken, in Loki's words.

@@ -2,12 +2,12 @@
 
 use super::{PART_SUFFIX, State, Store, raise_sealed};
 use crate::LogsError;
-use crate::error::read_error;
 use crate::head::Head;
 use crate::part::Part;
 use crate::part_write;
-use crate::time::day_name;
+use crate::time::{day_name, day_of};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::{DiskError, SegmentId, write_atomic};
 use vigie_model::StreamId;
@@ -27,24 +27,32 @@ impl Store {
     /// a head that is full or old, and applies retention. Everything is tried; the first error
     /// is returned, and what failed is tried again the next time.
     pub fn tick(&self, now_ms: i64) -> Result<(), LogsError> {
-        let synced = self.wal.sync_all().map_err(LogsError::from);
-        let due = {
-            let mut state = self.state.lock();
-            state.recent = Vec::new();
+        let synced = self.wal.heal().and_then(|()| self.wal.sync_all());
+        let looked = self.floor.look(&*self.disk);
+        self.state.lock().recent = Vec::new();
+        let sealed = self.seal_if(|state| {
             let age_ms = state.head.since_ms.map_or(0, |since_ms| now_ms - since_ms);
-            state.frozen.is_some()
-                || state.head.bytes() >= self.options.head_bytes_max
-                || age_ms >= self.options.head_age_max_ms
-        };
-        let sealed = if due { self.seal() } else { Ok(()) };
+            self.must_seal(state) || age_ms >= self.options.head_age_max_ms
+        });
         let retained = self.apply_retention(now_ms);
-        synced.and(sealed).and(retained)
+        synced.and(looked).map_err(LogsError::from).and(sealed).and(retained)
     }
 
     /// Writes the head into parts, one per day, and lets the log behind it go.
     pub fn seal(&self) -> Result<(), LogsError> {
+        self.seal_if(|_| true)
+    }
+
+    /// Whether there is no room for another line.
+    pub(super) fn must_seal(&self, state: &State) -> bool {
+        state.frozen.is_some() || state.head.bytes() >= self.options.head_bytes_max
+    }
+
+    /// [`Store::seal`], if it is still wanted when nobody else seals any more: of several that find
+    /// the head full, one seals it, and the others do not make small parts of what came since.
+    pub(super) fn seal_if(&self, is_wanted: impl Fn(&State) -> bool) -> Result<(), LogsError> {
         let mut progress = self.sealing.lock();
-        let Some((head, segment)) = self.freeze()? else { return Ok(()) };
+        let Some((head, segment)) = self.freeze(is_wanted)? else { return Ok(()) };
         for (day, rows) in head.days() {
             if progress.written.iter().all(|(done, _)| *done != day) {
                 let number = *progress.numbers.entry(day).or_insert_with(|| self.next_number());
@@ -68,14 +76,26 @@ impl Store {
         Ok(())
     }
 
-    /// Sets the head aside; what a failed seal set aside comes first.
-    fn freeze(&self) -> Result<Option<(Arc<Head>, SegmentId)>, LogsError> {
-        let mut state = self.state.lock();
-        if state.frozen.is_none() && !state.head.is_empty() {
-            let segment = self.wal.rotate()?;
-            let head = std::mem::take(&mut state.head);
-            state.frozen = Some((Arc::new(head), segment));
+    /// Sets the head aside; what a failed seal set aside comes first. For who holds `sealing`.
+    fn freeze(
+        &self,
+        is_wanted: impl Fn(&State) -> bool,
+    ) -> Result<Option<(Arc<Head>, SegmentId)>, LogsError> {
+        {
+            let state = self.state.lock();
+            if !is_wanted(&state) {
+                return Ok(None);
+            }
+            if state.frozen.is_some() || state.head.is_empty() {
+                return Ok(state.frozen.clone());
+            }
         }
+        // Without the lock: readers do not wait for the disk. Lines that come in between stand in
+        // the head that is set aside and in the log that stays; a replay finds them in the part.
+        let segment = self.wal.rotate()?;
+        let mut state = self.state.lock();
+        let head = std::mem::take(&mut state.head);
+        state.frozen = Some((Arc::new(head), segment));
         Ok(state.frozen.clone())
     }
 
@@ -110,26 +130,40 @@ impl Store {
     fn apply_retention(&self, now_ms: i64) -> Result<(), LogsError> {
         let cutoff_ns =
             now_ms.saturating_sub(self.options.retention_ms).saturating_mul(NANOS_PER_MILLI);
-        let doomed = {
+        let (doomed, files) = {
             let mut state = self.state.lock();
             let doomed = doomed(&state.parts, cutoff_ns, self.options.disk_bytes_max);
-            if doomed.is_empty() {
+            let first_day = day_name(day_of(cutoff_ns));
+            let mut files = std::mem::take(&mut state.leftover);
+            files.extend(state.broken.extract_if(.., |path| day_in(path) < &*first_day));
+            files.extend(doomed.iter().map(|part| part.path.clone()));
+            if files.is_empty() {
                 return Ok(());
             }
             let stays = |part: &&Arc<Part>| doomed.iter().all(|gone| gone.number != part.number);
             state.parts = Arc::new(state.parts.iter().filter(stays).cloned().collect());
             self.catalog.write().set_live(live_streams(&state).into_iter());
-            doomed
+            (doomed, files)
         };
-        for part in doomed {
-            part.set_gone();
-            if let Err(error) = self.disk.remove(&part.path) {
-                // It is read no more, and the next opening finds it and tries again.
-                return Err(read_error(error).into());
+        doomed.iter().for_each(|part| part.set_gone());
+        let mut result = Ok(());
+        for path in files {
+            if self.disk.exists(&path)
+                && let Err(error) = self.disk.remove(&path)
+            {
+                // It is read no more, and is tried again the next time.
+                self.state.lock().leftover.push(path);
+                result = result.and(Err(error));
             }
         }
-        Ok(self.disk.sync_dir(&self.parts_dir)?)
+        Ok(result.and(self.disk.sync_dir(&self.parts_dir))?)
     }
+}
+
+/// The `2026-11-26` at the start of a part's name; later than any day when there is none.
+fn day_in(path: &Path) -> &str {
+    let day = path.file_name().and_then(|name| name.to_str()?.get(..10));
+    day.filter(|day| day.as_bytes()[4] == b'-' && day.as_bytes()[7] == b'-').unwrap_or("never")
 }
 
 fn doomed(parts: &[Arc<Part>], cutoff_ns: i64, bytes_max: Option<u64>) -> Vec<Arc<Part>> {

@@ -2,14 +2,14 @@
 //!
 //! Labels are looked at only when the grouping names some: `count(up)` touches none.
 
-use super::labels::{by_value, text};
-use super::math::{Mean, kahan, quantile};
+use super::labels::{Projection, by_value, text};
+use super::math::{Mean, kahan};
 use super::value::{Metric, Series, Steps, Vector, absent};
-use super::{Eval, Result, execution};
-use crate::syntax::{Aggregate, AggregateOp, Grouping, go_quote};
+use super::{Eval, Result, STEPS_PER_LOOK, execution};
+use crate::syntax::{Aggregate, AggregateOp, Grouping};
 use std::collections::HashMap;
-use vigie_model::value::format_value;
-use vigie_model::{ABSENT, Labels, METRIC_NAME, is_absent};
+use vigie_model::value::{format_value, quantile};
+use vigie_model::{ABSENT, Labels, METRIC_NAME, go_quote, is_absent};
 
 /// One group: its labels and the places of its series.
 struct Group {
@@ -54,22 +54,22 @@ impl Eval<'_> {
     /// The operators that need to see each series only once: they keep one cell per group and step,
     /// however many series there are.
     fn folded(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Vector> {
-        let (op, grouping) = (aggregate.op, &aggregate.grouping);
-        let lone = !grouping.without && grouping.labels.is_empty();
+        let (op, grouping) = (aggregate.op, projection(&aggregate.grouping));
+        let lone = is_lone(&aggregate.grouping);
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut groups: Vec<(Labels, bool)> = Vec::new();
         let mut cells: Vec<Mean> = Vec::new();
         self.stream(&aggregate.expr, steps, &mut |eval, metric, drop_name, values| {
-            let labels =
-                if lone { Labels::default() } else { group_labels(&metric.labels(), grouping) };
+            let labels = if lone { Labels::default() } else { grouping.of(&metric.labels()) };
             let place = match (lone && !groups.is_empty(), places.get(&labels)) {
                 (true, _) => 0,
                 (false, Some(place)) => *place,
                 (false, None) => {
                     places.insert(labels.clone(), groups.len());
                     groups.push((labels, false));
+                    // A cell is as large as four samples.
+                    eval.room_for(4 * (groups.len() * steps.count) as u64)?;
                     cells.resize(groups.len() * steps.count, Mean::default());
-                    eval.room_for(cells.len() as u64)?;
                     groups.len() - 1
                 }
             };
@@ -101,9 +101,11 @@ impl Eval<'_> {
         let mut found = Vec::with_capacity(groups.len());
         let mut at_step = Vec::new();
         for group in groups {
-            self.tick()?;
             let mut values = absent(steps.count);
             for (step, value) in values.iter_mut().enumerate() {
+                if step % STEPS_PER_LOOK == 0 {
+                    self.tick()?;
+                }
                 at_step.clear();
                 let members =
                     group.members.iter().map(|member| vector.series[*member].values[step]);
@@ -149,8 +151,10 @@ impl Eval<'_> {
         let mut order = Vec::new();
         let mut ranked: Vec<(f64, usize)> = Vec::new();
         for group in &groups {
-            self.tick()?;
             for (step, k) in parameter.iter().enumerate() {
+                if step % STEPS_PER_LOOK == 0 {
+                    self.tick()?;
+                }
                 ranked.clear();
                 let members = group.members.iter();
                 let at_step = members.map(|member| (vector.series[*member].values[step], *member));
@@ -184,11 +188,12 @@ impl Eval<'_> {
             return Err(execution(format!("invalid label name {name}")));
         };
         let vector = self.vector(&aggregate.expr, steps)?;
+        let grouping = projection(&aggregate.grouping);
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut found: Vec<Series> = Vec::new();
         for series in &vector.series {
             self.tick()?;
-            let labels = group_labels(&series.metric.labels(), &aggregate.grouping);
+            let labels = grouping.of(&series.metric.labels());
             for (step, value) in series.values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
                 let mut builder = labels.to_builder();
                 if !(aggregate.grouping.without && aggregate.grouping.labels.contains(&label.value))
@@ -196,15 +201,19 @@ impl Eval<'_> {
                     builder.set(label.value.as_str(), format_value(*value));
                 }
                 let labels = builder.build();
-                let place = *places.entry(labels.clone()).or_insert_with(|| {
-                    let (metric, values) = (Metric::Built(labels), absent(steps.count));
-                    found.push(Series { metric, drop_name: false, values });
-                    found.len() - 1
-                });
+                let place = match places.get(&labels) {
+                    Some(place) => *place,
+                    None => {
+                        self.room_for(((found.len() + 1) * steps.count) as u64)?;
+                        places.insert(labels.clone(), found.len());
+                        let (metric, values) = (Metric::Built(labels), absent(steps.count));
+                        found.push(Series { metric, drop_name: false, values });
+                        found.len() - 1
+                    }
+                };
                 let cell = &mut found[place].values[step];
                 *cell = if is_absent(*cell) { 1.0 } else { *cell + 1.0 };
             }
-            self.room_for((found.len() * steps.count) as u64)?;
         }
         Ok(Vector { series: found, one_name: false })
     }
@@ -227,14 +236,15 @@ fn grouped(vector: &Vector, grouping: &Grouping) -> Vec<Group> {
     if vector.series.is_empty() {
         return Vec::new();
     }
-    if !grouping.without && grouping.labels.is_empty() {
+    if is_lone(grouping) {
         let members = (0..vector.series.len()).collect();
         return vec![Group { labels: Labels::default(), members }];
     }
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
+    let grouping = projection(grouping);
     for (at, series) in vector.series.iter().enumerate() {
-        let labels = group_labels(&series.metric.labels(), grouping);
+        let labels = grouping.of(&series.metric.labels());
         let place = *places.entry(labels.clone()).or_insert_with(|| {
             groups.push(Group { labels, members: Vec::new() });
             groups.len() - 1
@@ -244,14 +254,17 @@ fn grouped(vector: &Vector, grouping: &Grouping) -> Vec<Group> {
     groups
 }
 
-fn group_labels(labels: &Labels, grouping: &Grouping) -> Labels {
-    let mut names: Vec<&str> = grouping.labels.iter().map(String::as_str).collect();
+/// Whether all series are in one group.
+fn is_lone(grouping: &Grouping) -> bool {
+    !grouping.without && grouping.labels.is_empty()
+}
+
+fn projection(grouping: &Grouping) -> Projection<'_> {
+    let mut projection = Projection::new(&grouping.labels, !grouping.without);
     if grouping.without {
-        names.push(METRIC_NAME);
-        labels.without(&names)
-    } else {
-        labels.only(&names)
+        projection.add(METRIC_NAME);
     }
+    projection
 }
 
 /// Adds a value to what a group has seen at one step.

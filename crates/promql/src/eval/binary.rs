@@ -1,7 +1,8 @@
 //! Binary operators: numbers with numbers, vectors with numbers, vectors with vectors.
 
+use super::labels::Projection;
 use super::value::{Metric, Out, Series, Steps, Vector, absent, same_labels};
-use super::{Eval, EvalError, Result, execution};
+use super::{Eval, EvalError, Result, STEPS_PER_LOOK, execution};
 use crate::syntax::{BinaryOp, Cardinality, Chain, ChainStep, Matching};
 use std::collections::HashMap;
 use vigie_model::{ABSENT, Labels, METRIC_NAME, is_absent};
@@ -34,10 +35,13 @@ fn compares(op: BinaryOp, left: f64, right: f64) -> bool {
 impl Eval<'_> {
     /// Evaluates a chain of operators from left to right.
     pub(super) fn chain(&mut self, chain: &Chain, steps: Steps) -> Result<Out> {
+        let before = self.samples;
         let mut left = self.node(&chain.first, steps)?;
         for step in &chain.steps {
             let right = self.node(&step.rhs, steps)?;
             left = self.binary(step, left, right, steps)?;
+            // The operands are gone; a long chain must not be charged for all of them.
+            self.samples = before + left.samples();
         }
         Ok(left)
     }
@@ -56,9 +60,8 @@ impl Eval<'_> {
                 self.with_scalar(step, vector, &scalar, true).map(Out::Vector)
             }
             (Out::Vector(left), Out::Vector(right)) => {
-                self.tick()?;
                 if op.is_set() {
-                    return set_operation(op, &step.matching, left, right, steps).map(Out::Vector);
+                    return set_operation(self, step, left, right, steps).map(Out::Vector);
                 }
                 self.matched(step, left, right, steps).map(Out::Vector)
             }
@@ -104,14 +107,15 @@ impl Eval<'_> {
         let swapped = step.matching.cardinality == Cardinality::OneToMany;
         let (left, right) = if swapped { (right, left) } else { (left, right) };
         let mut signatures = Signatures::new(&step.matching);
-        let many = signatures.side(&left);
-        let one = signatures.side(&right);
+        let many = signatures.side(self, &left)?;
+        let one = signatures.side(self, &right)?;
         let mut join = Join {
             step,
             swapped,
             delayed: self.options.delayed_name_removal,
             left: &left,
             right: &right,
+            kept: Projection::new(&step.matching.labels, step.matching.on),
             left_labels: many.labels,
             right_labels: one.labels,
             places: HashMap::new(),
@@ -123,7 +127,7 @@ impl Eval<'_> {
         let mut present: Vec<Option<usize>> = vec![None; signatures.count()];
         let mut met = vec![usize::MAX; signatures.count()];
         for at in 0..steps.count {
-            if at % 256 == 0 {
+            if at % STEPS_PER_LOOK == 0 {
                 self.tick()?;
             }
             if !left.any_at(at) || !right.any_at(at) {
@@ -152,12 +156,10 @@ impl Eval<'_> {
                     }
                     met[*signature] = at;
                 }
-                join.pair(index, partner, *signature, at)?;
+                join.pair(self, index, partner, *signature, at)?;
             }
         }
-        let found = join.found;
-        self.room_for((found.len() * steps.count) as u64)?;
-        Ok(Vector { series: found, one_name: false })
+        Ok(Vector { series: join.found, one_name: false })
     }
 }
 
@@ -170,6 +172,8 @@ struct Join<'a> {
     right: &'a Vector,
     left_labels: Vec<Labels>,
     right_labels: Vec<Labels>,
+    /// What the labels of `on` or `ignoring` leave of a series.
+    kept: Projection<'a>,
     /// Where the series of these labels stands in `found`.
     places: HashMap<Labels, usize>,
     /// Where the result of this pair stands.
@@ -181,11 +185,18 @@ struct Join<'a> {
 }
 
 impl Join<'_> {
-    fn pair(&mut self, left: usize, right: usize, signature: usize, at: usize) -> Result<()> {
+    fn pair(
+        &mut self,
+        eval: &Eval<'_>,
+        left: usize,
+        right: usize,
+        signature: usize,
+        at: usize,
+    ) -> Result<()> {
         let (op, return_bool) = (self.step.op, self.step.return_bool);
         let (many, one) = (self.left.series[left].values[at], self.right.series[right].values[at]);
         let (first, second) = if self.swapped { (one, many) } else { (many, one) };
-        let place = self.place(left, right);
+        let place = self.place(eval, left, right)?;
         if self.taken[place].0 == at {
             if self.step.matching.cardinality != Cardinality::OneToOne
                 && self.taken[place].1 == signature
@@ -209,10 +220,12 @@ impl Join<'_> {
         Ok(())
     }
 
-    fn place(&mut self, left: usize, right: usize) -> usize {
+    fn place(&mut self, eval: &Eval<'_>, left: usize, right: usize) -> Result<usize> {
         if let Some(place) = self.pairs.get(&(left, right)) {
-            return *place;
+            return Ok(*place);
         }
+        eval.tick()?;
+        eval.room_for(((self.found.len() + 1) * self.count) as u64)?;
         let labels = self.result_labels(left, right);
         let drop_name = self.step.return_bool || self.left.series[left].drop_name;
         let (found, taken, count) = (&mut self.found, &mut self.taken, self.count);
@@ -223,7 +236,7 @@ impl Join<'_> {
             found.len() - 1
         });
         self.pairs.insert((left, right), place);
-        place
+        Ok(place)
     }
 
     fn result_labels(&self, left: usize, right: usize) -> Labels {
@@ -236,8 +249,7 @@ impl Join<'_> {
             labels = metric.labels();
         }
         if matching.cardinality == Cardinality::OneToOne {
-            let names: Vec<&str> = matching.labels.iter().map(String::as_str).collect();
-            labels = if matching.on { labels.only(&names) } else { labels.without(&names) };
+            labels = self.kept.of(&labels);
         }
         if matching.include.is_empty() {
             return labels;
@@ -250,14 +262,9 @@ impl Join<'_> {
     }
 
     fn duplicate(&self, index: usize, other: usize) -> EvalError {
-        let matching = &self.step.matching;
-        let names: Vec<&str> = matching.labels.iter().map(String::as_str).collect();
         let labels = &self.right_labels[index];
-        let group = if matching.on {
-            labels.only(&names)
-        } else {
-            labels.without(&names).without(&[METRIC_NAME])
-        };
+        let group = self.kept.of(labels);
+        let group = if self.step.matching.on { group } else { group.without(&[METRIC_NAME]) };
         let side = if self.swapped { "left" } else { "right" };
         let mut texts = [labels.to_string(), self.right_labels[other].to_string()];
         texts.sort();
@@ -272,8 +279,7 @@ impl Join<'_> {
 
 /// Numbers the label sets by which series are matched.
 struct Signatures<'a> {
-    on: bool,
-    names: Vec<&'a str>,
+    kept: Projection<'a>,
     ordinals: HashMap<Labels, usize>,
 }
 
@@ -285,25 +291,23 @@ struct Side {
 
 impl<'a> Signatures<'a> {
     fn new(matching: &'a Matching) -> Signatures<'a> {
-        let mut names: Vec<&str> = matching.labels.iter().map(String::as_str).collect();
+        let mut kept = Projection::new(&matching.labels, matching.on);
         if !matching.on {
-            names.push(METRIC_NAME);
+            kept.add(METRIC_NAME);
         }
-        Signatures { on: matching.on, names, ordinals: HashMap::new() }
+        Signatures { kept, ordinals: HashMap::new() }
     }
 
-    fn side(&mut self, vector: &Vector) -> Side {
-        let labels: Vec<Labels> = vector.series.iter().map(|s| s.metric.labels()).collect();
-        let ordinals = labels
-            .iter()
-            .map(|labels| {
-                let signature =
-                    if self.on { labels.only(&self.names) } else { labels.without(&self.names) };
-                let next = self.ordinals.len();
-                *self.ordinals.entry(signature).or_insert(next)
-            })
-            .collect();
-        Side { labels, ordinals }
+    fn side(&mut self, eval: &Eval<'_>, vector: &Vector) -> Result<Side> {
+        let mut side = Side { labels: Vec::new(), ordinals: Vec::new() };
+        for series in &vector.series {
+            eval.tick()?;
+            let labels = series.metric.labels();
+            let next = self.ordinals.len();
+            side.ordinals.push(*self.ordinals.entry(self.kept.of(&labels)).or_insert(next));
+            side.labels.push(labels);
+        }
+        Ok(side)
     }
 
     fn count(&self) -> usize {
@@ -313,17 +317,21 @@ impl<'a> Signatures<'a> {
 
 /// `and`, `or`, `unless`.
 fn set_operation(
-    op: BinaryOp,
-    matching: &Matching,
+    eval: &Eval<'_>,
+    step: &ChainStep,
     mut left: Vector,
     mut right: Vector,
     steps: Steps,
 ) -> Result<Vector> {
-    let mut signatures = Signatures::new(matching);
-    let left_side = signatures.side(&left);
-    let right_side = signatures.side(&right);
+    let op = step.op;
+    let mut signatures = Signatures::new(&step.matching);
+    let left_side = signatures.side(eval, &left)?;
+    let right_side = signatures.side(eval, &right)?;
     let mut present = vec![false; signatures.count()];
     for at in 0..steps.count {
+        if at % STEPS_PER_LOOK == 0 {
+            eval.tick()?;
+        }
         present.fill(false);
         let (known, ordinals) = match op {
             BinaryOp::Or => (&left, &left_side.ordinals),

@@ -36,7 +36,7 @@ impl Eval<'_> {
             "pi" => constant(std::f64::consts::PI),
             "start" => constant(query.start_ms as f64 / 1000.0),
             "end" => constant(query.end_ms as f64 / 1000.0),
-            "range" => constant((query.end_ms - query.start_ms) as f64 / 1000.0),
+            "range" => constant(query.end_ms.saturating_sub(query.start_ms) as f64 / 1000.0),
             "step" if query.start_ms == query.end_ms => constant(0.0),
             "step" => constant(query.step_ms as f64 / 1000.0),
             "max_of" | "min_of" => {
@@ -231,7 +231,13 @@ impl Eval<'_> {
             values.fill(vigie_model::ABSENT);
             let mut any = false;
             let ascending = counter && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
+            let mut work = 0;
             for (step, (low, high)) in column.bounds.iter().enumerate() {
+                work += 1 + high - low;
+                if work > WORK_PER_LOOK {
+                    eval.tick()?;
+                    work = 0;
+                }
                 if low == high {
                     continue;
                 }
@@ -270,6 +276,9 @@ impl Eval<'_> {
         }
     }
 }
+
+/// Samples looked at between two looks at the clock.
+const WORK_PER_LOOK: usize = 1 << 16;
 
 /// The range argument of a function over windows.
 fn range_argument(call: &Call) -> &Node {

@@ -1,7 +1,8 @@
 //! The functions over windows of samples. Each sees one window of one series, which is never empty
 //! and holds neither gaps nor stale markers.
 
-use super::math::{self, Mean, kahan, quantile, regression};
+use super::math::{self, Mean, kahan, regression};
+use vigie_model::value::quantile;
 
 /// The samples of a window with its ends.
 pub(super) struct Window<'a> {

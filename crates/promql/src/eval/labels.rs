@@ -3,25 +3,32 @@
 use super::value::{Metric, Series, Steps, Vector};
 use super::{Eval, Result, execution};
 use crate::syntax::{Node, NodeKind, Text};
-use regex::Regex;
 use std::cmp::Ordering;
-use vigie_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp};
+use vigie_model::limits::LABEL_VALUE_BYTES_MAX;
+use vigie_model::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, regexp};
+
+/// Longest label value that a query may make. An estimate is compared with it, so it is generous.
+const LABEL_BYTES_MAX: usize = 4 * LABEL_VALUE_BYTES_MAX;
 
 impl Eval<'_> {
     /// `label_replace(vector, dst, replacement, src, regex)`.
     pub(super) fn label_replace(&mut self, args: &[Node], steps: Steps) -> Result<Vector> {
         let (target, replacement) = (text(&args[1]), &text(&args[2]).value);
         let (source, pattern) = (&text(&args[3]).value, &text(&args[4]).value);
-        let regex = Regex::new(&format!("^(?s:{pattern})$")).map_err(|_| {
+        let regex = regexp::whole(pattern, true).map_err(|_| {
             execution(format!("invalid regular expression in label_replace(): {pattern}"))
         })?;
         let target = label_name(target, "destination", "label_replace")?;
         let vector = self.vector(&args[0], steps)?;
-        relabel(vector, target, |labels| {
-            let found = regex.captures(labels.value_or_empty(source))?;
+        let references = replacement.matches('$').count();
+        self.relabel(vector, target, |labels| {
+            let value = labels.value_or_empty(source);
+            let Some(found) = regex.captures(value) else { return Ok(None) };
+            // Each reference is at most the whole value.
+            check_length(replacement.len() + references * value.len(), "label_replace")?;
             let mut value = String::new();
             found.expand(replacement, &mut value);
-            Some(value)
+            Ok(Some(value))
         })
     }
 
@@ -34,10 +41,11 @@ impl Eval<'_> {
         }
         let target = label_name(text(&args[1]), "destination", "label_join")?;
         let vector = self.vector(&args[0], steps)?;
-        relabel(vector, target, |labels| {
-            let values: Vec<&str> =
-                sources.iter().map(|name| labels.value_or_empty(name)).collect();
-            Some(values.join(separator))
+        self.relabel(vector, target, |labels| {
+            let values = sources.iter().map(|name| labels.value_or_empty(name));
+            let bytes: usize = values.clone().map(|value| value.len() + separator.len()).sum();
+            check_length(bytes, "label_join")?;
+            Ok(Some(values.collect::<Vec<_>>().join(separator)))
         })
     }
 
@@ -63,6 +71,57 @@ impl Eval<'_> {
                 .sort_by(|left, right| by_value(left.values[0], right.values[0], descending));
         }
         Ok(vector)
+    }
+
+    /// Sets `target` to what `value` answers, if it answers; series that meet are joined.
+    fn relabel(
+        &self,
+        mut vector: Vector,
+        target: &str,
+        value: impl Fn(&Labels) -> Result<Option<String>>,
+    ) -> Result<Vector> {
+        for series in &mut vector.series {
+            self.tick()?;
+            let labels = series.metric.labels();
+            let Some(value) = value(&labels)? else {
+                series.metric = Metric::Built(labels);
+                continue;
+            };
+            let mut builder = labels.to_builder();
+            builder.set(target, value);
+            series.metric = Metric::Built(builder.build());
+            if target == METRIC_NAME {
+                series.drop_name = false;
+            }
+        }
+        vector.merged()
+    }
+}
+
+/// What `by`, `without`, `on` or `ignoring` leaves of labels, ready to be applied to many series.
+pub(super) struct Projection<'a> {
+    /// Sorted, so that a list of any length costs little per series.
+    names: Vec<&'a str>,
+    keep: bool,
+}
+
+impl<'a> Projection<'a> {
+    /// Keeps the labels named, or all others.
+    pub(super) fn new(names: &'a [String], keep: bool) -> Projection<'a> {
+        let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+        names.sort_unstable();
+        Projection { names, keep }
+    }
+
+    /// Names one more label.
+    pub(super) fn add(&mut self, name: &'a str) {
+        let at = self.names.partition_point(|have| *have < name);
+        self.names.insert(at, name);
+    }
+
+    /// The labels that are left.
+    pub(super) fn of(&self, labels: &Labels) -> Labels {
+        labels.filter(|name| self.names.binary_search(&name).is_ok() == self.keep)
     }
 }
 
@@ -120,26 +179,12 @@ fn trim_zeros(digits: &[u8]) -> &[u8] {
     &digits[zeros..]
 }
 
-/// Sets `target` to what `value` answers, if it answers; series that meet are joined.
-fn relabel(
-    mut vector: Vector,
-    target: &str,
-    value: impl Fn(&Labels) -> Option<String>,
-) -> Result<Vector> {
-    for series in &mut vector.series {
-        let labels = series.metric.labels();
-        if let Some(value) = value(&labels) {
-            let mut builder = labels.to_builder();
-            builder.set(target, value);
-            series.metric = Metric::Built(builder.build());
-            if target == METRIC_NAME {
-                series.drop_name = false;
-            }
-        } else {
-            series.metric = Metric::Built(labels);
-        }
+/// Refuses to make a label that no door would accept.
+fn check_length(bytes: usize, function: &str) -> Result<()> {
+    if bytes <= LABEL_BYTES_MAX {
+        return Ok(());
     }
-    vector.merged()
+    Err(execution(format!("label value of more than {LABEL_BYTES_MAX} bytes in {function}()")))
 }
 
 /// The text of a string argument.

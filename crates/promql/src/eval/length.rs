@@ -37,7 +37,9 @@ impl Eval<'_> {
         Ok(match &expr.kind {
             LengthKind::Number { value, .. } => *value,
             LengthKind::Step => self.query.step_ms as f64 / 1000.0,
-            LengthKind::Range => (self.query.end_ms - self.query.start_ms) as f64 / 1000.0,
+            LengthKind::Range => {
+                self.query.end_ms.saturating_sub(self.query.start_ms) as f64 / 1000.0
+            }
             LengthKind::Negative(inner) => -self.seconds(inner)?,
             LengthKind::Paren(inner) => self.seconds(inner)?,
             LengthKind::Smaller(left, right) => go_min(self.seconds(left)?, self.seconds(right)?),

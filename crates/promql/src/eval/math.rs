@@ -114,31 +114,6 @@ impl Mean {
     }
 }
 
-/// The `q`-quantile of the values, interpolated; NaN counts as the smallest. Sorts `values`.
-pub(super) fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
-        return f64::NAN;
-    }
-    if q < 0.0 {
-        return f64::NEG_INFINITY;
-    }
-    if q > 1.0 {
-        return f64::INFINITY;
-    }
-    values.sort_by(|left, right| match (left.is_nan(), right.is_nan()) {
-        (true, true) => std::cmp::Ordering::Equal,
-        (true, false) => std::cmp::Ordering::Less,
-        (false, true) => std::cmp::Ordering::Greater,
-        _ => left.total_cmp(right),
-    });
-    let last = values.len() - 1;
-    let rank = q * last as f64;
-    let lower = (rank.floor().max(0.0) as usize).min(last);
-    let upper = (lower + 1).min(last);
-    let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
-}
-
 /// Slope and value at `origin_ms` of the least-squares line through the samples.
 pub(super) fn regression(timestamps_ms: &[i64], values: &[f64], origin_ms: i64) -> (f64, f64) {
     let first = values[0];
@@ -182,14 +157,6 @@ mod tests {
         let mut mean = Mean::default();
         [f64::MAX, f64::MAX].into_iter().for_each(|value| mean.add(value));
         assert_eq!(mean.result(), f64::MAX);
-    }
-
-    #[test]
-    fn quantiles_interpolate_and_have_infinite_ends() {
-        for (q, wanted) in [(0.5, 2.5), (0.0, 1.0), (1.0, 4.0), (-0.1, f64::NEG_INFINITY)] {
-            assert_eq!(quantile(q, &mut [4.0, 1.0, 3.0, 2.0]), wanted, "{q}");
-        }
-        assert!(quantile(0.0, &mut [1.0, f64::NAN]).is_nan());
     }
 
     #[test]

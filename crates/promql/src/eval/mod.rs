@@ -42,7 +42,7 @@ pub trait Source: Send + Sync {
 pub struct Options {
     /// How far back an instant looks for a sample, the far end excluded.
     pub lookback_ms: i64,
-    /// Most samples held at once.
+    /// Most samples held at once; working space of the same size counts like samples.
     pub samples_max: u64,
     /// When to give up.
     pub deadline: Option<Instant>,
@@ -154,6 +154,9 @@ impl EvalError {
         }
     }
 }
+
+/// Steps between two looks at the clock, where a step costs as much as there are series.
+const STEPS_PER_LOOK: usize = 64;
 
 pub(crate) type Result<T> = std::result::Result<T, EvalError>;
 
@@ -273,9 +276,18 @@ impl<'a> Eval<'a> {
         ))
     }
 
+    /// Accounts for working space of `cells` times the size of a sample, which is held until the
+    /// node at hand is evaluated.
+    fn hold(&mut self, cells: usize) -> Result<()> {
+        self.room_for(cells as u64)?;
+        self.samples += cells as u64;
+        Ok(())
+    }
+
     /// Evaluates one node at every step.
     fn node(&mut self, node: &Node, steps: Steps) -> Result<Out> {
         self.tick()?;
+        self.room_for(steps.count as u64)?;
         let before = self.samples;
         let out = match &node.kind {
             NodeKind::Number { value, .. } => Out::Scalar(vec![*value; steps.count]),
@@ -372,8 +384,7 @@ impl<'a> Eval<'a> {
         self.each_column(node, &windows, steps, |eval, column| {
             let (low, high) = column.bounds[0];
             if low < high {
-                eval.room_for((high - low) as u64)?;
-                eval.samples += (high - low) as u64;
+                eval.hold(2 * (high - low))?;
                 let times = column.timestamps_ms[low..high].iter().copied();
                 let points = times.zip(column.values[low..high].iter().copied()).collect();
                 let mut metric = column.metric.clone();

@@ -1,9 +1,16 @@
 //! Annotations: what a query's author should know although there is an answer.
 //!
 //! Each text is told once; its position is added at the end, when the query's text is at hand.
+//! Of many texts only the first few are told, and how many there are more.
 
-use crate::syntax::{Span, go_general, go_quote};
+use crate::syntax::{Span, go_general};
 use std::collections::BTreeMap;
+use vigie_model::go_quote;
+
+/// Most texts of one kind that are told, as Prometheus' API tells them.
+const TOLD_MAX: usize = 10;
+/// Most texts of one kind that are collected; a query may meet a hundred thousand metric names.
+const COLLECTED_MAX: usize = 1000;
 
 /// The annotations collected so far, by text.
 #[derive(Default)]
@@ -26,7 +33,7 @@ pub(super) struct Repair {
 
 impl Notes {
     fn warn(&mut self, text: String, span: Span) {
-        self.warnings.insert(text, span);
+        collect(&mut self.warnings, text, span);
     }
 
     pub(super) fn invalid_quantile(&mut self, quantile: f64, span: Span) {
@@ -53,11 +60,15 @@ impl Notes {
         let text = format!(
             "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric}"
         );
-        self.infos.insert(text, span);
+        collect(&mut self.infos, text, span);
     }
 
     pub(super) fn forced_monotonicity(&mut self, metric: &str, span: Span, repair: Repair) {
-        let entry = self.monotonicity.entry(for_metric(metric)).or_insert((span, repair));
+        let of = for_metric(metric);
+        if self.monotonicity.len() >= COLLECTED_MAX && !self.monotonicity.contains_key(&of) {
+            return;
+        }
+        let entry = self.monotonicity.entry(of).or_insert((span, repair));
         let sum = &mut entry.1;
         sum.first_ms = sum.first_ms.min(repair.first_ms);
         sum.last_ms = sum.last_ms.max(repair.last_ms);
@@ -89,8 +100,24 @@ impl Notes {
         });
         let infos = self.infos.into_iter();
         let infos = infos.map(|(text, span)| format!("PromQL info: {text} ({})", place(span)));
-        (warnings.collect(), infos.chain(repairs).collect())
+        (told(warnings, "warning"), told(infos.chain(repairs), "info"))
     }
+}
+
+fn collect(texts: &mut BTreeMap<String, Span>, text: String, span: Span) {
+    if texts.len() < COLLECTED_MAX || texts.contains_key(&text) {
+        texts.insert(text, span);
+    }
+}
+
+/// The first texts, and how many are left out.
+fn told(mut texts: impl Iterator<Item = String>, kind: &str) -> Vec<String> {
+    let mut told: Vec<String> = texts.by_ref().take(TOLD_MAX).collect();
+    let more = texts.count();
+    if more > 0 {
+        told.push(format!("{more} more {kind} annotations omitted"));
+    }
+    told
 }
 
 fn for_metric(metric: &str) -> String {

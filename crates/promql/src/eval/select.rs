@@ -105,6 +105,7 @@ impl Eval<'_> {
         visit: Visit<'_>,
     ) -> Result<()> {
         let offset_ms = self.offset_ms(&selector.offset)?;
+        self.hold(4 * steps.count)?;
         let ends = self.ends(selector.at, offset_ms, steps);
         let (Some(first), Some(last)) = (ends.first(), ends.last()) else { return Ok(()) };
         let lookback_ms = self.options.lookback_ms;
@@ -138,6 +139,8 @@ impl Eval<'_> {
         };
         let length_ms = self.positive_ms(range)?;
         let offset_ms = self.offset_ms(offset)?;
+        // Ends, bounds shared by columns, bounds of a column with gaps.
+        self.hold(5 * steps.count)?;
         Ok(Windows { length_ms, ends_ms: self.ends(at, offset_ms, steps), offset_ms })
     }
 
@@ -221,8 +224,8 @@ impl Eval<'_> {
             start += step_ms;
         }
         let grid = Steps::between(start, last, step_ms);
-        self.room_for(grid.count as u64)?;
         let held = self.samples;
+        self.hold(grid.count)?;
         let inner = self.vector(&subquery.expr, grid)?;
         let timestamps_ms: Vec<i64> = grid.times().collect();
         let mut buffers = Buffers::default();

@@ -50,7 +50,8 @@ pub(super) enum Out {
 impl Out {
     pub(super) fn samples(&self) -> u64 {
         match self {
-            Out::Scalar(_) | Out::Text(_) => 0,
+            Out::Scalar(values) => values.len() as u64,
+            Out::Text(_) => 0,
             Out::Vector(vector) => vector.samples(),
         }
     }

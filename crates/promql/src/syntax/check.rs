@@ -7,8 +7,7 @@ use super::ast::{
     Aggregate, AggregateOp, Call, Cardinality, Chain, ChainStep, Node, NodeKind, Span, ValueType,
     VectorSelector,
 };
-use super::text::go_quote;
-use vigie_model::METRIC_NAME;
+use vigie_model::{METRIC_NAME, go_quote};
 
 /// Checks a whole expression.
 pub(super) fn expression(text: &str, root: &Node) -> Result<(), ParseError> {

@@ -7,7 +7,6 @@ use super::ParseError;
 use super::ast::{BinaryOp, Length, LengthExpr, LengthKind, Span};
 use super::lexer::{Keyword, Kind};
 use super::parser::Parser;
-use super::text::go_quote;
 use vigie_model::duration::parse_duration_ms;
 
 /// Seconds beyond which Go's nanoseconds overflow.
@@ -15,17 +14,11 @@ const SECONDS_MAX: f64 = 9_223_372_036.854_775;
 
 /// The seconds of a duration literal, or Prometheus' error text.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    parse_duration_ms(text).map(|ms| ms as f64 / 1000.0).map_err(|error| {
-        let quoted = go_quote(text.as_bytes());
-        let units = text.split(|c: char| c.is_ascii_digit()).filter(|unit| !unit.is_empty());
-        for unit in units {
-            if !matches!(unit, "y" | "w" | "d" | "h" | "m" | "s" | "ms") {
-                return format!("unknown unit \"{unit}\" in duration {quoted}");
-            }
-        }
-        error
-    })
+    parse_duration_ms(text).map(|ms| ms as f64 / 1000.0)
 }
+
+/// Most operators in one duration expression: each may put its tree one level deeper.
+const OPERATORS_MAX: usize = 128;
 
 /// Whole milliseconds of seconds, by way of nanoseconds as Go does it.
 fn milliseconds(seconds: f64) -> i64 {
@@ -35,6 +28,7 @@ fn milliseconds(seconds: f64) -> i64 {
 impl Parser<'_> {
     /// A whole duration expression that must be positive.
     pub(super) fn positive_length(&mut self) -> Result<Length, ParseError> {
+        self.length_operators = 0;
         let expr = self.length(0)?;
         match expr.kind {
             LengthKind::Number { value, .. } if value <= 0.0 => {
@@ -48,6 +42,7 @@ impl Parser<'_> {
     /// What follows `offset`.
     pub(super) fn offset_length(&mut self) -> Result<Length, ParseError> {
         const EXPECTED: &str = "number, duration, step(), or range()";
+        self.length_operators = 0;
         let expr = self.within("offset", EXPECTED, |parser| {
             let start = parser.token.span;
             match parser.token.kind {
@@ -106,12 +101,17 @@ impl Parser<'_> {
         mut left: LengthExpr,
         precedence_min: u8,
     ) -> Result<LengthExpr, ParseError> {
-        for _ in 0..vigie_model::limits::QUERY_DEPTH_MAX {
+        loop {
             let op_token = self.token;
             let op = match op_token.kind {
                 Kind::Operator(op) if is_arithmetic(op) && op.precedence() >= precedence_min => op,
                 _ => return Ok(left),
             };
+            self.length_operators += 1;
+            if self.length_operators > OPERATORS_MAX {
+                let message = "duration expression has too many operators";
+                return Err(self.error(op_token.span, message));
+            }
             self.advance()?;
             let rhs_min = op.precedence() + u8::from(op != BinaryOp::Pow);
             let right = self.deeper(|parser| parser.length(rhs_min))?;
@@ -126,7 +126,6 @@ impl Parser<'_> {
             let kind = LengthKind::Arithmetic(op, Box::new(left), Box::new(right));
             left = LengthExpr { kind, span };
         }
-        Err(self.error(self.token.span, "duration expression has too many operators"))
     }
 
     fn length_atom(&mut self) -> Result<LengthExpr, ParseError> {

@@ -5,7 +5,8 @@
 //! Wrong text is a token of kind [`Kind::Error`]; the lexer is not asked again after it.
 
 use super::ast::{AggregateOp, BinaryOp, Span};
-use super::text::{go_quote, go_quote_char};
+use vigie_model::go_quote;
+use vigie_model::quote::go_quote_char;
 
 /// A token's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,7 +22,6 @@ pub use ast::{
 };
 pub use functions::{Function, function, functions};
 pub use parser::{parse, parse_selector};
-pub use text::go_quote;
 
 pub(crate) use text::go_general;
 

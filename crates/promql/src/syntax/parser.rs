@@ -12,9 +12,13 @@ use super::ast::{
 use super::check;
 use super::functions::function;
 use super::lexer::{Keyword, Kind, Lexer, Token};
-use super::text::{go_quote, unquote};
-use vigie_model::Matcher;
+use super::text::unquote;
 use vigie_model::limits::{QUERY_BYTES_MAX, QUERY_DEPTH_MAX};
+use vigie_model::{Matcher, go_quote};
+
+/// Most ranges, subqueries, offsets and instants behind one operand. Each range puts the tree one
+/// level deeper without being seen by [`Parser::deeper`]; a checked expression has at most three.
+const POSTFIXES_MAX: usize = 8;
 
 /// Reads and checks an expression.
 pub fn parse(text: &str) -> Result<Expr, ParseError> {
@@ -55,6 +59,10 @@ pub(super) struct Parser<'a> {
     /// The end of the token behind.
     pub(super) end: usize,
     depth: usize,
+    /// Regular expressions met.
+    pub(super) regexes: usize,
+    /// Operators met in the duration expression at hand.
+    pub(super) length_operators: usize,
     /// The constructs that name themselves in an error: where they are, and what they expect.
     context: Vec<(&'static str, &'static str)>,
 }
@@ -67,7 +75,16 @@ impl<'a> Parser<'a> {
         }
         let mut lexer = Lexer::new(text);
         let token = lexer.token();
-        let parser = Parser { text, lexer, token, end: 0, depth: 0, context: Vec::new() };
+        let parser = Parser {
+            text,
+            lexer,
+            token,
+            end: 0,
+            depth: 0,
+            regexes: 0,
+            length_operators: 0,
+            context: Vec::new(),
+        };
         if token.kind == Kind::Error { Err(parser.unexpected("", "")) } else { Ok(parser) }
     }
 
@@ -339,7 +356,7 @@ impl<'a> Parser<'a> {
 
     /// Ranges, subqueries, `offset` and `@` after an operand.
     fn postfix(&mut self, mut node: Node) -> Result<Node, ParseError> {
-        for _ in 0..=QUERY_DEPTH_MAX {
+        for _ in 0..=POSTFIXES_MAX {
             match self.token.kind {
                 Kind::LeftBracket => node = self.brackets(node)?,
                 Kind::Keyword(Keyword::Offset) => {
@@ -360,7 +377,7 @@ impl<'a> Parser<'a> {
                 _ => return Ok(node),
             }
         }
-        let message = format!("expression is nested more than {QUERY_DEPTH_MAX} levels deep");
+        let message = format!("more than {POSTFIXES_MAX} ranges and modifiers in a row");
         Err(self.error(self.token.span, message))
     }
 

@@ -8,6 +8,8 @@ use std::fmt::Write;
 
 /// Chains longer than this are left on one line: their indentation would grow with the square.
 const CHAIN_SPLIT_MAX: usize = 128;
+/// What lies deeper than this is left on one line, for the same reason.
+const LEVEL_MAX: usize = 128;
 
 impl Expr {
     /// The canonical text, split where it is longer than `width` bytes (Prometheus: 100).
@@ -22,7 +24,7 @@ fn indent(level: usize) -> String {
 
 fn pretty(node: &Node, level: usize, width: usize) -> String {
     let text = node.to_string();
-    let fits = text.len() <= width;
+    let fits = text.len() <= width || level > LEVEL_MAX;
     match &node.kind {
         NodeKind::Unary { negative, operand } => {
             let operand = pretty(operand, level, width);
@@ -54,30 +56,35 @@ fn pretty(node: &Node, level: usize, width: usize) -> String {
             format!("{margin}(\n{}\n{margin})", pretty(inner, level + 1, width))
         }
         NodeKind::Binary(chain) if !fits && chain.steps.len() <= CHAIN_SPLIT_MAX => {
-            pretty_chain(chain, chain.steps.len(), level, width)
+            pretty_chain(chain, level, width)
         }
         _ => format!("{}{text}", indent(level)),
     }
 }
 
-/// The first `count` operators of a chain.
-fn pretty_chain(chain: &Chain, count: usize, level: usize, width: usize) -> String {
-    let Some(last) = count.checked_sub(1) else { return pretty(&chain.first, level, width) };
-    let mut text = chain.first.to_string();
-    for step in &chain.steps[..count] {
+/// A chain that does not fit: each operator stands on a line of its own, the last one least deep;
+/// the longest beginning that fits stays together.
+fn pretty_chain(chain: &Chain, level: usize, width: usize) -> String {
+    let count = chain.steps.len();
+    let (mut text, mut together, mut kept) = (chain.first.to_string(), 0, 0);
+    for (at, step) in chain.steps.iter().enumerate() {
         let _ = write!(text, "{step}");
+        if text.len() > width {
+            break;
+        }
+        (together, kept) = (at + 1, text.len());
     }
-    if text.len() <= width {
-        return format!("{}{text}", indent(level));
+    let deepest = level + count - together;
+    let mut out = match together {
+        0 => pretty(&chain.first, deepest, width),
+        _ => format!("{}{}", indent(deepest), &text[..kept]),
+    };
+    for (at, step) in chain.steps.iter().enumerate().skip(together) {
+        let level = level + count - 1 - at;
+        let bool = if step.return_bool { " bool" } else { "" };
+        let (margin, op, matching) = (indent(level), step.op.as_str(), &step.matching);
+        let rhs = pretty(&step.rhs, level + 1, width);
+        let _ = write!(out, "\n{margin}{op}{bool}{matching}\n{rhs}");
     }
-    let step = &chain.steps[last];
-    let bool = if step.return_bool { " bool" } else { "" };
-    format!(
-        "{}\n{}{}{bool}{}\n{}",
-        pretty_chain(chain, last, level + 1, width),
-        indent(level),
-        step.op.as_str(),
-        step.matching,
-        pretty(&step.rhs, level + 1, width)
-    )
+    out
 }

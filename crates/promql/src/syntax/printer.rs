@@ -5,11 +5,10 @@ use super::ast::{
     Matching, Node, NodeKind, Subquery, VectorSelector,
 };
 use super::lexer::{is_alpha, is_alphanumeric};
-use super::text::go_quote;
 use std::fmt::{self, Display, Formatter};
 use vigie_model::duration::format_duration_ms;
 use vigie_model::value::format_value;
-use vigie_model::{METRIC_NAME, MatchOp, Matcher};
+use vigie_model::{METRIC_NAME, MatchOp, Matcher, go_quote};
 
 impl Display for Expr {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

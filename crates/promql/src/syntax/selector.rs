@@ -6,8 +6,9 @@ use super::ast::{
 };
 use super::lexer::{Keyword, Kind, Token};
 use super::parser::Parser;
-use super::text::{go_general, go_quote, unquote};
-use vigie_model::{METRIC_NAME, MatchOp, Matcher};
+use super::text::{go_general, unquote};
+use vigie_model::limits::QUERY_REGEXES_MAX;
+use vigie_model::{METRIC_NAME, MatchOp, Matcher, go_quote};
 
 impl Parser<'_> {
     /// Whether the token ahead may name a metric; most keywords may.
@@ -83,6 +84,11 @@ impl Parser<'_> {
         if text.raw.is_some() {
             // Label values are UTF-8 everywhere, so this could only be a mistake.
             return Err(self.error(value.span, "invalid UTF-8 in label matching"));
+        }
+        self.regexes += usize::from(matches!(op, MatchOp::Regex | MatchOp::NotRegex));
+        if self.regexes > QUERY_REGEXES_MAX {
+            let message = format!("query has more than {QUERY_REGEXES_MAX} regular expressions");
+            return Err(self.error(value.span, message));
         }
         Matcher::new(name, op, text.value)
             .map_err(|error| self.error(label.span.to(value.span), error.to_string()))

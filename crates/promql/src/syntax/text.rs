@@ -1,54 +1,6 @@
-//! Text as Go's `strconv` and `fmt` write it: quoted strings, `%g`, and the escapes of literals.
+//! Text as Go's `strconv` and `fmt` write it: `%g`, and the escapes of literals.
 
 use super::ast::Text;
-
-/// `strconv.Quote` of bytes that are text, if not always UTF-8.
-pub fn go_quote(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() + 2);
-    out.push('"');
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            push_quoted(&mut out, c);
-        }
-        for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    out.push('"');
-    out
-}
-
-fn push_quoted(out: &mut String, c: char) {
-    match c {
-        '"' => out.push_str("\\\""),
-        '\\' => out.push_str("\\\\"),
-        '\u{7}' => out.push_str("\\a"),
-        '\u{8}' => out.push_str("\\b"),
-        '\u{c}' => out.push_str("\\f"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\u{b}' => out.push_str("\\v"),
-        c if c == ' ' || !(c.is_control() || c.is_whitespace() || c == '\u{feff}') => out.push(c),
-        c if (c as u32) < 0x80 => out.push_str(&format!("\\x{:02x}", c as u32)),
-        c if (c as u32) < 0x1_0000 => out.push_str(&format!("\\u{:04x}", c as u32)),
-        c => out.push_str(&format!("\\U{:08x}", c as u32)),
-    }
-}
-
-/// `fmt.Sprintf("%q", c)` of a character.
-pub(super) fn go_quote_char(c: char) -> String {
-    match c {
-        '\'' => "'\\''".to_owned(),
-        '"' => "'\"'".to_owned(),
-        c => {
-            let mut out = String::from("'");
-            push_quoted(&mut out, c);
-            out.push('\'');
-            out
-        }
-    }
-}
 
 /// `fmt.Sprintf("%.{digits}g", value)`; without digits, the shortest text that reads back the same.
 pub(crate) fn go_general(value: f64, digits: Option<usize>) -> String {
@@ -167,7 +119,6 @@ mod tests {
         {
             assert_eq!(unquote(literal).value, value);
         }
-        assert_eq!(go_quote(unquote(r#""a\xc5z""#).bytes()), r#""a\xc5z""#);
-        assert_eq!(go_quote("tab\té \u{0}".as_bytes()), r#""tab\té \x00""#);
+        assert_eq!(vigie_model::go_quote(unquote(r#""a\xc5z""#).bytes()), r#""a\xc5z""#);
     }
 }

@@ -1,0 +1,180 @@
+//! What stands before every handler: whom Vigie answers, and headers that keep an answer from being
+//! taken for something else.
+//!
+//! Without sign-in, loopback is the only wall, and a browser on this machine is a hole in it: a page
+//! of another site can send requests here (so writes must come from our own pages), and can make its
+//! own name point to 127.0.0.1 to read the answers (so only names that are ours are answered).
+
+use axum::extract::Request;
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The names under which Vigie answers.
+#[derive(Clone, Debug)]
+pub struct Hosts(Arc<Names>);
+
+#[derive(Debug)]
+struct Names {
+    /// Besides loopback, lower case, without ports.
+    names: Vec<String>,
+    /// `host[:port]` of the address that people use.
+    external: Option<String>,
+    /// A proxy in front decides who comes in.
+    behind_proxy: bool,
+}
+
+impl Hosts {
+    /// Loopback, the addresses that are listened on, and the host of `external_url`; any name
+    /// behind a proxy.
+    pub fn new(listened: &[IpAddr], external_url: Option<&str>, behind_proxy: bool) -> Hosts {
+        let external = external_url.and_then(|url| {
+            let rest = url.split_once("://")?.1;
+            let authority = rest.split(['/', '?', '#']).next()?;
+            Some(authority.to_ascii_lowercase())
+        });
+        let mut names: Vec<String> = listened.iter().map(ToString::to_string).collect();
+        names.extend(external.as_deref().map(|authority| name_of(authority).to_owned()));
+        Hosts(Arc::new(Names { names, external, behind_proxy }))
+    }
+
+    /// Whether a `Host` header names us.
+    fn answers(&self, host: &str) -> bool {
+        let name = name_of(host).to_ascii_lowercase();
+        let loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.0.behind_proxy || loopback || name == "localhost" || self.0.names.contains(&name)
+    }
+
+    /// Whether a page at `origin` is one of ours.
+    fn is_own_page(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let Some((_, site)) = origin.split_once("://") else { return false };
+        let asked = text(headers, HOST.as_str());
+        let forwarded = self.0.behind_proxy.then(|| text(headers, "x-forwarded-host")).flatten();
+        [asked, forwarded, self.0.external.as_deref()].into_iter().flatten().any(|own| own == site)
+    }
+}
+
+/// The host of `host[:port]`; brackets around an IPv6 address are left out.
+fn name_of(authority: &str) -> &str {
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The middleware.
+pub async fn guard(hosts: Hosts, request: Request, next: Next) -> Response {
+    let mut response = match refusal(&hosts, &request) {
+        Some(words) => {
+            let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+            (StatusCode::FORBIDDEN, plain, words).into_response()
+        }
+        None => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    // The UI's pages bring their own.
+    headers
+        .entry(CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}
+
+/// Why a request is not answered. Clients that are not browsers may leave both headers out.
+fn refusal(hosts: &Hosts, request: &Request) -> Option<String> {
+    let headers = request.headers();
+    if headers.contains_key(HOST) {
+        let host = text(headers, HOST.as_str()).unwrap_or("");
+        if !hosts.answers(host) {
+            return Some(format!(
+                "Vigie does not answer to the name {:?}: ask for localhost or 127.0.0.1, or start it \
+                 with --web.external-url=http://NAME (a proxy in front: --web.behind-proxy)\n",
+                name_of(host)
+            ));
+        }
+    }
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    if !reads && headers.contains_key(ORIGIN) {
+        let origin = text(headers, ORIGIN.as_str()).unwrap_or("");
+        if !hosts.is_own_page(origin, headers) {
+            return Some("this request comes from a page of another site\n".to_owned());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: Method, headers: &[(&str, &str)]) -> Request {
+        let mut builder = Request::builder().method(method).uri("/");
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(axum::body::Body::empty()).unwrap()
+    }
+
+    #[test]
+    fn only_our_own_names_are_answered() {
+        let listened = ["127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap()];
+        let hosts = Hosts::new(&listened, Some("https://Vigie.example:8443/x"), false);
+        for (host, answered) in [
+            ("localhost:9090", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1:9090", true),
+            ("127.8.8.8", true),
+            ("[::1]:9090", true),
+            ("192.0.2.7:9090", true),
+            ("vigie.example", true),
+            ("VIGIE.example:8443", true),
+            ("evil.example", false),
+            ("evil.example:9090", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("192.0.2.8:9090", false),
+            ("", false),
+        ] {
+            let refused = refusal(&hosts, &request(Method::GET, &[("host", host)])).is_some();
+            assert_eq!(refused, !answered, "{host}");
+        }
+        assert!(refusal(&hosts, &request(Method::GET, &[])).is_none(), "HTTP/1.0 has no Host");
+        let behind_proxy = Hosts::new(&listened, None, true);
+        assert!(behind_proxy.answers("evil.example"));
+    }
+
+    #[test]
+    fn only_our_own_pages_may_write() {
+        let hosts = Hosts::new(&[], Some("https://vigie.example"), false);
+        for (origin, refused) in [
+            ("http://127.0.0.1:9090", false),
+            ("https://vigie.example", false),
+            ("http://evil.example", true),
+            ("http://127.0.0.1:80", true),
+            ("null", true),
+        ] {
+            let headers = [("host", "127.0.0.1:9090"), ("origin", origin)];
+            assert_eq!(refusal(&hosts, &request(Method::POST, &headers)).is_some(), refused);
+            assert!(refusal(&hosts, &request(Method::GET, &headers)).is_none(), "{origin}");
+        }
+        let proxied = [
+            ("host", "127.0.0.1:9090"),
+            ("x-forwarded-host", "ops.example"),
+            ("origin", "https://ops.example"),
+        ];
+        assert!(refusal(&hosts, &request(Method::POST, &proxied)).is_some());
+        let behind_proxy = Hosts::new(&[], None, true);
+        assert!(refusal(&behind_proxy, &request(Method::POST, &proxied)).is_none());
+    }
+}

@@ -1,0 +1,11 @@
+//! Requests that other people's programs send (Grafana, promtool, amtool, logcli, browsers), answered
+//! by the router with the originals' status codes, content types, shapes and words.
+
+#![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
+
+mod doors;
+mod grafana;
+mod recorded;
+mod strangers;
+mod support;
+mod words;

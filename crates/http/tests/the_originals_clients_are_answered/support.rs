@@ -1,0 +1,201 @@
+//! The router over an engine in a folder of its own, asked without a socket.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request};
+use std::sync::Arc;
+use tower::ServiceExt;
+use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine};
+use vigie_http::views::{
+    ActiveView, AlertInstance, AlertRuleView, AlertView, GroupView, NotificationView, RuleView,
+    Target, TargetView,
+};
+use vigie_http::{Hosts, Metadata, Parts, State, router};
+use vigie_model::{Labels, Row};
+
+/// What came back.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn content_type(&self) -> &str {
+        self.headers.get("content-type").map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.body))
+    }
+}
+
+/// The main listener's router, and what keeps its folder.
+pub struct House {
+    router: Router,
+    engine: Arc<Embedded>,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    pub fn new() -> House {
+        let folder = tempfile::tempdir().unwrap();
+        let week_ms = 7 * 86_400_000;
+        let options = EmbeddedOptions { metrics_retention_ms: week_ms, logs_retention_ms: week_ms };
+        let engine = Arc::new(Embedded::open(folder.path(), options).unwrap());
+        let metadata = Arc::new(Metadata::default());
+        metadata.learn("temperature", "gauge", "How warm it is.", "celsius");
+        let state = State::new(Parts {
+            engine: engine.clone(),
+            alerts: Arc::new(Views),
+            targets: Arc::new(Views),
+            metadata,
+            dashboards: vec![
+                vigie_dashboards::normalise(
+                    r#"{"uid":"x","title":"A <b>","tags":["host"],"panels":[]}"#,
+                )
+                .unwrap()
+                .0,
+            ],
+            started_at_ms: 0,
+            retention_text: "30d".to_owned(),
+            logs_retention_text: "7d".to_owned(),
+            free_bytes: Box::new(|| 0),
+            demo: false,
+            hosts: Hosts::new(&[], None, false),
+            own_metrics: Box::new(String::new),
+        });
+        House { router: router::main(state), engine, _folder: folder }
+    }
+
+    /// Stores one sample for each label set.
+    pub fn store(&self, ts_ms: i64, samples: &[(&[(&str, &str)], f64)]) {
+        for (labels, value) in samples {
+            let id = self.engine.intern(&Labels::from_pairs(labels.iter().copied())).unwrap();
+            let row = Row { ts_ms, series: &[id], values: &[*value] };
+            self.engine.append(&[row], Durability::Written).unwrap();
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    pub async fn form(&self, path: &str, body: &str) -> Answer {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        self.ask("POST", path, &form, body).await
+    }
+
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        self.send(method, path, headers, body.to_owned().into_bytes()).await
+    }
+
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        if headers.iter().all(|(name, _)| *name != "host") {
+            request = request.header("host", "localhost");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        }
+    }
+}
+
+/// One group with an alert and a recording rule, one target.
+struct Views;
+
+impl AlertView for Views {
+    fn groups(&self) -> Vec<GroupView> {
+        let rule = |name: &str, alert: Option<AlertRuleView>| RuleView {
+            name: name.to_owned(),
+            expr: "up == 0".to_owned(),
+            labels: Labels::from_pairs([("severity", "high")]),
+            health: "ok",
+            last_error: String::new(),
+            // The recording rule has not been evaluated yet.
+            last_evaluation_ms: if alert.is_some() { 1_000 } else { 0 },
+            evaluation_ms: 2.5,
+            alert,
+        };
+        let instance = AlertInstance {
+            labels: Labels::from_pairs([("alertname", "Down")]),
+            annotations: Labels::default(),
+            state: "firing",
+            active_at_ms: 1_000,
+            value: 0.0,
+        };
+        let alert = AlertRuleView {
+            state: "firing",
+            for_ms: 60_000,
+            keep_firing_for_ms: 0,
+            annotations: Labels::default(),
+            alerts: vec![instance],
+        };
+        vec![GroupView {
+            name: "g".to_owned(),
+            file: "f.yml".to_owned(),
+            interval_ms: 15_000,
+            last_evaluation_ms: 1_000,
+            evaluation_ms: 5.0,
+            rules: vec![rule("Down", Some(alert)), rule("a:b", None)],
+        }]
+    }
+
+    fn active(&self) -> Vec<ActiveView> {
+        vec![ActiveView {
+            labels: Labels::from_pairs([("alertname", "Down"), ("severity", "high")]),
+            annotations: Labels::default(),
+            fingerprint: "00000000000000aa".to_owned(),
+            starts_at_ms: 1_000,
+            ends_at_ms: 2_000,
+            updated_at_ms: 1_500,
+            receivers: vec!["team".to_owned()],
+            generator_url: String::new(),
+        }]
+    }
+
+    fn receivers(&self) -> Vec<String> {
+        vec!["team".to_owned()]
+    }
+
+    fn notifications(&self, _: usize) -> Result<Vec<NotificationView>, String> {
+        Ok(Vec::new())
+    }
+}
+
+impl TargetView for Views {
+    fn list(&self) -> Vec<Target> {
+        vec![Target {
+            discovered_labels: Labels::default(),
+            labels: Labels::from_pairs([("job", "node"), ("instance", "a:1")]),
+            scrape_pool: "node".to_owned(),
+            scrape_url: "http://a:1/metrics".to_owned(),
+            last_error: String::new(),
+            last_scrape_ms: 1_000,
+            last_duration_ms: 2.0,
+            health: "up",
+            interval_ms: 15_000,
+            timeout_ms: 10_000,
+        }]
+    }
+}
