@@ -2,10 +2,12 @@
 
 use crate::collector::{Collected, Collecting, Collector, INTERVAL_MS};
 use std::path::Path;
+use std::sync::Arc;
 use vigie_codec::exposition::{Family, MetricKind, encode_text};
 
-/// Gives the program's own families; called at each collection and for each page.
-pub type Gather = Box<dyn Fn() -> Vec<Family> + Send + Sync>;
+/// Gives the program's own families; called at each collection and for each page. It may block: a
+/// ledger in the middle of a long transaction lets it wait.
+pub type Gather = Arc<dyn Fn() -> Vec<Family> + Send + Sync>;
 
 /// The program's own metrics. Job `vigie`.
 pub struct SelfMetrics {
@@ -25,16 +27,9 @@ impl SelfMetrics {
         SelfMetrics { interval_ms, ..self }
     }
 
-    /// Everything, read now.
-    pub fn read(&self) -> Vec<Family> {
-        let mut families = (self.gather)();
-        families.extend(process_families(Path::new("/proc")));
-        families
-    }
-
-    /// The page that the program's `/metrics` serves.
+    /// The page that the program's `/metrics` serves. May block.
     pub fn exporter_page(&self) -> String {
-        encode_text(&self.read())
+        encode_text(&read(&self.gather))
     }
 }
 
@@ -52,8 +47,20 @@ impl Collector for SelfMetrics {
     }
 
     fn collect(&self) -> Collecting<'_> {
-        Box::pin(async { Collected { families: self.read(), error: None } })
+        let gather = Arc::clone(&self.gather);
+        Box::pin(async move {
+            match tokio::task::spawn_blocking(move || read(&gather)).await {
+                Ok(families) => Collected { families, error: None },
+                Err(error) => Collected { families: Vec::new(), error: Some(error.to_string()) },
+            }
+        })
     }
+}
+
+fn read(gather: &Gather) -> Vec<Family> {
+    let mut families = gather();
+    families.extend(process_families(Path::new("/proc")));
+    families
 }
 
 /// `process_*` of this process, with the names that Prometheus' client libraries share.
@@ -110,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn the_program_counts_itself() {
         let gather = || vec![Family::single("vigie_up", "h", MetricKind::Gauge, 1.0)];
-        let own = SelfMetrics::new("localhost:9090", Box::new(gather));
+        let own = SelfMetrics::new("localhost:9090", Arc::new(gather));
         let families = own.collect().await.families;
         let value = |name: &str| {
             let family = families.iter().find(|family| family.name == name);

@@ -167,5 +167,9 @@ async fn version() -> Response {
 }
 
 async fn own_metrics(extract::State(state): extract::State<State>) -> Response {
-    ([(CONTENT_TYPE, EXPOSITION)], (state.own_metrics)()).into_response()
+    // Counting reads the ledger, which may be in the middle of a transaction.
+    match tokio::task::spawn_blocking(move || (state.own_metrics)()).await {
+        Ok(page) => ([(CONTENT_TYPE, EXPOSITION)], page).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }

@@ -235,6 +235,15 @@ impl Ledger {
         )
     }
 
+    /// The message was overtaken by events while it was on its way and did not arrive.
+    pub fn mark_dropped(&self, id: i64, error: &str) -> Result<(), LedgerError> {
+        self.finish(
+            "UPDATE outbox SET state = 'dropped', payload = '', lease_until_ms = NULL,
+             last_error = ?2 WHERE id = ?1 AND state = 'sending'",
+            params![id, error],
+        )
+    }
+
     fn finish(&self, update: &str, values: &[&dyn rusqlite::ToSql]) -> Result<(), LedgerError> {
         self.transaction(|tx| {
             tx.inner.execute(update, values).map_err(sqlite("finish a message"))?;

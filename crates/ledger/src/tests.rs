@@ -130,6 +130,10 @@ fn newer_firing_messages_replace_waiting_ones_and_obsolete_ones_are_dropped() {
     ledger.mark_failed(fourth, "503", Some(4000)).unwrap();
     assert_eq!(ledger.transaction(|tx| tx.drop_pending("a", "high", 0)).unwrap(), 1);
     assert_eq!(leased(&ledger, 9000), [0i64; 0]);
+    let fifth = enqueue(&ledger, &message("a", true));
+    assert_eq!(leased(&ledger, 9000), [fifth]);
+    ledger.mark_dropped(fifth, "503").unwrap();
+    assert_eq!(ledger.recent(1).unwrap()[0].state, MessageState::Dropped);
 }
 
 #[test]

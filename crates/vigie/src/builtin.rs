@@ -55,6 +55,6 @@ pub async fn collectors(plan: &Plan, address: &str, sources: &Arc<Sources>) -> B
 
 fn own(plan: &Plan, address: &str, sources: Arc<Sources>) -> Arc<SelfMetrics> {
     let instance = address.trim_start_matches("http://").to_owned();
-    let own = SelfMetrics::new(instance, Box::new(move || sources.read()));
+    let own = SelfMetrics::new(instance, Arc::new(move || sources.read()));
     Arc::new(own.with_interval_ms(plan.own_interval_ms))
 }

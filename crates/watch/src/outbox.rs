@@ -141,6 +141,7 @@ impl Drop for UnderWay {
 enum Outcome {
     Sent { at_ms: i64 },
     NotSent { reason: String, retry_at_ms: Option<i64> },
+    Overtaken { reason: String },
 }
 
 /// Sends one message once and writes the answer down. A ledger that refuses is asked until it takes
@@ -157,6 +158,7 @@ async fn send(core: Arc<Core>, row: OutboxRow) {
             Outcome::NotSent { reason, retry_at_ms } => {
                 core.connections.ledger.mark_failed(id, &reason, retry_at_ms)
             }
+            Outcome::Overtaken { reason } => core.connections.ledger.mark_dropped(id, &reason),
         });
         if written.await.is_some() {
             return;
@@ -180,7 +182,11 @@ fn outcome(core: &Core, row: &OutboxRow, verdict: Verdict) -> Outcome {
             return Outcome::Sent { at_ms: now_ms };
         }
         Verdict::Refused { reason } => (reason, None),
-        Verdict::Retry { reason, after_ms } => (reason, retry_at_ms(core, row, after_ms, now_ms)),
+        Verdict::Retry { reason, .. } if is_overtaken(core, row) => {
+            count("dropped");
+            return Outcome::Overtaken { reason };
+        }
+        Verdict::Retry { reason, after_ms } => (reason, retry_at_ms(row, after_ms, now_ms)),
     };
     if retry_at_ms.is_some() {
         count("retried");
@@ -220,17 +226,20 @@ async fn attempt(core: &Core, row: &OutboxRow) -> Verdict {
     deliver(transport, integration, &message, told.part, core.now_ms()).await
 }
 
-/// When a message is tried again; `None` when it is too old, or says that something fires which
-/// does no more to somebody who wants no resolutions.
-fn retry_at_ms(core: &Core, row: &OutboxRow, after_ms: Option<i64>, now_ms: i64) -> Option<i64> {
+/// Whether a message says that something fires which does no more, to somebody who wants no
+/// resolutions.
+fn is_overtaken(core: &Core, row: &OutboxRow) -> bool {
     let told = &row.message;
     let wants_resolved = core
         .integration(&told.receiver, told.integration)
         .is_none_or(|integration| integration.send_resolved);
     let id = (told.group_key.clone(), told.receiver.clone());
-    let obsolete = told.firing && !wants_resolved && !core.group_fires(&id);
-    let too_old = now_ms - told.created_at_ms >= GIVE_UP_MS && row.attempts >= ATTEMPTS_MIN;
-    if obsolete || too_old {
+    told.firing && !wants_resolved && !core.group_fires(&id)
+}
+
+/// When a message is tried again; `None` when it is too old.
+fn retry_at_ms(row: &OutboxRow, after_ms: Option<i64>, now_ms: i64) -> Option<i64> {
+    if now_ms - row.message.created_at_ms >= GIVE_UP_MS && row.attempts >= ATTEMPTS_MIN {
         return None;
     }
     let wait_ms = match after_ms {
