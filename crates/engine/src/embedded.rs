@@ -197,6 +197,8 @@ impl Engine for Embedded {
             streams: logs.streams as u64,
             lines_appended: logs.stored,
             logs_bytes: logs.part_file_bytes + logs.wal_bytes,
+            metrics_damaged: metrics.damaged,
+            logs_damaged: logs.damaged + logs.broken_parts,
         }
     }
 }

@@ -111,6 +111,10 @@ pub struct EngineStats {
     pub lines_appended: u64,
     /// Bytes of logs on disk.
     pub logs_bytes: u64,
+    /// Damaged places of the metrics store that are passed over.
+    pub metrics_damaged: u64,
+    /// Damaged places of the log store that are passed over.
+    pub logs_damaged: u64,
 }
 
 /// Metrics and logs, wherever they are kept.

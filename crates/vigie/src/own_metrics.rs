@@ -7,6 +7,11 @@ use vigie_collect::tail::TailStats;
 use vigie_engine::Engine;
 use vigie_watch::WatchHandle;
 
+/// Help of `vigie_metrics_damaged`.
+const METRICS_DAMAGED: &str = "Damaged places in the files of metrics that are passed over.";
+/// Help of `vigie_logs_damaged`.
+const LOGS_DAMAGED: &str = "Damaged places in the files of logs that are passed over.";
+
 /// What is counted; the later parts are filled in when they have started.
 pub struct Sources {
     /// The stores.
@@ -59,6 +64,8 @@ impl Sources {
                 stats.lines_appended,
             ),
             one("vigie_logs_disk_bytes", "Bytes of logs on disk.", Gauge, stats.logs_bytes),
+            one("vigie_metrics_damaged", METRICS_DAMAGED, Gauge, stats.metrics_damaged),
+            one("vigie_logs_damaged", LOGS_DAMAGED, Gauge, stats.logs_damaged),
         ]
     }
 }

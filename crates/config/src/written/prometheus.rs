@@ -401,14 +401,9 @@ fn relabel_rule(
         ));
     }
     let pattern = rule.regex.as_ref().map_or("(.*)", |regex| regex.value.as_str());
-    let regex = regex::Regex::new(&format!("^(?s:{pattern})$")).map_err(|error| {
-        let text = error.to_string();
-        let reason = text.lines().last().unwrap_or("").trim_start_matches("error: ");
-        let message = format!("{pattern:?} is not a regular expression: {reason}");
-        match &rule.regex {
-            Some(regex) => source.wrong_at(regex, message),
-            None => source.wrong_at(written, message),
-        }
+    let regex = vigie_model::regexp::whole(pattern, true).map_err(|error| match &rule.regex {
+        Some(regex) => source.wrong_at(regex, error.to_string()),
+        None => source.wrong_at(written, error.to_string()),
     })?;
     Ok(relabel::Rule {
         source_labels: rule.source_labels.clone(),

@@ -55,10 +55,13 @@ async fn store(state: &State, headers: &HeaderMap, body: Body) -> Result<(), Ref
             .collect();
         let report = engine.push(&batches, Durability::Synced).map_err(|error| match error {
             EngineError::Refused(message) => (StatusCode::BAD_REQUEST, message),
-            error => (
-                ApiError::from(error).status(),
-                "the lines could not be stored: try again".to_owned(),
-            ),
+            error => {
+                let error = ApiError::from(error);
+                (
+                    error.status(),
+                    format!("the lines are not stored, send them again: {}", error.message()),
+                )
+            }
         })?;
         report.refusal.map_or(Ok(()), |words| Err((StatusCode::BAD_REQUEST, words)))
     });
