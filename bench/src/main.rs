@@ -4,7 +4,10 @@
 //! The program is the release binary named by `VIGIE_BIN`, with its own folder, a private
 //! PostgreSQL, the host collected every 15 s and the shipped rules evaluated.
 
+mod peers;
+
 use anyhow::{Context, Result};
+use peers::Peers;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use vigie_scenarios::postgres::Postgres;
@@ -41,8 +44,14 @@ fn main() -> Result<()> {
     vigie_scenarios::wait_for("host graphs", 60, || vigie.query(graphs).first().map(|_| ()));
     print("host_graphs_s", "start to host graphs, s", started.elapsed().as_secs_f64());
     print("first_page_kb", "first page, kB brotli", first_page_kb(vigie.port));
+    // The peers idle beside it, over the same host and the same PostgreSQL, in the same minute.
+    let peers = Peers::start(home.path(), &postgres.dsn())?;
     std::thread::sleep(Duration::from_secs(IDLE_S));
-    print("idle_rss_mib", "idle with PostgreSQL, VmRSS MiB after 60 s", rss_mib(vigie.pid())?);
+    let own_mib = rss_mib(vigie.pid())?;
+    print("idle_rss_mib", "idle with PostgreSQL, VmRSS MiB after 60 s", own_mib);
+    if let Some(peers) = peers {
+        peers.print(own_mib)?;
+    }
     let cpu_s = cpu_s(vigie.pid())?;
     println!("{:<44} {:>10.2}", "CPU of those 60 s and the start, s", cpu_s);
     Ok(())
@@ -81,6 +90,7 @@ fn first_page_kb(port: u16) -> f64 {
     bytes as f64 / 1000.0
 }
 
+/// VmRSS of a process.
 fn rss_mib(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;

@@ -12,8 +12,14 @@ const DENY_VERSION: &str = "0.20.2";
 const PACKAGES: [&str; 2] = ["postgresql-15", "chromium"];
 
 /// Packages that are unpacked and not installed, and a program of each.
-const PEERS: [(&str, &str); 2] =
-    [("prometheus", "usr/bin/promtool"), ("prometheus-alertmanager", "usr/bin/amtool")];
+const PEERS: [(&str, &str); 4] = [
+    ("prometheus", "usr/bin/promtool"),
+    ("prometheus-alertmanager", "usr/bin/amtool"),
+    ("prometheus-node-exporter", NODE_EXPORTER),
+    ("prometheus-postgres-exporter", "usr/bin/prometheus-postgres-exporter"),
+];
+/// Where node_exporter stands below the folder of the peers.
+pub const NODE_EXPORTER: &str = "usr/bin/prometheus-node-exporter";
 
 /// PostgreSQL 15 and Chromium.
 pub fn for_tests() -> Result<()> {
@@ -32,7 +38,7 @@ pub fn for_tests() -> Result<()> {
     run("apt-get", &arguments, &[("DEBIAN_FRONTEND", "noninteractive")])
 }
 
-/// Debian's Prometheus and Alertmanager with their tools, unpacked below the target folder so that
+/// Debian's Prometheus, Alertmanager and exporters with their tools, unpacked below the target folder so that
 /// no daemon starts and no port is taken. `None`, said loudly, when they cannot be had: the tests
 /// that want them then say what they skip.
 pub fn peers() -> Option<PathBuf> {
@@ -43,13 +49,11 @@ pub fn peers() -> Option<PathBuf> {
     match is_root().then(|| unpack_peers(&folder)) {
         Some(Ok(())) => Some(folder),
         Some(Err(error)) => {
-            println!("\nNOTICE: Prometheus and Alertmanager are not compared with: {error:#}\n");
+            println!("\nNOTICE: the originals are not compared with: {error:#}\n");
             None
         }
         None => {
-            println!(
-                "\nNOTICE: Prometheus and Alertmanager are not compared with: only root fetches them\n"
-            );
+            println!("\nNOTICE: the originals are not compared with: only root fetches them\n");
             None
         }
     }
@@ -57,6 +61,7 @@ pub fn peers() -> Option<PathBuf> {
 
 fn unpack_peers(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
+    run("apt-get", &["update", "-qq"], &[])?;
     for (package, program) in PEERS {
         if folder.join(program).exists() {
             continue;

@@ -57,17 +57,17 @@ pub fn test() -> Result<()> {
             "VIGIE_CORPORA is not set: the tests that need upstream's corpora say how many cases they skip"
         );
     }
-    run(
-        "cargo",
-        &["test", "--workspace", "--exclude", "vigie-scenarios", "--exclude", "xtask"],
-        &[],
-    )?;
+    let peers = needs::peers();
+    let node_exporter = peers.as_ref().map(|folder| folder.join(needs::NODE_EXPORTER));
+    let node_exporter = node_exporter.map(|path| path.display().to_string()).unwrap_or_default();
+    let unit = ["test", "--workspace", "--exclude", "vigie-scenarios", "--exclude", "xtask"];
+    run("cargo", &unit, &[("VIGIE_NODE_EXPORTER", &node_exporter)])?;
     run("cargo", &["build", "--release", "--package", "vigie", "--package", "syndic"], &[])?;
     let release = target().join("release");
     let program = release.join("vigie").display().to_string();
     let scenarios =
         ["test", "--package", "vigie-scenarios", "--", "--test-threads", "1", "--nocapture"];
-    let peers = needs::peers().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let peers = peers.map(|folder| folder.display().to_string()).unwrap_or_default();
     run("cargo", &scenarios, &[("VIGIE_BIN", &program), ("VIGIE_PEERS", &peers)])?;
     npm_ci("web/browser")?;
     let pages = "web/browser/every_page_shows_its_data.test.mjs";
@@ -84,5 +84,7 @@ pub fn bench() -> Result<()> {
     needs::for_tests()?;
     run("cargo", &["build", "--release", "--package", "vigie"], &[])?;
     let program = target().join("release").join("vigie").display().to_string();
-    run("cargo", &["run", "--release", "--package", "vigie-bench"], &[("VIGIE_BIN", &program)])
+    let peers = needs::peers().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let arguments = ["run", "--release", "--package", "vigie-bench"];
+    run("cargo", &arguments, &[("VIGIE_BIN", &program), ("VIGIE_PEERS", &peers)])
 }
