@@ -165,7 +165,7 @@ impl Tx<'_> {
 
 impl Ledger {
     /// Lends up to `count` messages that are due; about one group only the oldest, and to one
-    /// integration at most [`LENT_PER_INTEGRATION_MAX`] at a time, so that a receiver that hangs
+    /// integration at most `LENT_PER_INTEGRATION_MAX` at a time, so that a receiver that hangs
     /// holds up nobody else.
     pub fn lease_due(
         &self,
