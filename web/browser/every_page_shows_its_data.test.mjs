@@ -35,7 +35,7 @@ async function emptyPanels(page) {
   });
   return page.evaluate(() =>
     [...document.querySelectorAll('section.panel')]
-      .map((panel) => [panel.getAttribute('aria-label'), panel.querySelector('.empty, .failure, .panel-warn, .loading'), panel.querySelector('.panel-body > *')])
+      .map((panel) => [panel.getAttribute('aria-label'), panel.querySelector('.empty, .failure, .panel-note, .panel-warn, .loading'), panel.querySelector('.panel-body > *')])
       .filter(([, trouble, body]) => trouble || !body)
       .map(([title, trouble]) => `${title}: ${trouble ? trouble.textContent : 'nothing drawn yet'}`),
   );

@@ -1,5 +1,6 @@
 // One panel of a dashboard: asks its queries when it comes into sight, and shows its kind, an
 // error, or the reason why it is empty.
+import { useState } from 'preact/hooks';
 import { Failure, Loading } from '../components/bits';
 import { Icon } from '../components/Icon';
 import { LogList } from '../components/LogList';
@@ -35,6 +36,8 @@ export function PanelFrame(props: Props) {
   const [body, size] = useSize<HTMLDivElement>();
   const asks = DATA_TYPES.has(panel.type) && seen && size.width > 0;
   const loaded = useLoad(asks ? `${panel.id} ${turn} ${lang.value}` : '', (signal) => loadPanel(panel, { span, choices, width: size.width }, signal));
+  // A finger cannot hover: the description also opens with a tap, and closes with the next one anywhere.
+  const [told, tell] = useState(false);
   const title = interpolateTitle(panel.title, choices, { span }, panel.scoped);
   const { data } = loaded;
   return (
@@ -43,9 +46,9 @@ export function PanelFrame(props: Props) {
         <header class="panel-head">
           <h3 title={title}>{title}</h3>
           {panel.description && (
-            <span class="panel-info" title={panel.description} tabIndex={0} role="note" aria-label={panel.description}>
+            <button type="button" class="panel-info" title={panel.description} aria-label={panel.description} aria-expanded={told} onClick={() => tell(!told)} onBlur={() => tell(false)}>
               <Icon name="info" size={13} />
-            </span>
+            </button>
           )}
           <span class="spacer" />
           {data && data.errors.length > 0 && !isEmpty(data) && (
@@ -63,6 +66,7 @@ export function PanelFrame(props: Props) {
           </span>
         </header>
       )}
+      {told && <p class="panel-told" role="note">{panel.description}</p>}
       <div class="panel-body" ref={body}>
         <Body {...props} data={data} error={loaded.error} />
       </div>
