@@ -123,7 +123,7 @@ fn every_error_names_the_place_and_the_next_action() {
         (
             "scrape_configs:\n- job_name: a\n  relabel_configs:\n  - regex: '('\n    target_label: a\n",
             ":4:12: ",
-            "is not a regular expression: unclosed group",
+            "error parsing regexp: missing closing )",
         ),
         (
             "logs:\n  scrape_configs:\n  - job_name: x\n    static_configs:\n    - labels: {job: x}\n",
