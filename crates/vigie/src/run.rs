@@ -140,8 +140,13 @@ async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
     };
     let directory = plan.directory.clone();
     tracing::info!("opening {}", directory.display());
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(&directory, options)).await?;
-    opened.map(Arc::new).context("cannot open the data directory")
+    let opened = tokio::task::spawn_blocking(move || {
+        let stores = Embedded::open(&directory, options)?;
+        // The stores judge what is too new by their last tick: the first comes before any sample.
+        stores.tick(now_ms())?;
+        Ok::<_, vigie_engine::EngineError>(stores)
+    });
+    opened.await?.map(Arc::new).context("cannot open the data directory")
 }
 
 fn start_watch(

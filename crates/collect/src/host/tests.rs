@@ -209,12 +209,49 @@ const THEIRS: [&str; 10] = [
     "node_time_zone_offset_",
     "node_timex_",
 ];
-/// What moves between two looks, and by how much it may.
-fn close(name: &str, ours: f64, theirs: f64) -> bool {
-    let moving = ["node_load", "node_procs_", "node_sockstat_", "node_memory_", "node_netstat_"];
-    let slack = if moving.iter().any(|prefix| name.starts_with(prefix)) { 0.5 } else { 0.05 };
-    (ours - theirs).abs() <= 64.0 + slack * ours.abs().max(theirs.abs())
-        || moving.iter().any(|prefix| name.starts_with(prefix))
+/// Gauges that move all the time: that they are there is enough.
+const MOVING: [&str; 8] = [
+    "node_load",
+    "node_procs_",
+    "node_sockstat_",
+    "node_memory_",
+    "node_netstat_",
+    "node_filefd_allocated",
+    "node_entropy_",
+    "node_arp_entries",
+];
+
+/// Whether theirs lies where ours was before or after it, or near.
+fn close(name: &str, before: f64, after: f64, theirs: f64) -> bool {
+    let slack = 64.0 + 0.05 * before.abs().max(theirs.abs());
+    let (low, high) = (before.min(after) - slack, before.max(after) + slack);
+    (low..=high).contains(&theirs) || MOVING.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// How many samples agree, and which do not; ours are read before and after theirs.
+fn compare(port: u16) -> (usize, Vec<String>) {
+    let look = || samples(&encode_text(&HostCollector::new(HostConfig::default()).read()));
+    let before = look();
+    let theirs = samples(&fetch(port).expect("node_exporter answers"));
+    let after = look();
+    assert!(theirs.len() > 300, "node_exporter did not answer");
+    let (mut same, mut wrong) = (0, Vec::new());
+    for (sample, value) in &before {
+        if OURS.iter().any(|prefix| sample.starts_with(prefix)) {
+            continue;
+        }
+        match (theirs.get(sample), after.get(sample)) {
+            (None, _) => wrong.push(format!("{sample} {value} is not theirs")),
+            (Some(other), Some(later)) if close(sample, *value, *later, *other) => same += 1,
+            (Some(other), _) => wrong.push(format!("{sample}: ours {value}, theirs {other}")),
+        }
+    }
+    for (sample, value) in theirs.iter().filter(|(sample, _)| !before.contains_key(*sample)) {
+        if !THEIRS.iter().any(|prefix| sample.starts_with(prefix)) {
+            wrong.push(format!("{sample} {value} is not ours"));
+        }
+    }
+    (same, wrong)
 }
 
 #[test]
@@ -228,37 +265,20 @@ fn names_labels_and_values_are_those_of_node_exporter() {
         .spawn()
         .unwrap();
     let deadline = Instant::now() + std::time::Duration::from_secs(20);
-    let page = loop {
-        match fetch(port) {
-            Some(page) => break page,
-            None if Instant::now() > deadline => break String::new(),
-            None => std::thread::sleep(std::time::Duration::from_millis(20)),
+    while fetch(port).is_none() && Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // The machine is used by others too: a disk or an interface may come or go during one look, and
+    // a counter may leap. A fault of ours is there every time.
+    let (mut same, mut wrong) = compare(port);
+    for _ in 0..4 {
+        if !wrong.is_empty() {
+            (same, wrong) = compare(port);
         }
-    };
-    let ours = samples(&encode_text(&HostCollector::new(HostConfig::default()).read()));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
-    let theirs = samples(&page);
-    assert!(theirs.len() > 300, "node_exporter did not answer");
-    let (mut same, mut wrong) = (0, Vec::new());
-    for (sample, value) in &ours {
-        if OURS.iter().any(|prefix| sample.starts_with(prefix)) {
-            continue;
-        }
-        match theirs.get(sample) {
-            None => wrong.push(format!("{sample} {value} is not theirs")),
-            Some(other) if !close(sample, *value, *other) => {
-                wrong.push(format!("{sample}: ours {value}, theirs {other}"));
-            }
-            Some(_) => same += 1,
-        }
-    }
-    for (sample, value) in theirs.iter().filter(|(sample, _)| !ours.contains_key(*sample)) {
-        if !THEIRS.iter().any(|prefix| sample.starts_with(prefix)) {
-            wrong.push(format!("{sample} {value} is not ours"));
-        }
-    }
-    println!("{same} samples agree; node_exporter has {} in all", theirs.len());
+    println!("{same} samples agree with node_exporter's");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(same > 250, "{same}");
 }
