@@ -60,7 +60,17 @@ pub fn test() -> Result<()> {
     let peers = needs::peers();
     let node_exporter = peers.as_ref().map(|folder| folder.join(needs::NODE_EXPORTER));
     let node_exporter = node_exporter.map(|path| path.display().to_string()).unwrap_or_default();
-    let unit = ["test", "--workspace", "--exclude", "vigie-scenarios", "--exclude", "xtask"];
+    // What the corpora count is printed too.
+    let unit = [
+        "test",
+        "--workspace",
+        "--exclude",
+        "vigie-scenarios",
+        "--exclude",
+        "xtask",
+        "--",
+        "--show-output",
+    ];
     run("cargo", &unit, &[("VIGIE_NODE_EXPORTER", &node_exporter)])?;
     run("cargo", &["build", "--release", "--package", "vigie", "--package", "syndic"], &[])?;
     let release = target().join("release");
