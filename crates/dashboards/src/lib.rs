@@ -39,8 +39,8 @@ pub const PANELS_MAX: usize = 2_000;
 pub const PANEL_DEPTH_MAX: usize = 3;
 
 /// Panel types that the UI draws.
-const DRAWN: [&str; 8] =
-    ["timeseries", "stat", "gauge", "bargauge", "table", "logs", "text", "row"];
+const DRAWN: [&str; 9] =
+    ["timeseries", "stat", "gauge", "bargauge", "table", "logs", "piechart", "text", "row"];
 
 /// Why a text is not a dashboard.
 #[derive(Debug, thiserror::Error)]
