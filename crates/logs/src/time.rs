@@ -1,5 +1,7 @@
 //! Dates for file names and error texts, in UTC.
 
+use vigie_model::civil::date_of;
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 const NANOS_PER_DAY: i64 = SECONDS_PER_DAY * NANOS_PER_SECOND;
@@ -11,7 +13,7 @@ pub(crate) fn day_of(ts_ns: i64) -> i64 {
 
 /// `2026-11-26`.
 pub(crate) fn day_name(day: i64) -> String {
-    let (year, month, day) = civil(day);
+    let (year, month, day) = date_of(day);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
@@ -21,20 +23,6 @@ pub(crate) fn rfc3339(ts_ns: i64) -> String {
     let in_day = seconds.rem_euclid(SECONDS_PER_DAY);
     let (hour, minute, second) = (in_day / 3600, in_day / 60 % 60, in_day % 60);
     format!("{}T{hour:02}:{minute:02}:{second:02}Z", day_name(day_of(ts_ns)))
-}
-
-/// Year, month and day of a day number, in the Gregorian calendar. Years are counted from March,
-/// so that the leap day comes last.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blocks;
+pub mod civil;
 pub mod columns;
 pub mod duration;
 pub mod labels;

@@ -1,5 +1,7 @@
 //! RFC 3339 instants, to the nanosecond, as found in legacy pushes and inside log lines.
 
+use vigie_model::civil::{days_in_month, days_of};
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Nanoseconds since the epoch of an RFC 3339 instant. Also takes what loggers write in its place:
@@ -29,7 +31,7 @@ pub fn parse_rfc3339_ns(text: &str) -> Option<i64> {
     }
     let (nanos, rest) = fraction(&bytes[19..]);
     let offset_s = offset_seconds(rest)?;
-    let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    let seconds = days_of(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
     (seconds - offset_s).checked_mul(NANOS_PER_SECOND)?.checked_add(nanos)
 }
 
@@ -62,25 +64,4 @@ fn offset_seconds(bytes: &[u8]) -> Option<i64> {
     let two = |tens: u8, ones: u8| i64::from(tens - b'0') * 10 + i64::from(ones - b'0');
     let (hours, minutes) = (two(a, b), two(c, d));
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
-}
-
-fn days_in_month(year: i64, month: i64) -> i64 {
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar; years are counted from March so that the
-/// leap day comes last.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }

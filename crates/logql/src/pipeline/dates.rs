@@ -4,6 +4,8 @@
 //! that Go prints for it (`2026-01-01 00:00:00 +0000 UTC`); a template that prints it is right, and
 //! the functions here read it back. Only UTC is known: there are no zone tables without IO.
 
+use vigie_model::civil::{date_of, days_of};
+
 /// A time: seconds since the epoch and nanoseconds in the second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Time {
@@ -47,25 +49,14 @@ impl Time {
         self.seconds.saturating_mul(1_000_000_000).saturating_add(self.nanos.into())
     }
 
-    /// Year, month, day by the proleptic Gregorian calendar.
+    /// Year, month, day.
     fn civil(self) -> (i64, usize, u32) {
-        let days = self.seconds.div_euclid(86_400) + 719_468;
-        let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-        let in_year = day - (365 * year + year / 4 - year / 100);
-        let shifted = (5 * in_year + 2) / 153;
-        let day = (in_year - (153 * shifted + 2) / 5 + 1) as u32;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        (year + era * 400 + i64::from(month <= 2), month as usize, day)
+        let (year, month, day) = date_of(self.seconds.div_euclid(86_400));
+        (year, month as usize, day as u32)
     }
 
     fn from_civil(year: i64, month: i64, day: i64, second: i64, nanos: u32) -> Time {
-        let year = if month <= 2 { year - 1 } else { year };
-        let (era, in_era) = (year.div_euclid(400), year.rem_euclid(400));
-        let shifted = if month > 2 { month - 3 } else { month + 9 };
-        let in_year = (153 * shifted + 2) / 5 + day - 1;
-        let days = era * 146_097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719_468;
-        Time { seconds: days * 86_400 + second, nanos }
+        Time { seconds: days_of(year, month, day) * 86_400 + second, nanos }
     }
 
     /// Go's `Time.String` of a UTC time.

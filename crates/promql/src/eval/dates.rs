@@ -1,5 +1,7 @@
 //! Dates of the proleptic Gregorian calendar in UTC, from Unix seconds.
 
+use vigie_model::civil::{date_of, days_in_month, days_of};
+
 /// A day and a time of day.
 struct Date {
     year: i64,
@@ -10,29 +12,9 @@ struct Date {
     second_of_day: i64,
 }
 
-/// Days since 1970-01-01 of a date.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    // Years start in March here, so that the leap day is the last one.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
 fn date(seconds: i64) -> Date {
     let days = seconds.div_euclid(86_400);
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (year, month, day) = date_of(days);
     Date { year, month, day, days, second_of_day: seconds.rem_euclid(86_400) }
 }
 
@@ -51,8 +33,7 @@ pub(super) fn function(name: &str) -> Option<fn(f64) -> f64> {
         },
         "days_in_month" => |seconds| {
             let Date { year, month, .. } = of(seconds);
-            let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-            (days_of(next.0, next.1, 1) - days_of(year, month, 1)) as f64
+            days_in_month(year, month) as f64
         },
         "hour" => |seconds| (of(seconds).second_of_day / 3600) as f64,
         "minute" => |seconds| (of(seconds).second_of_day / 60 % 60) as f64,
