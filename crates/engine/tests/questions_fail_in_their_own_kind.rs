@@ -24,7 +24,7 @@ fn engine(directory: &std::path::Path, now_ms: i64) -> Embedded {
     let engine = Embedded::open(directory, options).unwrap();
     let up = |job: &str| engine.intern(&Labels::from_pairs([("__name__", "up"), ("job", job)]));
     let series = [up("a").unwrap(), up("b").unwrap()];
-    let row = Row { ts_ms: now_ms, series: &series, values: &[1.0, 0.0] };
+    let row = Row::floats(now_ms, &series, &[1.0, 0.0]);
     assert_eq!(engine.append(&[row], Durability::Written).unwrap().appended, 2);
     let line = |text: &str| LogEntry {
         ts_ns: now_ms * 1_000_000,

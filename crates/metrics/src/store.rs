@@ -146,6 +146,9 @@ impl Store {
         durability: Durability,
     ) -> Result<Appended, MetricsError> {
         self.floor.check()?;
+        if rows.iter().any(|row| !row.histograms.is_empty()) {
+            return Err(MetricsError::Limit("native histograms are not stored yet".to_owned()));
+        }
         let mut counts = Appended::default();
         let mut rest = rows;
         while !rest.is_empty() {

@@ -13,7 +13,7 @@ use vigie_model::{Row, SeriesId};
 
 fn try_append(store: &Store, ts_ms: i64, series: &[SeriesId]) -> Result<(), MetricsError> {
     let values = vec![ts_ms as f64 / 3.0; series.len()];
-    store.append(&[Row { ts_ms, series, values: &values }], Durability::Synced).map(|_| ())
+    store.append(&[Row::floats(ts_ms, series, &values)], Durability::Synced).map(|_| ())
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn append(store: &Store, n: u64) {
     let ids: Vec<_> = ids.map(Result::unwrap).collect();
     let values: Vec<f64> = cells.iter().map(|cell| cell.2).collect();
     let durability = if n.is_multiple_of(16) { Durability::Synced } else { Durability::Written };
-    let row = Row { ts_ms, series: &ids, values: &values };
+    let row = Row::floats(ts_ms, &ids, &values);
     assert_eq!(store.append(&[row], durability).unwrap().conflicting, 0);
 }
 

@@ -98,7 +98,7 @@ impl Run {
         self.tried = added;
         let synced = self.dice.roll(3) == 0;
         let durability = if synced { Durability::Synced } else { Durability::Written };
-        let row = Row { ts_ms: self.clock_ms, series: &series, values: &values };
+        let row = Row::floats(self.clock_ms, &series, &values);
         store.append(&[row], durability)?;
         self.written.append(&mut self.tried);
         if synced {
@@ -182,7 +182,7 @@ fn full_group(run: &mut Run, store: &Store) {
     let id = store.intern(&labels("full", 9, 0)).unwrap();
     for _ in 0..130 {
         run.clock_ms += 1000;
-        let row = Row { ts_ms: run.clock_ms, series: &[id], values: &[0.5] };
+        let row = Row::floats(run.clock_ms, &[id], &[0.5]);
         store.append(&[row], Durability::Written).unwrap();
         let name = labels("full", 9, 0).to_string();
         run.written.insert((name, run.clock_ms), 0.5f64.to_bits());

@@ -63,7 +63,7 @@ fn step(store: &vigie_metrics::Store, dice: &mut Dice, clock_ms: &mut i64, map: 
             }
         }
     }
-    let row = Row { ts_ms, series: &series, values: &values };
+    let row = Row::floats(ts_ms, &series, &values);
     let durability = if dice.roll(10) == 0 { Durability::Synced } else { Durability::Written };
     assert_eq!(store.append(&[row], durability).unwrap(), wanted);
 }
@@ -123,7 +123,7 @@ fn a_row_that_names_a_series_twice_keeps_the_first_value() {
     let a = store.intern(&labels("m", 0, 0)).unwrap();
     let b = store.intern(&labels("m", 0, 1)).unwrap();
     let series: [SeriesId; 4] = [b, a, a, b];
-    let row = Row { ts_ms: 1, series: &series, values: &[1.0, 2.0, 3.0, 1.0] };
+    let row = Row::floats(1, &series, &[1.0, 2.0, 3.0, 1.0]);
     let wanted = Appended { appended: 2, duplicates: 1, conflicting: 1, ..Appended::default() };
     assert_eq!(store.append(&[row], Durability::Synced).unwrap(), wanted);
     let samples: Vec<u64> = read(&store, &[], ALL).into_values().collect();

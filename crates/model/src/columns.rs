@@ -14,7 +14,7 @@
 //!   sample hold [`crate::ABSENT`]; every other bit pattern, stale markers included, is data;
 //! * a selection is a snapshot: what is appended later does not appear in it.
 
-use crate::Labels;
+use crate::{Histogram, Labels};
 use std::sync::Arc;
 
 /// A series inside one store, dense from 0, stable while the store is open.
@@ -75,7 +75,28 @@ pub trait MetricGroup: Send + Sync {
     fn series(&self) -> &[SeriesId];
     /// Replaces `out` by the values of column `column`, one per timestamp, [`crate::ABSENT`] where
     /// there is none. The caller reuses `out` from column to column.
+    /// Rows that hold a native histogram count as absent here.
     fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError>;
+    /// Whether any row of a column may hold a native histogram. `false` must be certain.
+    fn may_have_histograms(&self, _column: usize) -> bool {
+        false
+    }
+    /// Replaces `out` by the native histograms of a column, each with the index of its timestamp,
+    /// ascending. A row holds a float or a histogram, never both.
+    fn read_histograms(
+        &self,
+        _column: usize,
+        out: &mut Vec<(usize, Arc<Histogram>)>,
+    ) -> Result<(), ReadError> {
+        out.clear();
+        Ok(())
+    }
+    /// Replaces `out` by the start timestamps (when the counter began) of a column's samples, one
+    /// per row, 0 where there is none; leaves it empty when the column has none at all.
+    fn read_starts_ms(&self, _column: usize, out: &mut Vec<i64>) -> Result<(), ReadError> {
+        out.clear();
+        Ok(())
+    }
 }
 
 /// Turns series ids into labels, when an answer needs them.
@@ -143,6 +164,16 @@ pub struct Row<'a> {
     pub ts_ms: i64,
     /// The series, each at most once.
     pub series: &'a [SeriesId],
-    /// Their values; the stale marker is a value like any other.
+    /// Their values; the stale marker is a value like any other. A series whose sample is a
+    /// histogram has [`crate::ABSENT`] here.
     pub values: &'a [f64],
+    /// The native histograms, each with its index in `series`, ascending.
+    pub histograms: &'a [(usize, &'a Histogram)],
+}
+
+impl<'a> Row<'a> {
+    /// A row without native histograms.
+    pub fn floats(ts_ms: i64, series: &'a [SeriesId], values: &'a [f64]) -> Row<'a> {
+        Row { ts_ms, series, values, histograms: &[] }
+    }
 }

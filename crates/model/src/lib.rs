@@ -17,6 +17,7 @@ pub mod blocks;
 pub mod civil;
 pub mod columns;
 pub mod duration;
+pub mod histogram;
 pub mod labels;
 pub mod limits;
 pub mod matcher;
@@ -29,6 +30,7 @@ pub use blocks::{Direction, LogBlock, LogBlocks, LogEntry, LogRange, Needle, Str
 pub use columns::{
     Column, LabelLookup, MetricGroup, ReadError, Row, Selection, SeriesId, TimeRange,
 };
+pub use histogram::Histogram;
 pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME};
 pub use matcher::{MatchOp, Matcher};
 pub use quote::go_quote;

@@ -84,7 +84,7 @@ impl SampleSink for Store {
             series.push(self.engine.intern(labels).map_err(|error| error.to_string())?);
         }
         let values: Vec<f64> = samples.iter().map(|(_, value)| *value).collect();
-        let row = Row { ts_ms, series: &series, values: &values };
+        let row = Row::floats(ts_ms, &series, &values);
         self.engine.append(&[row], Durability::Written).map(drop).map_err(|error| error.to_string())
     }
 }

@@ -176,7 +176,7 @@ impl TargetRows {
             return Ok(());
         }
         let ts_ms = self.next_ts_ms(now_ms);
-        self.sink.append(&[Row { ts_ms, series: &ids, values: &values }])
+        self.sink.append(&[Row::floats(ts_ms, &ids, &values)])
     }
 
     /// `ts_ms`, moved behind the last row when the clock was set back a little. When it was set back
@@ -312,12 +312,9 @@ impl TargetRows {
     }
 
     fn write(&self, ts_ms: i64, batch: &Batch) -> Result<(), String> {
-        let own = batch.own_ts.iter().map(|(ts_ms, (ids, values))| Row {
-            ts_ms: *ts_ms,
-            series: ids,
-            values,
-        });
-        let main = Row { ts_ms, series: &batch.ids, values: &batch.values };
+        let own =
+            batch.own_ts.iter().map(|(ts_ms, (ids, values))| Row::floats(*ts_ms, ids, values));
+        let main = Row::floats(ts_ms, &batch.ids, &batch.values);
         let rows: Vec<Row<'_>> = own.chain(std::iter::once(main)).collect();
         self.sink.append(&rows)
     }

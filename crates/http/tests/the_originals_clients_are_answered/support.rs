@@ -72,7 +72,7 @@ impl House {
     pub fn store(&self, ts_ms: i64, samples: &[(&[(&str, &str)], f64)]) {
         for (labels, value) in samples {
             let id = self.engine.intern(&Labels::from_pairs(labels.iter().copied())).unwrap();
-            let row = Row { ts_ms, series: &[id], values: &[*value] };
+            let row = Row::floats(ts_ms, &[id], &[*value]);
             self.engine.append(&[row], Durability::Written).unwrap();
         }
     }

@@ -39,7 +39,7 @@ pub fn target(store: &Store, instance: usize, count: usize) -> Vec<SeriesId> {
 }
 
 pub fn append(store: &Store, ts_ms: i64, series: &[SeriesId], values: &[f64]) -> Appended {
-    store.append(&[Row { ts_ms, series, values }], Durability::Written).unwrap()
+    store.append(&[Row::floats(ts_ms, series, values)], Durability::Written).unwrap()
 }
 
 /// Every sample that a selection holds, as bits; panics if the selection breaks its contract.
