@@ -182,7 +182,8 @@ fn full_group(run: &mut Run, store: &Store) {
     let id = store.intern(&labels("full", 9, 0)).unwrap();
     for _ in 0..130 {
         run.clock_ms += 1000;
-        let row = Row::floats(run.clock_ms, &[id], &[0.5]);
+        let series = [id];
+        let row = Row::floats(run.clock_ms, &series, &[0.5]);
         store.append(&[row], Durability::Written).unwrap();
         let name = labels("full", 9, 0).to_string();
         run.written.insert((name, run.clock_ms), 0.5f64.to_bits());

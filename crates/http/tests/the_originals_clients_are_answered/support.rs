@@ -72,7 +72,8 @@ impl House {
     pub fn store(&self, ts_ms: i64, samples: &[(&[(&str, &str)], f64)]) {
         for (labels, value) in samples {
             let id = self.engine.intern(&Labels::from_pairs(labels.iter().copied())).unwrap();
-            let row = Row::floats(ts_ms, &[id], &[*value]);
+            let (series, values) = ([id], [*value]);
+            let row = Row::floats(ts_ms, &series, &values);
             self.engine.append(&[row], Durability::Written).unwrap();
         }
     }
