@@ -1,5 +1,6 @@
 //! The project's rituals: `cargo xtask check` before every commit, `cargo xtask test` for everything
-//! that can be tested, `cargo xtask bench` for the figures.
+//! that can be tested, `cargo xtask soak` for the suites at their full counts, `cargo xtask bench`
+//! for the figures.
 //!
 //! Nothing here is clever: each step is a command that can be typed by hand, printed before it runs.
 //! The tidy rules and the crate arrows are ordinary tests of this package (`tests/tidy.rs`).
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask check    rustfmt, clippy, tidy rules, cargo deny, docs, UI types
 cargo xtask test     get what the tests need, then unit, scenario and browser tests
+cargo xtask soak     the durability, differential and fuzz suites at their full counts (hours)
 cargo xtask bench    print the figures beside the gates of bench/budgets.toml";
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn run(name: &str) -> Result<()> {
     match name {
         "check" => steps::check(),
         "test" => steps::test(),
+        "soak" => steps::soak(),
         "bench" => steps::bench(),
         _ => bail!("unknown task {name:?}\n{USAGE}"),
     }

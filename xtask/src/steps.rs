@@ -84,6 +84,34 @@ pub fn test() -> Result<()> {
     run("node", &["--test", pages], &[("VIGIE_BIN", &program)])
 }
 
+/// Everything that dies, is cut off or is made up at random, at its full counts instead of the slice
+/// that [`test`] runs: 1,000 kills, 10,000 seeds and flips, 5,000 differential queries, 300,000
+/// changes per fuzz target. Release builds, because the counts are what matters.
+pub fn soak() -> Result<()> {
+    needs::for_tests()?;
+    let peers = needs::peers().map(|folder| folder.display().to_string()).unwrap_or_default();
+    run("cargo", &["build", "--release", "--package", "vigie", "--package", "syndic"], &[])?;
+    let program = target().join("release").join("vigie").display().to_string();
+    let environment =
+        [("VIGIE_SOAK", "1"), ("VIGIE_BIN", program.as_str()), ("VIGIE_PEERS", peers.as_str())];
+    for package in SOAKED {
+        let tests = ["test", "--release", "--package", package, "--", "--nocapture"];
+        run("cargo", &[&tests[..], &["--test-threads", "1"]].concat(), &environment)?;
+    }
+    Ok(())
+}
+
+/// The packages whose tests read `VIGIE_SOAK`.
+const SOAKED: [&str; 7] = [
+    "vigie-disk",
+    "vigie-metrics",
+    "vigie-logs",
+    "vigie-promql",
+    "vigie-logql",
+    "vigie-fuzz",
+    "vigie-scenarios",
+];
+
 /// Installs what a folder's lock file names, and runs nothing of it.
 fn npm_ci(folder: &str) -> Result<()> {
     run("npm", &["--prefix", folder, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], &[])

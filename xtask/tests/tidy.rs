@@ -58,7 +58,7 @@ fn root() -> PathBuf {
 
 fn rust_files() -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for top in ["crates", "xtask", "bench", "examples", "scenarios"] {
+    for top in ["crates", "xtask", "bench", "examples", "scenarios", "fuzz"] {
         walk(&root().join(top), &mut files);
     }
     files.sort();
