@@ -5,5 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compression;
 pub mod exposition;
 pub mod loki_push;
+mod proto;
+pub mod remote_write;
+
+pub use proto::ProtoError;

@@ -8,12 +8,12 @@ mod metrics;
 
 use crate::{
     AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
-    QueryError, QueryOptions, When,
+    QueryError, QueryOptions, SamplesReport, When,
 };
 use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
-use vigie_model::{Direction, Labels, LogRange, Matcher, Row, SeriesId, TimeRange};
+use vigie_model::{Direction, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange};
 
 /// What the owner of the directory decides.
 #[derive(Clone, Copy, Debug)]
@@ -78,16 +78,25 @@ impl Engine for Embedded {
         rows: &[Row<'_>],
         durability: Durability,
     ) -> Result<AppendReport, EngineError> {
-        let durability = match durability {
-            Durability::Synced => vigie_metrics::Durability::Synced,
-            Durability::Written => vigie_metrics::Durability::Written,
-        };
+        let durability = metrics::durability(durability);
         let done = self.metrics.append(rows, durability).map_err(metrics::error)?;
         Ok(AppendReport {
             appended: done.appended,
             duplicates: done.duplicates,
             refused: done.conflicting + done.out_of_order + done.too_old + done.too_new,
         })
+    }
+
+    fn key_seed(&self) -> u64 {
+        self.metrics.key_seed()
+    }
+
+    fn push_samples(
+        &self,
+        pushed: &Pushed<'_>,
+        durability: Durability,
+    ) -> Result<SamplesReport, EngineError> {
+        metrics::push(&self.metrics, pushed, durability)
     }
 
     fn query_metrics(

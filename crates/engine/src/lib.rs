@@ -18,7 +18,9 @@ pub use error::{EngineError, QueryError, QueryErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
-use vigie_model::{Direction, Labels, LogEntry, LogRange, Matcher, Row, SeriesId, TimeRange};
+use vigie_model::{
+    Direction, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+};
 
 /// How durable an acknowledged write is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,18 @@ pub struct AppendReport {
     pub duplicates: u64,
     /// Refused: there with another value, out of order, or too old.
     pub refused: u64,
+}
+
+/// What became of a push of samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SamplesReport {
+    /// Floats that are stored: now, or before with the same value.
+    pub samples: u64,
+    /// Native histograms that are stored.
+    pub histograms: u64,
+    /// Why some were refused, in Prometheus' words, the first reasons one per line; the rest is
+    /// stored, and sending the push again will not help.
+    pub refusal: Option<String>,
 }
 
 /// What became of pushed lines.
@@ -124,6 +138,14 @@ pub trait Engine: Send + Sync + 'static {
     /// Appends rows; the ids come from [`Engine::intern`].
     fn append(&self, rows: &[Row<'_>], durability: Durability)
     -> Result<AppendReport, EngineError>;
+    /// What goes into the keys of [`Engine::push_samples`].
+    fn key_seed(&self) -> u64;
+    /// Stores samples that somebody pushed.
+    fn push_samples(
+        &self,
+        pushed: &Pushed<'_>,
+        durability: Durability,
+    ) -> Result<SamplesReport, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,

@@ -5,6 +5,7 @@ pub mod listing;
 pub mod query;
 pub mod status;
 pub mod targets;
+pub mod write;
 
 use crate::json::Json;
 use crate::params::Params;
@@ -33,7 +34,7 @@ pub fn router() -> Router<State> {
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/flags", get(status::flags))
-        .route("/write", post(status::no_remote_write))
+        .route("/write", post(write::write))
         .route("/read", post(status::no_remote_read))
         .fallback(any(not_found))
 }

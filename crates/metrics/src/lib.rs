@@ -27,12 +27,14 @@ mod chunk;
 mod column;
 mod head;
 mod ints;
+mod push;
 mod read;
 mod record;
 mod segment;
 mod series_log;
 mod store;
 
+pub use push::PushOutcome;
 pub use store::Store;
 
 use vigie_disk::DiskError;

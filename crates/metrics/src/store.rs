@@ -8,6 +8,7 @@
 
 use crate::catalog::Catalog;
 use crate::head::Heads;
+use crate::push::Keys;
 use crate::record::{self, Record};
 use crate::segment::{Found, Segments};
 use crate::series_log::SeriesLog;
@@ -33,6 +34,7 @@ pub struct Store {
     pub(crate) catalog: Arc<RwLock<Catalog>>,
     pub(crate) heads: Mutex<Heads>,
     pub(crate) series_log: Mutex<SeriesLog>,
+    pub(crate) keys: Mutex<Keys>,
     pub(crate) floor: Floor,
     /// The log's length when it was last cut: the rows that were carried over.
     pub(crate) log_bytes_after_cut: AtomicU64,
@@ -98,6 +100,7 @@ impl Store {
             catalog: Arc::new(RwLock::new(catalog)),
             heads: Mutex::new(heads),
             series_log: Mutex::new(series_log),
+            keys: Mutex::default(),
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),

@@ -177,3 +177,40 @@ impl<'a> Row<'a> {
         Row { ts_ms, series, values, histograms: &[] }
     }
 }
+
+/// One sample that somebody pushed; its series is a number inside the push.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PushedSample {
+    /// Which series of the push.
+    pub series: u32,
+    /// The instant.
+    pub ts_ms: i64,
+    /// The value; the stale marker is a value like any other.
+    pub value: f64,
+}
+
+/// One native histogram that somebody pushed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PushedHistogram {
+    /// Which series of the push.
+    pub series: u32,
+    /// The instant.
+    pub ts_ms: i64,
+    /// The sample.
+    pub histogram: Histogram,
+}
+
+/// Samples of many series, the series known by a key of the bytes in which their labels came.
+///
+/// A store that has met a key needs no labels; for one it has not it calls `labels`, once.
+#[derive(Clone, Copy)]
+pub struct Pushed<'a> {
+    /// A key for each series, made with the store's own seed.
+    pub keys: &'a [u128],
+    /// The samples, in any order.
+    pub samples: &'a [PushedSample],
+    /// The native histograms, in any order.
+    pub histograms: &'a [PushedHistogram],
+    /// The labels of a series, or why they are not acceptable.
+    pub labels: &'a dyn Fn(usize) -> Result<Labels, String>,
+}

@@ -2,15 +2,19 @@
 
 use super::{seeds, text};
 use crate::Target;
+use vigie_codec::compression::{unpack_snappy, unpack_zstd};
 use vigie_codec::exposition::{Entry, Format, parse};
 use vigie_codec::loki_push::{
     PushRequest, PushStream, ServiceName, decode_json, decode_proto, decode_snappy, encode_json,
     encode_proto, encode_snappy, parse_labels,
 };
-use vigie_model::{Labels, LogEntry};
+use vigie_codec::remote_write::{self, Version, WireSeries, encode_v1, encode_v2};
+use vigie_model::histogram::{Counts, ResetHint, Span};
+use vigie_model::{Histogram, Labels, LogEntry};
 
 pub(super) fn targets() -> Vec<Target> {
-    vec![
+    let mut targets = pushes();
+    targets.extend([
         Target {
             name: "exposition_text",
             run: |data| exposition(data, Format::Text),
@@ -40,6 +44,86 @@ pub(super) fn targets() -> Vec<Target> {
             name: "loki_labels",
             run: |data| drop(parse_labels(&text(data))),
             seeds: || seeds(&[r#"{app="a", b="c\"\\\u00e9"}"#, "{}", "{a=`b`}"]),
+        },
+    ]);
+    targets
+}
+
+/// Most bytes that a target unpacks.
+const UNPACKED_BYTES_MAX: usize = 1 << 20;
+
+fn pushes() -> Vec<Target> {
+    vec![
+        Target {
+            name: "remote_write_1",
+            run: |data| remote_write(Version::V1, data),
+            seeds: || vec![encode_v1(&series())],
+        },
+        Target {
+            name: "remote_write_2",
+            run: |data| remote_write(Version::V2, data),
+            seeds: || vec![encode_v2(&series())],
+        },
+        Target {
+            name: "unpack",
+            run: |data| {
+                let _ = unpack_snappy(data, UNPACKED_BYTES_MAX);
+                let _ = unpack_zstd(data, UNPACKED_BYTES_MAX);
+            },
+            seeds: || {
+                vec![encode_snappy(&push()).unwrap_or_default(), vec![0x28, 0xb5, 0x2f, 0xfd]]
+            },
+        },
+    ]
+}
+
+/// Everything that a store would ask is asked.
+fn remote_write(version: Version, data: &[u8]) {
+    let Ok(request) = remote_write::decode(version, data, 1) else { return };
+    for series in 0..request.keys.len() {
+        if let Ok(labels) = request.labels(series) {
+            assert!(labels.metric_name().is_some(), "a series has a name");
+        }
+    }
+    for exemplar in &request.exemplars {
+        let _ = request.exemplar_labels(exemplar);
+    }
+    for pushed in &request.histograms {
+        let _ = pushed.histogram.validate();
+    }
+}
+
+fn series() -> Vec<WireSeries> {
+    let labels = |name: &str| {
+        let pairs = [("__name__", name), ("instance", "a:9100"), ("job", "node")];
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let histogram = Histogram {
+        reset_hint: ResetHint::Unknown,
+        schema: 3,
+        zero_threshold: 1e-9,
+        sum: 4.5,
+        counts: Counts::Integer {
+            count: 6,
+            zero_count: 1,
+            positive: vec![2, -1],
+            negative: vec![2],
+        },
+        positive_spans: vec![Span { offset: -2, length: 1 }, Span { offset: 3, length: 1 }],
+        negative_spans: vec![Span { offset: 0, length: 1 }],
+        custom_values: vec![],
+    };
+    vec![
+        WireSeries {
+            labels: labels("up"),
+            samples: vec![(1_700_000_000_000, 1.0), (1_700_000_015_000, f64::NAN)],
+            exemplars: vec![(vec![("trace_id".to_owned(), "a1".to_owned())], 0.5, 7)],
+            ..WireSeries::default()
+        },
+        WireSeries {
+            labels: labels("h"),
+            histograms: vec![(1_700_000_000_000, histogram)],
+            ..WireSeries::default()
         },
     ]
 }

@@ -11,87 +11,20 @@
 
 use super::labels::parse_labels;
 use super::{Budget, PushError, PushRequest, PushStream, check_pairs, metadata_name};
+use crate::proto::{ProtoError, Reader, Value, put_bytes, put_number};
 use vigie_model::{Labels, LogEntry};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// A value of a field, still in the body.
-enum Value<'a> {
-    Number(u64),
-    Bytes(Reader<'a>),
-    Skipped,
-}
-
-/// A cursor over one message; `base` is the place of its first byte in the whole body.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    base: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn error(&self, what: &'static str) -> PushError {
-        PushError::Proto { what, offset: self.base + self.at }
-    }
-
-    fn varint(&mut self) -> Result<u64, PushError> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.bytes.get(self.at).ok_or_else(|| self.error("unexpected EOF"))?;
-            self.at += 1;
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(self.error("integer overflow"))
-    }
-
-    fn take(&mut self, len: u64) -> Result<Reader<'a>, PushError> {
-        let rest = self.bytes.len() - self.at;
-        let len = usize::try_from(len)
-            .ok()
-            .filter(|&len| len <= rest)
-            .ok_or_else(|| self.error("unexpected EOF"))?;
-        let taken =
-            Reader { bytes: &self.bytes[self.at..self.at + len], at: 0, base: self.base + self.at };
-        self.at += len;
-        Ok(taken)
-    }
-
-    /// The next field's number and value, or `None` at the end of the message.
-    fn field(&mut self) -> Result<Option<(u64, Value<'a>)>, PushError> {
-        if self.at == self.bytes.len() {
-            return Ok(None);
-        }
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Value::Number(self.varint()?),
-            1 => self.take(8).map(|_| Value::Skipped)?,
-            2 => {
-                let len = self.varint()?;
-                Value::Bytes(self.take(len)?)
-            }
-            5 => self.take(4).map(|_| Value::Skipped)?,
-            _ => return Err(self.error("illegal wireType")),
-        };
-        if tag >> 3 == 0 {
-            return Err(self.error("illegal tag 0"));
-        }
-        Ok(Some((tag >> 3, value)))
-    }
-
-    fn text(&self) -> Result<&'a str, PushError> {
-        std::str::from_utf8(self.bytes).map_err(|_| self.error("text is not UTF-8"))
+impl From<ProtoError> for PushError {
+    fn from(error: ProtoError) -> PushError {
+        PushError::Proto { what: error.what, offset: error.offset }
     }
 }
 
 /// Decodes a whole body that is not compressed any more.
 pub(super) fn decode(body: &[u8]) -> Result<PushRequest, PushError> {
-    let mut reader = Reader { bytes: body, at: 0, base: 0 };
+    let mut reader = Reader::new(body);
     let mut request = PushRequest::default();
     let budget = Budget::new();
     while let Some((number, value)) = reader.field()? {
@@ -147,12 +80,12 @@ fn decode_timestamp(mut reader: Reader<'_>) -> Result<i64, PushError> {
         }
     }
     if !(0..NANOS_PER_SECOND).contains(&nanos) {
-        return Err(reader.error("nanos not in range [0, 1e9)"));
+        return Err(reader.error("nanos not in range [0, 1e9)").into());
     }
     seconds
         .checked_mul(NANOS_PER_SECOND)
         .and_then(|ns| ns.checked_add(nanos))
-        .ok_or_else(|| reader.error("timestamp is out of range"))
+        .ok_or_else(|| reader.error("timestamp is out of range").into())
 }
 
 fn decode_pair<'a>(mut reader: Reader<'a>) -> Result<(&'a str, &'a str), PushError> {
@@ -203,23 +136,4 @@ fn encode_entry(entry: &LogEntry) -> Vec<u8> {
         put_bytes(&mut out, 3, &pair);
     }
     out
-}
-
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn put_number(out: &mut Vec<u8>, field: u64, value: u64) {
-    put_varint(out, field << 3);
-    put_varint(out, value);
-}
-
-fn put_bytes(out: &mut Vec<u8>, field: u64, bytes: &[u8]) {
-    put_varint(out, field << 3 | 2);
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
 }

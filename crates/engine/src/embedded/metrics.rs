@@ -1,8 +1,10 @@
 //! PromQL over the metrics store.
 
-use crate::{EngineError, QueryError, QueryErrorKind, QueryOptions, When};
-use vigie_metrics::{MetricsError, Store};
-use vigie_model::{Matcher, ReadError, Selection, TimeRange};
+use crate::{
+    Durability, EngineError, QueryError, QueryErrorKind, QueryOptions, SamplesReport, When,
+};
+use vigie_metrics::{Appended, MetricsError, Store};
+use vigie_model::{Matcher, Pushed, ReadError, Selection, TimeRange};
 use vigie_promql::{Answer, EvalError, Expr, Options, Source};
 
 /// The store, as the language sees it.
@@ -56,4 +58,44 @@ pub(super) fn error(error: MetricsError) -> EngineError {
         MetricsError::Limit(message) => EngineError::Refused(message),
         error => EngineError::Unavailable(error.to_string()),
     }
+}
+
+/// The store's word for it.
+pub(super) fn durability(durability: Durability) -> vigie_metrics::Durability {
+    match durability {
+        Durability::Synced => vigie_metrics::Durability::Synced,
+        Durability::Written => vigie_metrics::Durability::Written,
+    }
+}
+
+/// Stores what somebody pushed.
+pub(super) fn push(
+    store: &Store,
+    pushed: &Pushed<'_>,
+    durability: Durability,
+) -> Result<SamplesReport, EngineError> {
+    let done = store.push(pushed, self::durability(durability)).map_err(error)?;
+    let mut reasons = done.reasons;
+    for counts in [&done.samples, &done.histograms] {
+        reasons.extend(refused_samples(counts));
+    }
+    Ok(SamplesReport {
+        samples: done.samples.appended + done.samples.duplicates,
+        histograms: done.histograms.appended + done.histograms.duplicates,
+        refusal: (!reasons.is_empty()).then(|| reasons.join("\n")),
+    })
+}
+
+/// Prometheus' words (`storage/interface.go`), with our count.
+fn refused_samples(counts: &Appended) -> impl Iterator<Item = String> {
+    let told = [
+        ("duplicate sample for timestamp", counts.conflicting),
+        ("out of order sample", counts.out_of_order),
+        ("too old sample", counts.too_old),
+        ("out of bounds", counts.too_new),
+    ];
+    told.into_iter().filter(|(_, count)| *count > 0).map(|(words, count)| match count {
+        1 => words.to_owned(),
+        _ => format!("{words} ({count} samples)"),
+    })
 }

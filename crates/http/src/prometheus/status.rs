@@ -60,13 +60,6 @@ pub async fn alertmanagers() -> Response {
     )
 }
 
-/// `/api/v1/write`.
-pub async fn no_remote_write() -> ApiError {
-    ApiError::not_found(
-        "the remote write receiver is not built yet: let Vigie scrape the target instead",
-    )
-}
-
 /// `/api/v1/read`.
 pub async fn no_remote_read() -> ApiError {
     ApiError::not_found("remote read is not built yet: ask /api/v1/query_range instead")

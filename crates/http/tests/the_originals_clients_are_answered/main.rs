@@ -6,6 +6,7 @@
 mod doors;
 mod grafana;
 mod recorded;
+mod remote_write;
 mod strangers;
 mod support;
 mod words;

@@ -1,0 +1,114 @@
+//! What Prometheus and its kin send to `/api/v1/write`, and what they look for in the answer.
+
+use super::support::House;
+use vigie_codec::compression::pack_snappy;
+use vigie_codec::remote_write::{WireSeries, encode_v1, encode_v2};
+
+const NOW_MS: i64 = 1_700_000_000_000;
+const TYPE_V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+
+fn series(name: &str, job: &str, samples: &[(i64, f64)]) -> WireSeries {
+    let labels = [("__name__", name), ("job", job)];
+    WireSeries {
+        labels: labels.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+        samples: samples.to_vec(),
+        ..WireSeries::default()
+    }
+}
+
+#[tokio::test]
+async fn what_is_pushed_is_there_when_the_answer_comes() {
+    let house = House::new();
+    let pushed = [
+        series("a", "x", &[(NOW_MS, 1.5), (NOW_MS + 1000, 2.5)]),
+        series("b", "x", &[(NOW_MS, 3.0)]),
+    ];
+    let v1 = pack_snappy(&encode_v1(&pushed)).unwrap();
+    let answer = house
+        .send(
+            "POST",
+            "/api/v1/write",
+            &[("content-encoding", "snappy"), ("content-type", "application/x-protobuf")],
+            v1.clone(),
+        )
+        .await;
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    // The same again changes nothing, in either protocol and either compression.
+    let zstd = zstd::encode_all(&encode_v2(&pushed)[..], 1).unwrap();
+    let answer = house
+        .send(
+            "POST",
+            "/api/v1/write",
+            &[("content-encoding", "zstd"), ("content-type", TYPE_V2)],
+            zstd,
+        )
+        .await;
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    for (header, count) in [("samples", "3"), ("histograms", "0"), ("exemplars", "0")] {
+        let name = format!("x-prometheus-remote-write-{header}-written");
+        assert_eq!(
+            answer.headers.get(&name).map(|value| value.to_str().unwrap()),
+            Some(count),
+            "{name}"
+        );
+    }
+    let found = house
+        .get(&format!("/api/v1/query?query=a%7Bjob=%22x%22%7D&time={}", NOW_MS / 1000 + 1))
+        .await;
+    assert!(found.body.contains(r#""value":[1700000001,"2.5"]"#), "{}", found.body);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_named_and_the_rest_is_kept() {
+    let house = House::new();
+    let first = [series("a", "x", &[(NOW_MS, 1.0)])];
+    let body = pack_snappy(&encode_v1(&first)).unwrap();
+    assert_eq!(house.send("POST", "/api/v1/write", &[], body).await.status, 204);
+    let mut nameless = series("", "x", &[(NOW_MS, 1.0)]);
+    nameless.labels.remove(0);
+    let second = [series("a", "x", &[(NOW_MS, 2.0)]), nameless, series("c", "x", &[(NOW_MS, 7.0)])];
+    let body = pack_snappy(&encode_v2(&second)).unwrap();
+    let answer = house.send("POST", "/api/v1/write", &[("content-type", TYPE_V2)], body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("duplicate sample for timestamp"), "{}", answer.body);
+    assert!(
+        answer.body.contains("invalid metric name or labels, got {job=\"x\"}"),
+        "{}",
+        answer.body
+    );
+    assert_eq!(answer.headers["x-prometheus-remote-write-samples-written"], "1");
+    let found = house.get(&format!("/api/v1/query?query=c&time={}", NOW_MS / 1000)).await;
+    assert!(found.body.contains(r#""7""#), "{}", found.body);
+}
+
+#[tokio::test]
+async fn what_is_not_a_request_gets_one_clear_sentence() {
+    let house = House::new();
+    for (headers, body, status, words) in [
+        (
+            vec![("content-type", "text/plain")],
+            b"x".to_vec(),
+            415,
+            "expected application/x-protobuf as the first",
+        ),
+        (
+            vec![("content-encoding", "br")],
+            b"x".to_vec(),
+            415,
+            "br encoding (compression) is not accepted by this server",
+        ),
+        (vec![], b"\xff".to_vec(), 400, "snappy: corrupt input"),
+        (vec![("content-encoding", "zstd")], b"\xff".to_vec(), 400, "zstd: corrupt input"),
+        (vec![], pack_snappy(b"\x0a\x05").unwrap(), 400, "proto: unexpected EOF at byte 2"),
+        (
+            vec![],
+            vec![0xff, 0xff, 0xff, 0xff, 0x0f],
+            413,
+            "request body too large after decompression",
+        ),
+    ] {
+        let answer = house.send("POST", "/api/v1/write", &headers, body).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(answer.body.starts_with(words) && answer.body.ends_with('\n'), "{}", answer.body);
+    }
+}

@@ -1,0 +1,212 @@
+//! The door for series that are known by a key: what somebody pushes.
+//!
+//! A push names its series by a hash of the bytes of their labels (`codec::remote_write`). The store
+//! remembers which series a key means. A sender repeats its series in the same order, so each key
+//! also remembers which key came after it: in a stable order no table is looked at, and the next
+//! 24 bytes are most often in the cache already. The labels are looked at once per key.
+//!
+//! The seed of the keys is drawn when the store is opened, and they are kept nowhere.
+
+use crate::{Appended, Durability, MetricsError, Store};
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, RandomState};
+use vigie_model::{Labels, Pushed, PushedSample, Row, SeriesId};
+
+/// Keys that are remembered: a series has one for each way in which its labels are written. When
+/// there are more, all are forgotten and learned again.
+const KEYS_MAX: usize = 4 * vigie_model::limits::SERIES_MAX;
+/// Series whose labels are refused, that are told one by one.
+const TOLD_MAX: usize = 8;
+
+/// Which series a key means.
+pub(crate) struct Keys {
+    seed: u64,
+    known: Vec<Known>,
+    by_key: HashTable<u32>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    key: [u64; 2],
+    id: u32,
+    /// The one that came after this one last time.
+    next: u32,
+}
+
+impl Default for Keys {
+    fn default() -> Keys {
+        // The one source of randomness that std has.
+        let seed = RandomState::new().hash_one(0u8);
+        Keys { seed, known: Vec::new(), by_key: HashTable::new() }
+    }
+}
+
+impl Keys {
+    /// The place of a key that is known; `before` is the place of the one that came before it.
+    #[inline]
+    fn find(&mut self, before: u32, key: [u64; 2]) -> Option<u32> {
+        let guess = self.known.get(before as usize).map_or(0, |known| known.next);
+        if self.known.get(guess as usize).is_some_and(|known| known.key == key) {
+            return Some(guess);
+        }
+        let known = &self.known;
+        let at = *self.by_key.find(key[0], |at| known[*at as usize].key == key)?;
+        self.follow(before, at);
+        Some(at)
+    }
+
+    fn follow(&mut self, before: u32, at: u32) {
+        if let Some(before) = self.known.get_mut(before as usize) {
+            before.next = at;
+        }
+    }
+
+    fn learn(&mut self, before: u32, key: [u64; 2], id: u32) -> u32 {
+        let mut before = before;
+        if self.known.len() >= KEYS_MAX {
+            self.known.clear();
+            self.by_key.clear();
+            before = u32::MAX;
+        }
+        let at = self.known.len() as u32;
+        self.known.push(Known { key, id, next: at + 1 });
+        let known = &self.known;
+        self.by_key.insert_unique(key[0], at, |at| known[*at as usize].key[0]);
+        self.follow(before, at);
+        at
+    }
+}
+
+/// What became of a push.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushOutcome {
+    /// Of the floats.
+    pub samples: Appended,
+    /// Of the native histograms.
+    pub histograms: Appended,
+    /// Samples and histograms of series whose labels are not acceptable.
+    pub invalid: u64,
+    /// The first reasons.
+    pub reasons: Vec<String>,
+}
+
+const NO_SERIES: SeriesId = SeriesId(u32::MAX);
+
+impl Store {
+    /// What goes into the keys of [`Store::push`].
+    pub fn key_seed(&self) -> u64 {
+        self.keys.lock().seed
+    }
+
+    /// Takes in what somebody pushed, and returns when it is as durable as asked for.
+    /// What is refused is counted, and the rest is kept.
+    ///
+    /// # Errors
+    /// When nothing can be kept now; then the push may be partly in the store, and sending it again
+    /// is right.
+    pub fn push(
+        &self,
+        pushed: &Pushed<'_>,
+        durability: Durability,
+    ) -> Result<PushOutcome, MetricsError> {
+        self.floor.check()?;
+        let mut outcome = PushOutcome::default();
+        let ids = self.resolve(pushed, &mut outcome.reasons);
+        let known = |series: u32| ids[series as usize] != NO_SERIES;
+        let samples = pushed.samples.iter().filter(|s| !known(s.series)).count();
+        let histograms = pushed.histograms.iter().filter(|h| !known(h.series)).count();
+        outcome.invalid = (samples + histograms) as u64;
+        let rows = Rows::of(pushed.samples, &ids);
+        if !pushed.histograms.is_empty() {
+            return Err(MetricsError::Limit("native histograms are not stored yet".to_owned()));
+        }
+        outcome.samples = self.append(&rows.rows(), durability)?;
+        Ok(outcome)
+    }
+
+    /// The series of each key, [`NO_SERIES`] where the labels are not acceptable.
+    fn resolve(&self, pushed: &Pushed<'_>, reasons: &mut Vec<String>) -> Vec<SeriesId> {
+        let mut ids = Vec::with_capacity(pushed.keys.len());
+        let mut keys = self.keys.lock();
+        let mut before = u32::MAX;
+        for (series, key) in pushed.keys.iter().enumerate() {
+            let key = [*key as u64, (*key >> 64) as u64];
+            let at = keys.find(before, key).or_else(|| {
+                let id = self.intern_pushed((pushed.labels)(series), reasons)?;
+                Some(keys.learn(before, key, id.0))
+            });
+            ids.push(at.map_or(NO_SERIES, |at| SeriesId(keys.known[at as usize].id)));
+            before = at.unwrap_or(before);
+        }
+        ids
+    }
+
+    fn intern_pushed(
+        &self,
+        labels: Result<Labels, String>,
+        reasons: &mut Vec<String>,
+    ) -> Option<SeriesId> {
+        let interned =
+            labels.and_then(|labels| self.intern(&labels).map_err(|error| error.to_string()));
+        match interned {
+            Ok(id) => Some(id),
+            Err(reason) => {
+                if reasons.len() < TOLD_MAX {
+                    reasons.push(reason);
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Samples put together into rows: those of one instant stand side by side.
+struct Rows {
+    ids: Vec<SeriesId>,
+    values: Vec<f64>,
+    /// The instant of each row and where it ends.
+    ends: Vec<(i64, usize)>,
+}
+
+impl Rows {
+    fn of(samples: &[PushedSample], ids: &[SeriesId]) -> Rows {
+        let mut rows = Rows {
+            ids: Vec::with_capacity(samples.len()),
+            values: Vec::with_capacity(samples.len()),
+            ends: Vec::new(),
+        };
+        let ascend = samples.is_sorted_by_key(|sample| sample.ts_ms);
+        if ascend {
+            samples.iter().for_each(|sample| rows.add(sample, ids));
+        } else {
+            // The order of a row's series is kept: it is the order in which they will come again.
+            let mut order: Vec<u32> = (0..samples.len() as u32).collect();
+            order.sort_by_key(|at| samples[*at as usize].ts_ms);
+            order.iter().for_each(|at| rows.add(&samples[*at as usize], ids));
+        }
+        rows
+    }
+
+    fn add(&mut self, sample: &PushedSample, ids: &[SeriesId]) {
+        let id = ids[sample.series as usize];
+        if id == NO_SERIES {
+            return;
+        }
+        self.ids.push(id);
+        self.values.push(sample.value);
+        match self.ends.last_mut() {
+            Some((ts_ms, end)) if *ts_ms == sample.ts_ms => *end += 1,
+            _ => self.ends.push((sample.ts_ms, self.ids.len())),
+        }
+    }
+
+    fn rows(&self) -> Vec<Row<'_>> {
+        let mut start = 0;
+        let rows = self.ends.iter().map(|(ts_ms, end)| {
+            let row = Row::floats(*ts_ms, &self.ids[start..*end], &self.values[start..*end]);
+            start = *end;
+            row
+        });
+        rows.collect()
+    }
+}
