@@ -4,7 +4,10 @@
 //! The program is the release binary named by `VIGIE_BIN`, with its own folder, a private
 //! PostgreSQL, the host collected every 15 s and the shipped rules evaluated.
 
+mod load;
+mod metrics;
 mod peers;
+mod shape;
 
 use anyhow::{Context, Result};
 use peers::Peers;
@@ -19,19 +22,50 @@ const IDLE_S: u64 = 60;
 /// Starts that are timed; the best counts.
 const STARTS: usize = 5;
 
+/// The gates by name.
+struct Gates(BTreeMap<String, f64>);
+
+impl Gates {
+    /// One line: the figure, and its gate and verdict when it is ours and has one.
+    fn print(&self, name: &str, what: &str, value: f64, is_ours: bool) {
+        match self.0.get(name).filter(|_| is_ours) {
+            Some(gate) => {
+                let verdict = if value <= *gate { "met" } else { "not met" };
+                println!("{what:<64} {value:>10.3} {gate:>10} {verdict}");
+            }
+            None => println!("{what:<64} {value:>10.3}"),
+        }
+    }
+}
+
 fn main() -> Result<()> {
-    let gates = gates()?;
+    let gates = Gates(gates()?);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number =
+        |at: usize, default: u64| arguments.get(at).map_or(Ok(default), |text| text.parse::<u64>());
+    match arguments.first().map_or("all", String::as_str) {
+        "all" => {
+            whole(&gates)?;
+            metrics::run(&gates, 250_000, 60)
+        }
+        "program" => whole(&gates),
+        "metrics" => metrics::run(&gates, number(1, 250_000)? as usize, number(2, 60)?),
+        "load" => metrics::send(&arguments[1..]),
+        other => anyhow::bail!(
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], load --url URL"
+        ),
+    }
+}
+
+/// The whole program, idle.
+fn whole(gates: &Gates) -> Result<()> {
     println!(
         "Vigie {}, binary {} MB",
         env!("CARGO_PKG_VERSION"),
         std::fs::metadata(program())?.len() / 1_000_000
     );
-    println!("{:<44} {:>10} {:>10}", "figure", "measured", "gate");
-    let print = |name: &str, what: &str, value: f64| {
-        let gate = gates.get(name).copied().unwrap_or(f64::NAN);
-        let verdict = if value <= gate { "met" } else { "not met" };
-        println!("{what:<44} {value:>10.2} {gate:>10} {verdict}");
-    };
+    println!("{:<64} {:>10} {:>10}", "figure", "measured", "gate");
+    let print = |name: &str, what: &str, value: f64| gates.print(name, what, value, true);
     let home = tempfile::tempdir()?;
     let data = format!("--storage.path={}", home.path().join("data").display());
     let postgres = Postgres::start();

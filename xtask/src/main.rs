@@ -15,7 +15,8 @@ const USAGE: &str = "\
 cargo xtask check    rustfmt, clippy, tidy rules, cargo deny, docs, UI types
 cargo xtask test     get what the tests need, then unit, scenario and browser tests
 cargo xtask soak     the durability, differential and fuzz suites at their full counts (hours)
-cargo xtask bench    print the figures beside the gates of bench/budgets.toml";
+cargo xtask bench [all|program|metrics|load …]
+                     print the figures beside the gates of bench/budgets.toml";
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
@@ -33,7 +34,7 @@ fn run(name: &str) -> Result<()> {
         "check" => steps::check(),
         "test" => steps::test(),
         "soak" => steps::soak(),
-        "bench" => steps::bench(),
+        "bench" => steps::bench(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => bail!("unknown task {name:?}\n{USAGE}"),
     }
 }

@@ -12,10 +12,11 @@ const DENY_VERSION: &str = "0.20.2";
 const PACKAGES: [&str; 2] = ["postgresql-15", "chromium"];
 
 /// Packages that are unpacked and not installed, and a program of each.
-const PEERS: [(&str, &str); 4] = [
+const PEERS: [(&str, &str); 5] = [
     ("prometheus", "usr/bin/promtool"),
     ("prometheus-alertmanager", "usr/bin/amtool"),
     ("prometheus-node-exporter", NODE_EXPORTER),
+    ("victoria-metrics", "usr/bin/victoria-metrics"),
     ("prometheus-postgres-exporter", "usr/bin/prometheus-postgres-exporter"),
 ];
 /// Where node_exporter stands below the folder of the peers.

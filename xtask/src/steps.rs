@@ -118,11 +118,12 @@ fn npm_ci(folder: &str) -> Result<()> {
 }
 
 /// The figures that have gates.
-pub fn bench() -> Result<()> {
+pub fn bench(names: &[String]) -> Result<()> {
     needs::for_tests()?;
     run("cargo", &["build", "--release", "--package", "vigie"], &[])?;
     let program = target().join("release").join("vigie").display().to_string();
     let peers = needs::peers().map(|folder| folder.display().to_string()).unwrap_or_default();
-    let arguments = ["run", "--release", "--package", "vigie-bench"];
+    let mut arguments = vec!["run", "--release", "--package", "vigie-bench", "--"];
+    arguments.extend(names.iter().map(String::as_str));
     run("cargo", &arguments, &[("VIGIE_BIN", &program), ("VIGIE_PEERS", &peers)])
 }

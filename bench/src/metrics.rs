@@ -1,0 +1,248 @@
+//! The metrics store against Debian's Prometheus and VictoriaMetrics: the same series to each, one
+//! after the other in one run, CPU seconds and memory of each process.
+
+use crate::load::{Door, Fleet, Load};
+use crate::shape::Shape;
+use crate::{Gates, cpu_s, rss_mib};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use vigie_scenarios::http::{encode, get};
+use vigie_scenarios::vigie::program;
+use vigie_scenarios::{free_port, wait_for};
+
+/// Who is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Who {
+    Vigie,
+    Prometheus,
+    VictoriaMetrics,
+}
+
+impl Who {
+    fn name(self) -> &'static str {
+        match self {
+            Who::Vigie => "Vigie",
+            Who::Prometheus => "prometheus (Debian)",
+            Who::VictoriaMetrics => "victoria-metrics (Debian)",
+        }
+    }
+
+    fn program(self) -> Option<PathBuf> {
+        let peers = std::env::var("VIGIE_PEERS").unwrap_or_default();
+        let found = match self {
+            Who::Vigie => program(),
+            Who::Prometheus => Path::new(&peers).join("usr/bin/prometheus"),
+            Who::VictoriaMetrics => Path::new(&peers).join("usr/bin/victoria-metrics"),
+        };
+        found.exists().then_some(found)
+    }
+}
+
+/// A running program with a folder of its own.
+struct Running {
+    child: Child,
+    port: u16,
+}
+
+impl Running {
+    /// Starts it and says how long it took until it was ready.
+    fn start(who: Who, home: &Path) -> Result<(Running, f64)> {
+        let program = who.program().context("the program is not there")?;
+        let port = free_port();
+        let data = home.join("data").display().to_string();
+        let mut command = Command::new(program);
+        match who {
+            Who::Vigie => {
+                let config = home.join("vigie.yml");
+                std::fs::write(&config, "web:\n  classic_ports: false\n")?;
+                command.arg(format!("--config.file={}", config.display()));
+                command.arg(format!("--storage.path={data}"));
+                command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+            }
+            Who::Prometheus => {
+                let config = home.join("prometheus.yml");
+                std::fs::write(&config, "global: {scrape_interval: 15s}\n")?;
+                command.arg(format!("--config.file={}", config.display()));
+                command.arg(format!("--storage.tsdb.path={data}"));
+                command.arg("--web.enable-remote-write-receiver");
+                command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+            }
+            Who::VictoriaMetrics => {
+                command.arg(format!("-storageDataPath={data}"));
+                command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
+                command.arg("-retentionPeriod=12");
+            }
+        }
+        let log = std::fs::File::create(home.join("stderr.txt"))?;
+        let started = Instant::now();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+        let running = Running { child, port };
+        let path = if who == Who::VictoriaMetrics { "/health" } else { "/-/ready" };
+        while get(port, path).is_none_or(|answer| answer.status != 200) {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        Ok((running, started.elapsed().as_secs_f64()))
+    }
+
+    fn door(&self) -> Result<Door> {
+        Door::open(&format!("http://127.0.0.1:{}/api/v1/write", self.port))
+    }
+
+    fn cpu_s(&self) -> Result<f64> {
+        cpu_s(self.child.id())
+    }
+
+    /// CPU seconds of one range query of 41 steps that ends at `end_s`, the mean of many.
+    fn query_cpu_s(&self, query: &str, end_s: i64) -> Result<f64> {
+        let path = format!(
+            "/api/v1/query_range?query={}&start={}&end={end_s}&step=15&nocache=1&timeout=120s",
+            encode(query),
+            end_s - 600
+        );
+        // The clock of a process ticks every 10 ms: one question is a share of many.
+        let (before, started) = (self.cpu_s()?, Instant::now());
+        let mut asked = 0;
+        while asked < 3 || asked < 50 && started.elapsed().as_secs() < 5 {
+            let answer = get(self.port, &path).context("no answer")?;
+            let words = String::from_utf8_lossy(&answer.body);
+            anyhow::ensure!(answer.status == 200, "{query}: {words}");
+            asked += 1;
+        }
+        Ok((self.cpu_s()? - before) / f64::from(asked))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Prints the figures. `series` and `steps` can be made smaller for a quick look.
+pub fn run(gates: &Gates, series: usize, steps: u64) -> Result<()> {
+    println!("\n{series} series of node_exporter's shape, {steps} steps of 15 s, one connection");
+    for who in [Who::Vigie, Who::Prometheus, Who::VictoriaMetrics] {
+        if who.program().is_none() {
+            println!("NOTICE: {} is not there: nothing is compared with it", who.name());
+            continue;
+        }
+        measure(gates, who, series, steps)?;
+    }
+    Ok(())
+}
+
+fn measure(gates: &Gates, who: Who, series: usize, steps: u64) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    let end_ms = now_ms / 15_000 * 15_000;
+    let load = Load { series, start_ms: end_ms - (steps as i64 - 1) * 15_000, ..Load::default() };
+    let fleet = Fleet::new(load);
+    let (running, _) = Running::start(who, home.path())?;
+    let idle_mib = rss_mib(running.child.id())?;
+    let mut door = running.door()?;
+    let (before, started) = (running.cpu_s()?, Instant::now());
+    fleet.send(0, &mut door)?;
+    let first = running.cpu_s()?;
+    for step in 1..steps {
+        fleet.send(step, &mut door)?;
+    }
+    let (after, wall_s) = (running.cpu_s()?, started.elapsed().as_secs_f64());
+    let samples = series as f64 * steps as f64;
+    let rss_mib = rss_mib(running.child.id())?;
+    let per = |seconds: f64, count: f64| seconds * 1e6 / count;
+    let figure = |name: &str, what: &str, value: f64| {
+        gates.print(name, &format!("{}: {what}", who.name()), value, who == Who::Vigie);
+    };
+    figure("push_cpu_us", "CPU µs per sample, registration included", per(after - before, samples));
+    figure("", "CPU µs per sample, steady", per(after - first, samples - series as f64));
+    figure("new_series_cpu_us", "CPU µs per new series", per(first - before, series as f64));
+    figure("", "samples per wall second, millions", samples / wall_s / 1e6);
+    figure(
+        "series_rss_bytes",
+        "RSS bytes per series over idle",
+        (rss_mib - idle_mib) * 1048576.0 / series as f64,
+    );
+    queries(&running, figure, end_ms / 1000)?;
+    drop(door);
+    let disk = disk_bytes(home.path())? as f64;
+    figure("", "disk bytes per sample before compaction", disk / samples);
+    drop(running); // kill -9
+    let (again, ready_s) = Running::start(who, home.path())?;
+    figure("restart_s", "ready after kill -9, s", ready_s);
+    let count = format!(
+        "/api/v1/query?query={}&time={}",
+        encode("count({__name__=~\"node_.*\"})"),
+        end_ms / 1000
+    );
+    let answer = wait_for("the count", 60, || get(again.port, &count).filter(|a| a.status == 200));
+    let body = String::from_utf8_lossy(&answer.body);
+    let count = body.split('"').rev().nth(1).unwrap_or("");
+    println!("{:<64} {count:>10}", format!("{}: series there after the kill", who.name()));
+    Ok(())
+}
+
+fn queries(running: &Running, figure: impl Fn(&str, &str, f64), end_s: i64) -> Result<()> {
+    for (name, query) in [
+        (
+            "sum_rate_cpu_ms",
+            "sum(rate(node_cpu_seconds_total{instance=~\"host-0000[0-9][0-9].*|host-00010.*|host-00011.*|host-00012[0-4].*\"}[5m]))",
+        ),
+        ("count_all_cpu_ms", "count({__name__=~\"node_.*\"})"),
+        (
+            "one_series_cpu_ms",
+            "rate(node_network_receive_bytes_total{device=\"eth0\",instance=~\"host-000007.*\"}[1m])",
+        ),
+        ("sum_by_instance_cpu_ms", "sum by(instance)(rate(node_softnet_processed_total[2m]))"),
+    ] {
+        let cpu_s = running.query_cpu_s(query, end_s)?;
+        let shown: String = query.chars().take(44).collect();
+        figure(name, &format!("CPU ms, {shown}"), cpu_s * 1e3);
+    }
+    Ok(())
+}
+
+fn disk_bytes(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        bytes += if about.is_dir() { disk_bytes(&entry.path())? } else { about.len() };
+    }
+    Ok(bytes)
+}
+
+/// `load --url URL [--series N] [--steps N] [--shape node|devops] [--stamps aligned|own] [--churn N]
+/// [--compression snappy|zstd]`: sends as fast as the address takes.
+pub fn send(arguments: &[String]) -> Result<()> {
+    let mut load = Load::default();
+    let (mut url, mut steps) = (String::new(), 10);
+    for pair in arguments.chunks(2) {
+        let [name, value] = pair else { anyhow::bail!("{} wants a value", pair[0]) };
+        match name.as_str() {
+            "--url" => url = value.clone(),
+            "--series" => load.series = value.parse()?,
+            "--steps" => steps = value.parse()?,
+            "--shape" => load.shape = if value == "devops" { Shape::Devops } else { Shape::Node },
+            "--stamps" => load.own_stamps = value == "own",
+            "--churn" => load.churn_every = value.parse()?,
+            "--compression" => load.zstd = value == "zstd",
+            other => anyhow::bail!(
+                "{other} is not known: --url --series --steps --shape --stamps --churn --compression"
+            ),
+        }
+    }
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    load.start_ms = now_ms - (steps as i64) * load.step_ms;
+    let fleet = Fleet::new(load);
+    let mut door = Door::open(&url)?;
+    for step in 0..steps {
+        let started = Instant::now();
+        let sent = fleet.send(step, &mut door)?;
+        let rate = sent as f64 / started.elapsed().as_secs_f64() / 1e6;
+        println!("step {} of {steps}: {sent} samples, {rate:.2} million per second", step + 1);
+    }
+    Ok(())
+}
