@@ -101,112 +101,93 @@ fn one(name: &str, labels: &[(&str, String)], motion: Motion) -> Series {
 }
 
 fn node() -> Vec<Series> {
-    let counter = |rate| Motion::Counter { rate, reset_steps: 100_000 };
-    let still = Motion::Still;
     let mut all = Vec::new();
-    for cpu in 0..8 {
-        for (at, mode) in ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"]
-            .iter()
-            .enumerate()
-        {
-            let labels = [("cpu", cpu.to_string()), ("mode", (*mode).to_owned())];
-            let motion =
-                if [0, 4, 6, 7].contains(&at) { counter(140 + at as u64) } else { still(0.0) };
-            all.push(one("node_cpu_seconds_total", &labels, motion));
-        }
-        for name in [
-            "node_softnet_processed_total",
-            "node_softnet_dropped_total",
-            "node_softnet_times_squeezed_total",
-        ] {
-            let moving = name.contains("processed");
-            all.push(one(
-                name,
-                &[("cpu", cpu.to_string())],
-                if moving { counter(900) } else { still(0.0) },
-            ));
-        }
-    }
-    for device in ["vda", "vda1", "vda15", "dm-0"] {
-        for (at, name) in [
-            "reads_completed",
-            "reads_merged",
-            "writes_completed",
-            "writes_merged",
-            "read_bytes",
-            "written_bytes",
-            "io_now",
-            "discards_completed",
-        ]
-        .iter()
-        .enumerate()
-        {
-            let name = format!("node_disk_{name}_total");
-            let motion =
-                if [2, 5].contains(&at) { counter(4096 * 3) } else { still(1000.0 * at as f64) };
-            all.push(one(&name, &[("device", device.to_owned())], motion));
-        }
-    }
-    for (at, mount) in ["/", "/boot", "/home", "/var/lib/docker", "/run"].iter().enumerate() {
-        for name in ["avail_bytes", "size_bytes", "free_bytes", "files", "files_free", "readonly"] {
-            let labels = [
-                ("device", format!("/dev/vda{at}")),
-                ("fstype", "ext4".to_owned()),
-                ("mountpoint", (*mount).to_owned()),
-            ];
-            let moves = at < 2 && name.starts_with("avail");
-            let motion = if moves {
-                Motion::Gauge { middle: 4e10, grain: 4096.0 }
-            } else {
-                still(5.2e10 + at as f64)
-            };
-            all.push(one(&format!("node_filesystem_{name}"), &labels, motion));
-        }
-    }
-    for device in ["eth0", "lo", "docker0"] {
-        for direction in ["receive", "transmit"] {
-            for what in
-                ["bytes", "packets", "errs", "drop", "fifo", "compressed", "multicast", "frame"]
-            {
-                let moves = matches!(what, "bytes" | "packets") && device != "docker0";
-                let motion = if moves {
-                    counter(if what == "bytes" { 91_337 } else { 210 })
-                } else {
-                    still(0.0)
-                };
-                all.push(one(
-                    &format!("node_network_{direction}_{what}_total"),
-                    &[("device", device.to_owned())],
-                    motion,
-                ));
-            }
-        }
-    }
+    processors(&mut all);
+    disks(&mut all);
+    network(&mut all);
     for at in 0..48 {
-        let motion = if at % 3 == 0 {
-            Motion::Gauge { middle: 1e9, grain: 4096.0 }
-        } else {
-            still(4096.0 * f64::from(at))
-        };
+        let moving = Motion::Gauge { middle: 1e9, grain: 4096.0 };
+        let motion = if at % 3 == 0 { moving } else { Motion::Still(4096.0 * f64::from(at)) };
         all.push(one(&format!("node_memory_Field{at}_bytes"), &[], motion));
     }
     for at in 0..200 {
-        let motion = if at % 10 == 0 { counter(3 + at) } else { still(at as f64) };
+        let motion = if at % 10 == 0 { counter(3 + at) } else { Motion::Still(at as f64) };
         all.push(one(&format!("node_netstat_Tcp_Field{at}"), &[], motion));
     }
-    for bucket in
-        ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"]
-    {
-        all.push(one(
-            "node_scrape_duration_seconds_bucket",
-            &[("le", bucket.to_owned())],
-            counter(7),
-        ));
+    for bucket in "0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10 +Inf".split(' ') {
+        let labels = [("le", bucket.to_owned())];
+        all.push(one("node_scrape_duration_seconds_bucket", &labels, counter(7)));
     }
     for name in ["node_load1", "node_load5", "node_load15"] {
         all.push(one(name, &[], Motion::Fraction));
     }
     all
+}
+
+fn counter(rate: u64) -> Motion {
+    Motion::Counter { rate, reset_steps: 100_000 }
+}
+
+fn processors(all: &mut Vec<Series>) {
+    for cpu in 0..8 {
+        let modes = "idle iowait irq nice softirq steal system user".split(' ');
+        for (at, mode) in modes.enumerate() {
+            let labels = [("cpu", cpu.to_string()), ("mode", mode.to_owned())];
+            let moves = [0, 4, 6, 7].contains(&at);
+            let motion = if moves { counter(140 + at as u64) } else { Motion::Still(0.0) };
+            all.push(one("node_cpu_seconds_total", &labels, motion));
+        }
+        for what in ["processed", "dropped", "times_squeezed"] {
+            let motion = if what == "processed" { counter(900) } else { Motion::Still(0.0) };
+            let name = format!("node_softnet_{what}_total");
+            all.push(one(&name, &[("cpu", cpu.to_string())], motion));
+        }
+    }
+}
+
+fn disks(all: &mut Vec<Series>) {
+    for device in ["vda", "vda1", "vda15", "dm-0"] {
+        let whats = "reads_completed reads_merged writes_completed writes_merged read_bytes \
+                     written_bytes io_now discards_completed";
+        for (at, what) in whats.split(' ').enumerate() {
+            let moves = [2, 5].contains(&at);
+            let motion = if moves { counter(4096 * 3) } else { Motion::Still(1000.0 * at as f64) };
+            let name = format!("node_disk_{what}_total");
+            all.push(one(&name, &[("device", device.to_owned())], motion));
+        }
+    }
+    for (at, mount) in ["/", "/boot", "/home", "/var/lib/docker", "/run"].iter().enumerate() {
+        for what in ["avail_bytes", "size_bytes", "free_bytes", "files", "files_free", "readonly"] {
+            let labels = [
+                ("device", format!("/dev/vda{at}")),
+                ("fstype", "ext4".to_owned()),
+                ("mountpoint", (*mount).to_owned()),
+            ];
+            let motion = if at < 2 && what == "avail_bytes" {
+                Motion::Gauge { middle: 4e10, grain: 4096.0 }
+            } else {
+                Motion::Still(5.2e10 + at as f64)
+            };
+            all.push(one(&format!("node_filesystem_{what}"), &labels, motion));
+        }
+    }
+}
+
+fn network(all: &mut Vec<Series>) {
+    let whats = "bytes packets errs drop fifo compressed multicast frame";
+    for device in ["eth0", "lo", "docker0"] {
+        for direction in ["receive", "transmit"] {
+            for what in whats.split(' ') {
+                let motion = match what {
+                    "bytes" if device != "docker0" => counter(91_337),
+                    "packets" if device != "docker0" => counter(210),
+                    _ => Motion::Still(0.0),
+                };
+                let name = format!("node_network_{direction}_{what}_total");
+                all.push(one(&name, &[("device", device.to_owned())], motion));
+            }
+        }
+    }
 }
 
 fn devops() -> Vec<Series> {

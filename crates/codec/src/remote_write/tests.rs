@@ -1,3 +1,5 @@
+//! Both protocols written and read back, and what is refused in which words.
+
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
 
 use super::*;
