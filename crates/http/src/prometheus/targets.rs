@@ -1,4 +1,4 @@
-//! `targets`.
+//! `targets`, `scrape_pools`.
 
 use super::success;
 use crate::json::Json;
@@ -7,6 +7,7 @@ use crate::state::{State, rfc3339_or_never};
 use crate::views::Target;
 use axum::extract;
 use axum::response::Response;
+use std::collections::BTreeSet;
 use vigie_model::duration::format_duration_ms;
 
 /// `/api/v1/targets`.
@@ -24,6 +25,19 @@ pub async fn targets(extract::State(state): extract::State<State>, params: Param
             json.raw(r#"{"activeTargets":"#).list(&targets, write);
             // Vigie keeps no targets that relabelling dropped.
             json.raw(r#","droppedTargets":[],"droppedTargetCounts":{}}"#);
+        },
+        &[],
+        &[],
+    )
+}
+
+/// `/api/v1/scrape_pools`: the jobs, sorted.
+pub async fn scrape_pools(extract::State(state): extract::State<State>) -> Response {
+    let targets = state.targets.list();
+    let pools: BTreeSet<&str> = targets.iter().map(|target| target.scrape_pool.as_str()).collect();
+    success(
+        |json| {
+            json.raw(r#"{"scrapePools":"#).texts(pools).raw("}");
         },
         &[],
         &[],

@@ -285,3 +285,31 @@ async fn health_and_methods_are_the_originals() {
         assert_eq!((answer.status, answer.body.as_str()), (status, body), "{method} {path}");
     }
 }
+
+#[tokio::test]
+async fn expressions_are_laid_out_and_pools_are_listed() {
+    let house = House::new();
+    for (path, status, wanted) in [
+        ("format_query?query=foo%2Fbar", 200, json!({"status": "success", "data": "foo / bar"})),
+        (
+            "format_query?query=sum%20by(job)(rate(http_requests_total%5B5m%5D))",
+            200,
+            json!({"status": "success", "data": "sum by (job) (rate(http_requests_total[5m]))"}),
+        ),
+        (
+            "format_query?query=invalid_expression%2F",
+            400,
+            json!({
+                "status": "error",
+                "errorType": "bad_data",
+                "error": "invalid parameter \"query\": 1:20: parse error: unexpected end of input"
+            }),
+        ),
+    ] {
+        let answer = house.get(&format!("/api/v1/{path}")).await;
+        assert_eq!((answer.status, answer.json()), (status, wanted), "{path}");
+    }
+    let pools = house.get("/api/v1/scrape_pools").await.json();
+    let list = pools["data"]["scrapePools"].as_array().unwrap();
+    assert_eq!(list.len(), 1, "{pools}");
+}
