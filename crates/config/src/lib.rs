@@ -23,7 +23,7 @@ mod yaml;
 
 pub use error::{ConfigError, Finding};
 pub use language::Language;
-pub use load::{LoadOptions, load, rule_groups};
+pub use load::{DISK_BUDGET_BYTES_MIN, LoadOptions, load, rule_groups};
 pub use matchers::parse_matchers;
 pub use written::rules::ExprCheck;
 
@@ -42,6 +42,10 @@ pub struct Config {
     pub metrics_retention_ms: i64,
     /// How long log lines are kept, in milliseconds.
     pub logs_retention_ms: i64,
+    /// The oldest metrics are removed while their files are larger than this.
+    pub metrics_disk_bytes_max: Option<u64>,
+    /// The oldest log lines are removed while their files are larger than this.
+    pub logs_disk_bytes_max: Option<u64>,
     /// Added to what leaves the machine; never stored.
     pub external_labels: Labels,
     /// Milliseconds between scrapes of the built-in collectors.

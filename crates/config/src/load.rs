@@ -7,7 +7,7 @@ use crate::written::prometheus::{self, Prometheus};
 use crate::written::promtail::{self, Promtail};
 use crate::written::rules::{self, ExprCheck};
 use crate::written::vigie::Vigie;
-use crate::yaml::{DurationMs, Location, Section, Source, Spanned};
+use crate::yaml::{DurationMs, Location, Section, SizeBytes, Source, Spanned};
 use crate::{Config, env};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ use vigie_model::Labels;
 const METRICS_RETENTION_MS: i64 = 30 * 24 * 3_600_000;
 /// Retention of logs when nothing is written: 7 days.
 const LOGS_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
+/// Smallest disk budget: a store keeps the files that it is writing to, whatever they take.
+pub const DISK_BUDGET_BYTES_MIN: u64 = 256 << 20;
 /// Interval of the built-in collectors and of rules when nothing is written.
 const INTERVAL_MS: i64 = 15_000;
 /// Most bytes of one configuration file.
@@ -39,6 +41,8 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         classic_ports: true,
         metrics_retention_ms: METRICS_RETENTION_MS,
         logs_retention_ms: LOGS_RETENTION_MS,
+        metrics_disk_bytes_max: None,
+        logs_disk_bytes_max: None,
         external_labels: Labels::default(),
         scrape_interval_ms: INTERVAL_MS,
         evaluation_interval_ms: INTERVAL_MS,
@@ -63,6 +67,9 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     let kept = written.storage.retention;
     config.metrics_retention_ms = retention(&source, kept.metrics, METRICS_RETENTION_MS)?;
     config.logs_retention_ms = retention(&source, kept.logs, LOGS_RETENTION_MS)?;
+    let budget = written.storage.disk;
+    config.metrics_disk_bytes_max = disk_budget(&source, budget.metrics)?;
+    config.logs_disk_bytes_max = disk_budget(&source, budget.logs)?;
     let here = Place { source: &source, directory, options };
     if let Some(section) = written.metrics {
         here.section(section, |source, written, directory| {
@@ -96,6 +103,19 @@ fn retention(
         }
         Some(time) => Ok(time.value.0),
         None => Ok(default_ms),
+    }
+}
+
+fn disk_budget(
+    source: &Source<'_>,
+    written: Option<Spanned<SizeBytes>>,
+) -> Result<Option<u64>, ConfigError> {
+    match written {
+        Some(size) if size.value.0 < DISK_BUDGET_BYTES_MIN => Err(source.wrong_at(
+            &size,
+            "a disk budget must be at least 256MB: what is written last is never removed",
+        )),
+        size => Ok(size.map(|size| size.value.0)),
     }
 }
 

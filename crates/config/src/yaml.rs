@@ -139,6 +139,17 @@ impl<'de> Deserialize<'de> for DurationMs {
     }
 }
 
+/// A size as Prometheus' flags write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SizeBytes(pub(crate) u64);
+
+impl<'de> Deserialize<'de> for SizeBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        vigie_model::size::parse_size_bytes(&text).map(SizeBytes).map_err(de::Error::custom)
+    }
+}
+
 /// A key that the original knows and Vigie does not have yet: using it is refused, not ignored.
 #[derive(Clone, Debug)]
 pub(crate) enum Unbuilt {}

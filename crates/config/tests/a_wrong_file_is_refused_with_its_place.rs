@@ -109,6 +109,8 @@ fn every_error_names_the_place_and_the_next_action() {
         ("web:\n\tclassic_ports: true\n", ":2:2: ", "tabs"),
         ("- a\n", ":1:1: ", "mapping"),
         ("storage: {retention: {logs: 0s}}\n", ":1:29: ", "greater than zero"),
+        ("storage: {disk: {logs: 1MB}}\n", ":1:24: ", "at least 256MB"),
+        ("storage: {disk: {metrics: lots}}\n", ":1:27: ", "for example 512MB or 20GB"),
         ("metrics: nosuch.yml\n", "vigie.yml:1:10: cannot read ", "nosuch.yml: No such file"),
         ("rule_files:\n- nosuch.yml\n", "vigie.yml:2:3: cannot read ", "nosuch.yml: No such"),
         ("metrics: broken.yml\n", "broken.yml:1:10: ", "scrape_intervall"),
@@ -154,6 +156,13 @@ fn what_is_left_empty_is_left_out() {
         let config = load_text("vigie.yml", text).unwrap_or_else(|error| panic!("{text}\n{error}"));
         assert_eq!(config.logs_retention_ms, 7 * 86_400_000, "{text}");
     }
+}
+
+#[test]
+fn a_disk_budget_is_read_in_powers_of_1024() {
+    let config = load_text("vigie.yml", "storage: {disk: {metrics: 20GB}}\n").unwrap();
+    assert_eq!(config.metrics_disk_bytes_max, Some(20 << 30));
+    assert_eq!(config.logs_disk_bytes_max, None);
 }
 
 #[test]

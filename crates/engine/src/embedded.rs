@@ -16,12 +16,16 @@ use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
 use vigie_model::{Direction, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange};
 
 /// What the owner of the directory decides.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct EmbeddedOptions {
     /// How long metrics are kept, in milliseconds.
     pub metrics_retention_ms: i64,
     /// How long lines are kept, in milliseconds.
     pub logs_retention_ms: i64,
+    /// The oldest metrics are removed while their files are larger than this.
+    pub metrics_disk_bytes_max: Option<u64>,
+    /// The oldest lines are removed while their files are larger than this.
+    pub logs_disk_bytes_max: Option<u64>,
 }
 
 /// Both stores of a data directory.
@@ -41,11 +45,15 @@ impl Embedded {
         let lock = DirLock::acquire(directory).map_err(unavailable)?;
         let metrics = vigie_metrics::Options {
             retention_ms: options.metrics_retention_ms,
+            disk_bytes_max: options.metrics_disk_bytes_max,
             ..Default::default()
         };
         let metrics = vigie_metrics::Store::open(disk.clone(), &directory.join("metrics"), metrics);
-        let logs =
-            vigie_logs::Options { retention_ms: options.logs_retention_ms, ..Default::default() };
+        let logs = vigie_logs::Options {
+            retention_ms: options.logs_retention_ms,
+            disk_bytes_max: options.logs_disk_bytes_max,
+            ..Default::default()
+        };
         let logs = vigie_logs::Store::open(disk.clone(), directory.join("logs"), logs);
         Ok(Embedded {
             disk,

@@ -20,7 +20,11 @@ fn now_ms() -> i64 {
 
 /// An engine with `up{job="a"}`, `up{job="b"}` and three log lines, all at `now_ms`.
 fn engine(directory: &std::path::Path, now_ms: i64) -> Embedded {
-    let options = EmbeddedOptions { metrics_retention_ms: DAY_MS, logs_retention_ms: DAY_MS };
+    let options = EmbeddedOptions {
+        metrics_retention_ms: DAY_MS,
+        logs_retention_ms: DAY_MS,
+        ..Default::default()
+    };
     let engine = Embedded::open(directory, options).unwrap();
     let up = |job: &str| engine.intern(&Labels::from_pairs([("__name__", "up"), ("job", job)]));
     let series = [up("a").unwrap(), up("b").unwrap()];

@@ -24,6 +24,7 @@ pub mod matcher;
 pub mod quote;
 pub mod regexp;
 pub mod relabel;
+pub mod size;
 pub mod value;
 
 pub use blocks::{Direction, LogBlock, LogBlocks, LogEntry, LogRange, Needle, StreamId};

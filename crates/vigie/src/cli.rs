@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// How long metrics are kept (overrides the file), for example 30d.
     #[arg(long = "storage.tsdb.retention.time", value_name = "DURATION")]
     pub retention: Option<String>,
+    /// Most that the metrics' files may take (overrides the file), for example 20GB.
+    #[arg(long = "storage.tsdb.retention.size", value_name = "SIZE")]
+    pub retention_size: Option<String>,
     /// Where to listen; may be repeated. [default: 127.0.0.1:9090, or the next free port]
     #[arg(long = "web.listen-address", value_name = "ADDRESS")]
     pub listen: Vec<String>,
@@ -125,12 +128,8 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Flags that other programs know and Vigie refuses, with the reason. A name that ends with a dot
 /// stands for all that begin with it.
-const REFUSED: [(&str, &str); 18] = [
+const REFUSED: [(&str, &str); 17] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
-    (
-        "--storage.tsdb.retention.size",
-        "retention by size is not built yet: use --storage.tsdb.retention.time",
-    ),
     ("--storage.tsdb.", "Vigie's store has no such switch: remove the flag"),
     ("--enable-feature", "feature flags are not built yet: remove the flag"),
     ("--agent", "agent mode is not built yet"),
@@ -149,7 +148,8 @@ const REFUSED: [(&str, &str); 18] = [
     ("--client.url", "promtail's -client.url has no meaning here: Vigie stores the lines itself"),
 ];
 /// Flags that are taken although a refused name is the beginning of theirs.
-const TAKEN: [&str; 2] = ["--storage.tsdb.path", "--storage.tsdb.retention.time"];
+const TAKEN: [&str; 3] =
+    ["--storage.tsdb.path", "--storage.tsdb.retention.time", "--storage.tsdb.retention.size"];
 
 /// The arguments as text.
 pub fn arguments(all: impl IntoIterator<Item = OsString>) -> Result<Vec<String>> {
@@ -209,13 +209,12 @@ mod tests {
             ("vigie --cluster.listen-address=", "--cluster.listen-address: Vigie has no cluster"),
             ("vigie -target=all", "--target: Loki's"),
             ("vigie --collector.disable-defaults", "--collector.disable-defaults: the host"),
-            ("vigie --storage.tsdb.retention.size=1GB", "--storage.tsdb.retention.size: retention"),
             ("vigie --storage.tsdb.wal-compression", "--storage.tsdb.wal-compression: Vigie's"),
         ] {
             let error = line(text).unwrap_err().to_string();
             assert!(error.starts_with(reason), "{error}");
         }
-        for taken in ["-version", "-h", "--storage.tsdb.retention.time=1d", "--targets"] {
+        for taken in ["-version", "-h", "--storage.tsdb.retention.size=1GB", "--targets"] {
             assert!(line(taken).is_ok(), "{taken}");
         }
         assert!(Cli::try_parse_from(["vigie", "--log.level=loud"]).is_err());

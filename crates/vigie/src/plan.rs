@@ -62,6 +62,16 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
             .filter(|ms| *ms > 0)
             .with_context(|| format!("--storage.tsdb.retention.time {text:?}: write a number and a unit greater than zero, for example 30d"))?;
     }
+    if let Some(text) = &arguments.retention_size {
+        let least = vigie_config::DISK_BUDGET_BYTES_MIN;
+        let bytes = vigie_model::size::parse_size_bytes(text).map_err(anyhow::Error::msg);
+        let bytes = bytes.and_then(|bytes| match bytes {
+            0 => Ok(None),
+            _ if bytes < least => bail!("{text:?} is less than 256MB, the smallest disk budget"),
+            _ => Ok(Some(bytes)),
+        });
+        config.metrics_disk_bytes_max = bytes.context("--storage.tsdb.retention.size")?;
+    }
     let host = HostConfig {
         procfs: arguments.procfs.clone(),
         sysfs: arguments.sysfs.clone(),

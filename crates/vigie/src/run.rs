@@ -137,6 +137,8 @@ async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
+        metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
+        logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
     };
     let directory = plan.directory.clone();
     tracing::info!("opening {}", directory.display());

@@ -3,7 +3,7 @@
 use super::alertmanager::Alertmanager;
 use super::prometheus::Prometheus;
 use super::promtail::Promtail;
-use crate::yaml::{DurationMs, Section, Spanned, Unbuilt, or_default};
+use crate::yaml::{DurationMs, Section, SizeBytes, Spanned, Unbuilt, or_default};
 use serde::Deserialize;
 
 /// The whole file.
@@ -43,6 +43,16 @@ impl Default for Web {
 pub(crate) struct Storage {
     #[serde(deserialize_with = "or_default")]
     pub(crate) retention: Retention,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) disk: DiskBudget,
+}
+
+/// `storage.disk:`: the oldest is removed while there is more than this.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DiskBudget {
+    pub(crate) metrics: Option<Spanned<SizeBytes>>,
+    pub(crate) logs: Option<Spanned<SizeBytes>>,
 }
 
 /// `storage.retention:`.

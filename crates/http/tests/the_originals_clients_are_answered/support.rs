@@ -41,7 +41,11 @@ impl House {
     pub fn new() -> House {
         let folder = tempfile::tempdir().unwrap();
         let week_ms = 7 * 86_400_000;
-        let options = EmbeddedOptions { metrics_retention_ms: week_ms, logs_retention_ms: week_ms };
+        let options = EmbeddedOptions {
+            metrics_retention_ms: week_ms,
+            logs_retention_ms: week_ms,
+            ..Default::default()
+        };
         let engine = Arc::new(Embedded::open(folder.path(), options).unwrap());
         let metadata = Arc::new(Metadata::default());
         metadata.learn("temperature", "gauge", "How warm it is.", "celsius");
