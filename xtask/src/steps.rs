@@ -85,7 +85,7 @@ pub fn test() -> Result<()> {
 }
 
 /// Everything that dies, is cut off or is made up at random, at its full counts instead of the slice
-/// that [`test`] runs: 1,000 kills, 10,000 seeds and flips, 5,000 differential queries, 300,000
+/// that [`test()`] runs: 1,000 kills, 10,000 seeds and flips, 5,000 differential queries, 300,000
 /// changes per fuzz target. Release builds, because the counts are what matters.
 pub fn soak() -> Result<()> {
     needs::for_tests()?;
