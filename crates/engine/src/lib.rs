@@ -48,8 +48,6 @@ pub struct AppendReport {
 pub struct SamplesReport {
     /// Floats that are stored: now, or before with the same value.
     pub samples: u64,
-    /// Native histograms that are stored.
-    pub histograms: u64,
     /// Why some were refused, in Prometheus' words, the first reasons one per line; the rest is
     /// stored, and sending the push again will not help.
     pub refusal: Option<String>,

@@ -19,6 +19,11 @@ use vigie_model::Matcher;
 
 /// Everything under `/api/v1`.
 pub fn router() -> Router<State> {
+    read_router().route("/write", post(write::write))
+}
+
+/// The part that only reads.
+pub fn read_router() -> Router<State> {
     Router::new()
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
@@ -36,7 +41,6 @@ pub fn router() -> Router<State> {
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/flags", get(status::flags))
-        .route("/write", post(write::write))
         .route("/read", post(status::no_remote_read))
         .fallback(any(not_found))
 }

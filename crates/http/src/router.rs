@@ -56,7 +56,7 @@ pub fn main(state: State) -> Router {
 /// Port 3001, where Grafana was: the UI and what it reads.
 pub fn grafana(state: State) -> Router {
     let router = pages(Router::new())
-        .nest("/api/v1", prometheus::router())
+        .nest("/api/v1", prometheus::read_router())
         .nest("/loki/api/v1", loki::read_router())
         .nest("/api/v2", alertmanager::router())
         .nest("/api/vigie/v1", own::router())

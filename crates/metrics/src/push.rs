@@ -80,13 +80,9 @@ impl Keys {
 /// What became of a push.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PushOutcome {
-    /// Of the floats.
+    /// Of the floats of series whose labels are acceptable.
     pub samples: Appended,
-    /// Of the native histograms.
-    pub histograms: Appended,
-    /// Samples and histograms of series whose labels are not acceptable.
-    pub invalid: u64,
-    /// The first reasons.
+    /// Why labels or whole kinds of samples are not acceptable: the first reasons.
     pub reasons: Vec<String>,
 }
 
@@ -112,15 +108,13 @@ impl Store {
         self.floor.check()?;
         let mut outcome = PushOutcome::default();
         let ids = self.resolve(pushed, &mut outcome.reasons);
-        let known = |series: u32| ids[series as usize] != NO_SERIES;
-        let samples = pushed.samples.iter().filter(|s| !known(s.series)).count();
-        let histograms = pushed.histograms.iter().filter(|h| !known(h.series)).count();
-        outcome.invalid = (samples + histograms) as u64;
-        let rows = Rows::of(pushed.samples, &ids);
+        outcome.samples = self.append(&Rows::of(pushed.samples, &ids).rows(), durability)?;
         if !pushed.histograms.is_empty() {
-            return Err(MetricsError::Limit("native histograms are not stored yet".to_owned()));
+            let count = pushed.histograms.len();
+            outcome.reasons.push(format!(
+                "native histograms are not stored yet ({count} refused): send classic ones"
+            ));
         }
-        outcome.samples = self.append(&rows.rows(), durability)?;
         Ok(outcome)
     }
 

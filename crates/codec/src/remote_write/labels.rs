@@ -44,6 +44,16 @@ impl<'a> Request<'a> {
         checked(pairs, true)
     }
 
+    /// The metric name of series `series` without building its labels; empty when there is none
+    /// or the labels are not acceptable.
+    ///
+    /// # Panics
+    /// If the request has no such series.
+    pub fn metric_name(&self, series: usize) -> &'a str {
+        let pairs = self.pairs(self.series[series]).unwrap_or_default();
+        pairs.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| value)
+    }
+
     /// The labels of an exemplar.
     ///
     /// # Errors

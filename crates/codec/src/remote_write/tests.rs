@@ -114,10 +114,7 @@ fn labels_that_cannot_be_are_refused_in_prometheus_words() {
         for (version, body) in [(Version::V1, encode_v1(&one)), (Version::V2, encode_v2(&one))] {
             let request = decode(version, &body, SEED).unwrap();
             let error = request.labels(0).unwrap_err().to_string();
-            assert!(error.starts_with(wanted) || wanted.contains("duplicated"), "{error}");
-            if wanted.contains("duplicated") {
-                assert!(error.ends_with("duplicated label b"), "{error}");
-            }
+            assert!(error.starts_with(wanted), "{error}");
         }
     }
 }

@@ -76,12 +76,9 @@ pub(super) fn push(
 ) -> Result<SamplesReport, EngineError> {
     let done = store.push(pushed, self::durability(durability)).map_err(error)?;
     let mut reasons = done.reasons;
-    for counts in [&done.samples, &done.histograms] {
-        reasons.extend(refused_samples(counts));
-    }
+    reasons.extend(refused_samples(&done.samples));
     Ok(SamplesReport {
         samples: done.samples.appended + done.samples.duplicates,
-        histograms: done.histograms.appended + done.histograms.duplicates,
         refusal: (!reasons.is_empty()).then(|| reasons.join("\n")),
     })
 }

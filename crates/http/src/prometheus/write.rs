@@ -12,27 +12,19 @@ use crate::state::State;
 use axum::body::Body;
 use axum::extract;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::borrow::Cow;
 use vigie_codec::compression::{UnpackError, unpack_snappy, unpack_zstd};
 use vigie_codec::remote_write::{Request, Version, decode};
 use vigie_engine::{Durability, Engine, EngineError, SamplesReport};
+use vigie_model::Pushed;
 use vigie_model::limits::{PUSH_BODY_BYTES_MAX, PUSH_DECODED_BYTES_MAX};
-use vigie_model::{METRIC_NAME, Pushed};
 
 /// The media type of both protocols.
 const PROTOBUF: &str = "application/x-protobuf";
 const V1: &str = "prometheus.WriteRequest";
 const V2: &str = "io.prometheus.write.v2.Request";
-
-/// What was written, told in headers of 2.0.
-#[derive(Default)]
-struct Written {
-    samples: u64,
-    histograms: u64,
-    exemplars: u64,
-}
 
 type Refusal = (StatusCode, String);
 
@@ -62,13 +54,17 @@ pub async fn write(
         let body = unpack(&encoding, &body)?;
         store(&*engine, &metadata, version, &body)
     });
-    let (written, answer) = match done.await {
-        Ok(Ok((written, None))) => (written, StatusCode::NO_CONTENT.into_response()),
-        Ok(Ok((written, Some(words)))) => (written, plain((StatusCode::BAD_REQUEST, words))),
-        Ok(Err(refusal)) => (Written::default(), plain(refusal)),
-        Err(error) => (Written::default(), plain((error.status(), error.message().to_owned()))),
+    let (samples, answer) = match done.await {
+        Ok(Ok(SamplesReport { samples, refusal: None })) => {
+            (samples, StatusCode::NO_CONTENT.into_response())
+        }
+        Ok(Ok(SamplesReport { samples, refusal: Some(words) })) => {
+            (samples, plain((StatusCode::BAD_REQUEST, words)))
+        }
+        Ok(Err(refusal)) => (0, plain(refusal)),
+        Err(error) => (0, plain((error.status(), error.message().to_owned()))),
     };
-    with_counts(answer, version, &written)
+    if version == Version::V2 { with_counts(answer, samples) } else { answer }
 }
 
 /// Which message a content type announces; without one it is 1.0, as Prometheus has it.
@@ -114,13 +110,13 @@ fn unpack<'a>(encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Refusal> 
     })
 }
 
-/// Stores a body that is not packed any more: what was written, and what was refused.
+/// Stores a body that is not packed any more. What can be stored is, whatever else is refused.
 fn store(
     engine: &dyn Engine,
     metadata: &Metadata,
     version: Version,
     body: &[u8],
-) -> Result<(Written, Option<String>), Refusal> {
+) -> Result<SamplesReport, Refusal> {
     let request = decode(version, body, engine.key_seed())
         .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
     let labels = |series| request.labels(series).map_err(|error| error.to_string());
@@ -134,21 +130,19 @@ fn store(
         EngineError::Refused(words) => (StatusCode::BAD_REQUEST, words),
         error => {
             let error = ApiError::from(error);
-            let words = format!("nothing is stored, send it again: {}", error.message());
+            let words = format!("not all of it is stored, send it again: {}", error.message());
             (error.status(), words)
         }
     })?;
     learn(metadata, &request);
-    let SamplesReport { samples, histograms, refusal } = report;
-    Ok((Written { samples, histograms, exemplars: 0 }, refusal))
+    Ok(report)
 }
 
 /// Remembers what the sender says of its metrics.
 fn learn(metadata: &Metadata, request: &Request<'_>) {
     for said in &request.metadata {
-        let named = said.series.and_then(|series| request.labels(series as usize).ok());
-        let name = match &named {
-            Some(labels) => family(labels.get(METRIC_NAME).unwrap_or(""), said.kind),
+        let name = match said.series {
+            Some(series) => family(request.metric_name(series as usize), said.kind),
             None => said.family,
         };
         if !name.is_empty() {
@@ -167,20 +161,18 @@ fn family<'a>(name: &'a str, kind: &str) -> &'a str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-fn with_counts(mut answer: Response, version: Version, written: &Written) -> Response {
-    if version == Version::V2 {
-        for (name, count) in [
-            ("x-prometheus-remote-write-samples-written", written.samples),
-            ("x-prometheus-remote-write-histograms-written", written.histograms),
-            ("x-prometheus-remote-write-exemplars-written", written.exemplars),
-        ] {
+/// What 2.0 wants to know. Native histograms and exemplars are not stored yet.
+fn with_counts(mut answer: Response, samples: u64) -> Response {
+    for (name, count) in [("samples", samples), ("histograms", 0), ("exemplars", 0)] {
+        let name = format!("x-prometheus-remote-write-{name}-written");
+        if let Ok(name) = HeaderName::try_from(name) {
             answer.headers_mut().insert(name, count.into());
         }
     }
     answer
 }
 
-fn text(headers: &HeaderMap, name: axum::http::HeaderName) -> String {
+fn text(headers: &HeaderMap, name: HeaderName) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned()
 }
 

@@ -3,6 +3,8 @@
 use super::support::House;
 use vigie_codec::compression::pack_snappy;
 use vigie_codec::remote_write::{WireSeries, encode_v1, encode_v2};
+use vigie_model::Histogram;
+use vigie_model::histogram::{Counts, ResetHint};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const TYPE_V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
@@ -110,5 +112,42 @@ async fn what_is_not_a_request_gets_one_clear_sentence() {
         let answer = house.send("POST", "/api/v1/write", &headers, body).await;
         assert_eq!(answer.status, status, "{}", answer.body);
         assert!(answer.body.starts_with(words) && answer.body.ends_with('\n'), "{}", answer.body);
+    }
+}
+
+/// A histogram that cannot be stored yet takes nothing with it: neither the floats of its request
+/// nor those of its series.
+#[tokio::test]
+async fn floats_beside_a_native_histogram_are_kept() {
+    let counts = Counts::Integer { count: 0, zero_count: 0, positive: vec![], negative: vec![] };
+    let histogram = Histogram {
+        reset_hint: ResetHint::Unknown,
+        schema: 0,
+        zero_threshold: 0.0,
+        sum: 0.0,
+        counts,
+        positive_spans: vec![],
+        negative_spans: vec![],
+        custom_values: vec![],
+    };
+    for (encode, headers) in [
+        (encode_v1 as fn(&[WireSeries]) -> Vec<u8>, vec![]),
+        (encode_v2, vec![("content-type", TYPE_V2)]),
+    ] {
+        let house = House::new();
+        let mut mixed = series("h", "x", &[(NOW_MS, 5.0)]);
+        mixed.histograms = vec![(NOW_MS + 1000, histogram.clone())];
+        let body = pack_snappy(&encode(&[mixed, series("a", "x", &[(NOW_MS, 7.0)])])).unwrap();
+        let answer = house.send("POST", "/api/v1/write", &headers, body).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains("native histograms are not stored yet (1 refused)"));
+        if let Some(written) = answer.headers.get("x-prometheus-remote-write-samples-written") {
+            assert_eq!(written, "2");
+        }
+        for (name, value) in [("h", "5"), ("a", "7")] {
+            let path = format!("/api/v1/query?query={name}&time={}", NOW_MS / 1000);
+            let found = house.get(&path).await.body;
+            assert!(found.contains(&format!("\"{value}\"")), "{name}: {found}");
+        }
     }
 }
