@@ -22,8 +22,11 @@ pub enum UnpackError {
     },
 }
 
+/// Snappy cannot say more in fewer bytes: three of them copy at most 64.
+const SNAPPY_RATIO_MAX: usize = 22;
+
 /// Undoes snappy's block format. The length that the body declares is checked before anything is
-/// allocated.
+/// allocated: against the limit, and against what so few bytes can hold.
 ///
 /// # Errors
 /// When the body is not snappy, or larger than `limit_bytes` unpacked.
@@ -32,6 +35,9 @@ pub fn unpack_snappy(body: &[u8], limit_bytes: usize) -> Result<Vec<u8>, UnpackE
     let bytes = snap::raw::decompress_len(body).map_err(|_| corrupt.clone())?;
     if bytes > limit_bytes {
         return Err(UnpackError::TooLarge { limit_bytes });
+    }
+    if bytes > body.len().saturating_mul(SNAPPY_RATIO_MAX) {
+        return Err(corrupt);
     }
     snap::raw::Decoder::new().decompress_vec(body).map_err(|_| corrupt)
 }
@@ -67,6 +73,8 @@ mod tests {
     #[test]
     fn what_is_packed_comes_back_up_to_the_limit() {
         let text = b"0123456789".repeat(1000);
+        let zeros = vec![0; 1 << 20];
+        assert_eq!(unpack_snappy(&pack_snappy(&zeros).unwrap(), 1 << 20), Ok(zeros));
         let snappy = pack_snappy(&text).unwrap();
         let zstd = zstd::encode_all(&text[..], 1).unwrap();
         assert_eq!(unpack_snappy(&snappy, text.len()), Ok(text.clone()));
@@ -74,6 +82,12 @@ mod tests {
         let too_large = Err(UnpackError::TooLarge { limit_bytes: text.len() - 1 });
         assert_eq!(unpack_snappy(&snappy, text.len() - 1), too_large);
         assert_eq!(unpack_zstd(&zstd, text.len() - 1), too_large);
+        let boast = [0x80, 0x80, 0x80, 0x01, 0x00, 0x61];
+        assert_eq!(
+            unpack_snappy(&boast, 1 << 30).unwrap_err().to_string(),
+            "snappy: corrupt input",
+            "six bytes are not two megabytes"
+        );
         assert_eq!(
             unpack_snappy(b"\xff\xff", 10).unwrap_err().to_string(),
             "snappy: corrupt input"

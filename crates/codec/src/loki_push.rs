@@ -22,6 +22,7 @@ pub use labels::parse_labels;
 pub use proto::{encode_proto, encode_snappy};
 pub use time::parse_rfc3339_ns;
 
+use crate::compression::{UnpackError, unpack_snappy};
 use std::borrow::Cow;
 use std::cell::Cell;
 use vigie_model::limits::{
@@ -95,17 +96,10 @@ pub enum ServiceName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PushError {
-    /// The body is neither JSON by its content type nor snappy.
-    #[error("snappy: corrupt input")]
-    Snappy,
-    /// The body says that it is larger than we decode.
-    #[error("request body too large: {bytes} bytes, limit: {limit} bytes")]
-    TooLarge {
-        /// What it declares.
-        bytes: usize,
-        /// What we decode.
-        limit: usize,
-    },
+    /// The body is neither JSON by its content type nor snappy, or says that it is larger than we
+    /// decode.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
     /// The protobuf is broken.
     #[error("proto: PushRequest: {what} at byte {offset}")]
     Proto {
@@ -136,7 +130,7 @@ impl PushError {
     pub fn status(&self) -> u16 {
         match self {
             PushError::NoStreams => 422,
-            PushError::TooLarge { .. } => 413,
+            PushError::Unpack(UnpackError::TooLarge { .. }) => 413,
             _ => 400,
         }
     }
@@ -199,11 +193,7 @@ pub fn decode_json(body: &[u8], service_name: ServiceName) -> Result<PushRequest
 
 /// Decodes a snappy-compressed `logproto.PushRequest`.
 pub fn decode_snappy(body: &[u8], service_name: ServiceName) -> Result<PushRequest, PushError> {
-    let bytes = snap::raw::decompress_len(body).map_err(|_| PushError::Snappy)?;
-    if bytes > PUSH_DECODED_BYTES_MAX {
-        return Err(PushError::TooLarge { bytes, limit: PUSH_DECODED_BYTES_MAX });
-    }
-    let decoded = snap::raw::Decoder::new().decompress_vec(body).map_err(|_| PushError::Snappy)?;
+    let decoded = unpack_snappy(body, PUSH_DECODED_BYTES_MAX)?;
     decode_proto(&decoded, service_name)
 }
 

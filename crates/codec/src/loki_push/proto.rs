@@ -11,6 +11,7 @@
 
 use super::labels::parse_labels;
 use super::{Budget, PushError, PushRequest, PushStream, check_pairs, metadata_name};
+use crate::compression::pack_snappy;
 use crate::proto::{ProtoError, Reader, Value, put_bytes, put_number};
 use vigie_model::{Labels, LogEntry};
 
@@ -116,10 +117,7 @@ pub fn encode_proto(request: &PushRequest) -> Vec<u8> {
 
 /// Encodes a body as Loki's clients send it: [`encode_proto`] and snappy over it.
 pub fn encode_snappy(request: &PushRequest) -> Result<Vec<u8>, PushError> {
-    let proto = encode_proto(request);
-    snap::raw::Encoder::new()
-        .compress_vec(&proto)
-        .map_err(|_| PushError::TooLarge { bytes: proto.len(), limit: u32::MAX as usize })
+    Ok(pack_snappy(&encode_proto(request))?)
 }
 
 fn encode_entry(entry: &LogEntry) -> Vec<u8> {
