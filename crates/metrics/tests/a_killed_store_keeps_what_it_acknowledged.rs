@@ -1,5 +1,5 @@
 //! A child process appends and prints what was acknowledged; it is killed with SIGKILL at a random
-//! moment, and the store is opened again. Twenty times on the same directory.
+//! moment, and the store is opened again, many times on the same directory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
@@ -12,7 +12,6 @@ use support::{Dice, labels, open, patient, read};
 use vigie_metrics::{Durability, Options, Store};
 use vigie_model::{Row, TimeRange};
 
-const KILLS: u64 = 20;
 const DIR_VARIABLE: &str = "VIGIE_KILL_TEST_DIR";
 const START_MS: i64 = 1_700_000_000_000;
 
@@ -95,7 +94,8 @@ fn a_killed_store_keeps_what_it_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut dice = Dice(20);
     let (mut next, mut acknowledged) = (0, 0);
-    for kill in 0..KILLS {
+    let kills = support::slice_or_soak(50, 1_000);
+    for kill in 0..kills {
         let acks = 1 + dice.roll(if kill % 2 == 0 { 40 } else { 400 });
         let last = run_and_kill(dir.path(), next, acks).expect("something was acknowledged");
         let from = next.saturating_sub(50);
@@ -123,5 +123,5 @@ fn a_killed_store_keeps_what_it_acknowledged() {
             assert!(found.contains_key(&(labels("m", instance, at).to_string(), ts_ms)), "row {n}");
         }
     }
-    println!("{KILLS} kills, {acknowledged} rows acknowledged, none lost");
+    println!("{kills} kills, {acknowledged} rows acknowledged, none lost");
 }

@@ -65,3 +65,8 @@ pub fn read_all(store: &Store) -> Vec<(Labels, LogEntry)> {
     rows.sort_by(|a, b| (a.1.ts_ns, &a.0, &a.1.line).cmp(&(b.1.ts_ns, &b.0, &b.1.line)));
     rows
 }
+
+/// How often a suite does what it does: a slice in every run, all of it with `VIGIE_SOAK=1`.
+pub fn slice_or_soak(slice: u64, soak: u64) -> u64 {
+    if std::env::var("VIGIE_SOAK").is_ok_and(|value| value == "1") { soak } else { slice }
+}

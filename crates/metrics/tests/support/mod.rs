@@ -79,3 +79,8 @@ impl Dice {
         (z ^ (z >> 31)) % sides
     }
 }
+
+/// How often a suite does what it does: a slice in every run, all of it with `VIGIE_SOAK=1`.
+pub fn slice_or_soak(slice: u64, soak: u64) -> u64 {
+    if std::env::var("VIGIE_SOAK").is_ok_and(|value| value == "1") { soak } else { slice }
+}
