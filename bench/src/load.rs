@@ -119,7 +119,8 @@ impl Fleet {
         if age > 0 {
             let value = format!("g{age}");
             churn.extend_from_slice(&[0x0a, (value.len() + 9) as u8, 0x0a, 0x05]);
-            churn.extend_from_slice(b"zbirt");
+            // It sorts behind all others.
+            churn.extend_from_slice(b"z_age");
             churn.extend_from_slice(&[0x12, value.len() as u8]);
             churn.extend_from_slice(value.as_bytes());
         }

@@ -46,10 +46,13 @@ fn main() -> Result<()> {
     match arguments.first().map_or("all", String::as_str) {
         "all" => {
             whole(&gates)?;
-            metrics::run(&gates, 250_000, 60)
+            metrics::run(&gates, metrics::GATED_SERIES, metrics::GATED_STEPS)
         }
         "program" => whole(&gates),
-        "metrics" => metrics::run(&gates, number(1, 250_000)? as usize, number(2, 60)?),
+        "metrics" => {
+            let series = number(1, metrics::GATED_SERIES as u64)?;
+            metrics::run(&gates, series as usize, number(2, metrics::GATED_STEPS)?)
+        }
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
             "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], load --url URL"
