@@ -1,4 +1,5 @@
-//! Fuzz targets: every parser and decoder that a stranger or a damaged disk can reach.
+//! Fuzz targets: the decoders that strangers reach and the parsers of the two languages.
+//! The decoders of what is on disk have none yet.
 //!
 //! A target is a function of bytes that must return: whatever the bytes are, it neither panics nor
 //! takes longer or more memory than the limits of its door allow. Where something can be written
