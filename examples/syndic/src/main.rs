@@ -17,7 +17,7 @@ mod metrics;
 mod random;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
@@ -49,6 +49,8 @@ struct Service {
     journal: Journal,
     /// The schema is there: until then the application is not healthy.
     ready: AtomicBool,
+    /// Yearly reports asked for.
+    reports: AtomicU64,
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 1)]
@@ -75,6 +77,7 @@ async fn serve() -> anyhow::Result<()> {
         metrics,
         journal: Journal::open(std::env::var_os("LOG_FILE").map(Into::into))?,
         ready: AtomicBool::new(false),
+        reports: AtomicU64::new(0),
     });
     // Tried before listening, so that the first answer finds its tables. A database that is away
     // does not keep us from listening: somebody has to say so at `/health`.
