@@ -7,7 +7,7 @@ use crate::params::{Params, parse_step_ms};
 use crate::state::{State, now_ms};
 use axum::extract;
 use axum::response::Response;
-use vigie_engine::When;
+use vigie_engine::{QueryError, QueryErrorKind, When};
 use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
 use vigie_promql::{Answer, Value};
 
@@ -100,11 +100,22 @@ async fn ask(state: &State, params: &Params, when: When) -> Result<Response, Api
     state
         .run_query(timeout_ms, move |mut options| {
             options.lookback_ms = lookback_ms.filter(|ms| *ms > 0);
-            let answer = engine.query_metrics(&expr, when, &options)?;
+            let answer = engine.query_metrics(&expr, when, &options).map_err(refused)?;
             // Still on the thread that may block: a million points take a while to write.
             Ok(respond(answer, limit))
         })
         .await
+}
+
+/// What Prometheus finds before it evaluates is the parameter's fault to it.
+fn refused(error: QueryError) -> QueryError {
+    match error.kind {
+        QueryErrorKind::BadData => {
+            let message = format!("invalid parameter \"query\": {}", error.message);
+            QueryError { message, ..error }
+        }
+        _ => error,
+    }
 }
 
 fn respond(answer: Answer, limit: usize) -> Response {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
 mod doors;
+mod golden;
 mod grafana;
 mod recorded;
 mod remote_write;

@@ -72,6 +72,11 @@ impl House {
         House { router: router::main(state), engine, _folder: folder }
     }
 
+    /// The engine behind the router.
+    pub fn engine(&self) -> &Embedded {
+        &self.engine
+    }
+
     /// Stores one sample for each label set.
     pub fn store(&self, ts_ms: i64, samples: &[(&[(&str, &str)], f64)]) {
         for (labels, value) in samples {
