@@ -18,6 +18,7 @@ mod load;
 mod matchers;
 pub mod rules;
 pub mod scrape;
+mod shown;
 mod written;
 mod yaml;
 
@@ -25,6 +26,7 @@ pub use error::{ConfigError, Finding};
 pub use language::Language;
 pub use load::{DISK_BUDGET_BYTES_MIN, LoadOptions, load, rule_groups};
 pub use matchers::parse_matchers;
+pub use shown::Shown;
 pub use written::rules::ExprCheck;
 
 use vigie_model::Labels;
@@ -62,6 +64,8 @@ pub struct Config {
     pub rule_groups: Vec<rules::RuleGroup>,
     /// Routes and receivers, when there are any.
     pub alerting: Option<alerting::Alerting>,
+    /// The configuration of scraping and rules for people to read.
+    pub shown: Shown,
     /// The log files to follow; `None` when no file names any.
     pub log_files: Option<Vec<LogFiles>>,
 }

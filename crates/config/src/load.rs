@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::rules::RuleGroup;
+use crate::shown::{self, Shown};
 use crate::written::alertmanager::{self, Alertmanager};
 use crate::written::prometheus::{self, Prometheus};
 use crate::written::promtail::{self, Promtail};
@@ -51,14 +52,17 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         postgres: None,
         rule_groups: Vec::new(),
         alerting: None,
+        shown: Shown::default(),
         log_files: None,
     };
+    config.shown = shown::of_defaults(&config);
     let Some(path) = path else { return Ok(config) };
     let (file, text) = read(path, options)?;
     let source = Source { file: &file, text: &text };
     let directory = path.parent().unwrap_or(Path::new("."));
     if is_prometheus(&source)? {
         metrics(&mut config, &source, source.parse()?, directory, options)?;
+        config.shown = shown::of_source(&config, &source, None)?;
         return Ok(config);
     }
     // A file of nothing but comments says nothing.
@@ -72,8 +76,11 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     config.logs_disk_bytes_max = disk_budget(&source, budget.logs)?;
     let here = Place { source: &source, directory, options };
     if let Some(section) = written.metrics {
+        let inline = matches!(section.value, Section::Inline(_)).then_some("metrics");
         here.section(section, |source, written, directory| {
-            metrics(&mut config, source, written, directory, options)
+            metrics(&mut config, source, written, directory, options)?;
+            config.shown = shown::of_source(&config, source, inline)?;
+            Ok(())
         })?;
     }
     if let Some(section) = written.logs {

@@ -117,6 +117,12 @@ pub struct EngineStats {
     pub samples_appended: u64,
     /// Bytes of metrics on disk.
     pub metrics_bytes: u64,
+    /// Runs of samples that are sealed.
+    pub metrics_chunks: u64,
+    /// The oldest instant of the metrics, in milliseconds.
+    pub metrics_oldest_ms: Option<i64>,
+    /// The newest.
+    pub metrics_newest_ms: Option<i64>,
     /// Streams the log store knows.
     pub streams: u64,
     /// Lines appended since start.

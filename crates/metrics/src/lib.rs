@@ -143,6 +143,8 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The oldest instant there is.
     pub oldest_ms: Option<i64>,
+    /// The newest instant there is.
+    pub newest_ms: Option<i64>,
     /// Damaged places found when the store was opened; each was logged with file and offset.
     pub damaged: u64,
 }

@@ -240,6 +240,7 @@ impl Store {
             log_bytes,
             disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes(),
             oldest_ms: heads.oldest_ms(),
+            newest_ms: heads.newest_ms(),
             damaged: (self.wal.damage().len() + heads.segments.damage.len()) as u64,
         }
     }

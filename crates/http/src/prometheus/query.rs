@@ -1,4 +1,4 @@
-//! `query`, `query_range`, `query_exemplars`, `format_query`.
+//! `query`, `query_range`, `query_exemplars`.
 
 use super::success;
 use crate::error::ApiError;
@@ -47,24 +47,6 @@ pub async fn range(
         ));
     }
     ask(&state, &params, When::Range { start_ms, end_ms, step_ms }).await
-}
-
-/// The width at which Prometheus splits an expression (`promql/parser/prettier.go`).
-const PRETTY_WIDTH_BYTES: usize = 100;
-
-/// `/api/v1/format_query`: the expression as Prometheus lays it out.
-pub async fn format(params: Params) -> Result<Response, ApiError> {
-    let text = params.get("query").unwrap_or("");
-    let expr =
-        vigie_promql::parse(text).map_err(|error| ApiError::invalid_parameter("query", error))?;
-    let pretty = expr.pretty(PRETTY_WIDTH_BYTES);
-    Ok(success(
-        |json| {
-            json.text(&pretty);
-        },
-        &[],
-        &[],
-    ))
 }
 
 /// `/api/v1/query_exemplars`: none are stored yet. Prometheus answers the same, without a warning,

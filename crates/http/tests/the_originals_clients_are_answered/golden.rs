@@ -5,7 +5,7 @@
 //! counts only where the query asks for one. What differs stands in `golden.differences.txt` with the
 //! reason and upstream's commit; a line there that is alike by now is an error.
 
-use crate::support::House;
+use crate::support::{House, encode};
 use serde_json::Value;
 use std::io::Read;
 use vigie_codec::exposition::{Entry, Format, MetricKind, Sample, parse};
@@ -218,11 +218,4 @@ fn near(wanted: &str, got: &str) -> bool {
     wanted == got
         || (wanted.is_nan() && got.is_nan())
         || (wanted - got).abs() <= RELATIVE * wanted.abs().max(got.abs())
-}
-
-fn encode(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }

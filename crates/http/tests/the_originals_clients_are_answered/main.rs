@@ -6,6 +6,7 @@
 mod doors;
 mod golden;
 mod grafana;
+mod prometheus;
 mod recorded;
 mod remote_write;
 mod strangers;
