@@ -33,6 +33,7 @@ pub mod views;
 pub use guard::Hosts;
 pub use metadata::Metadata;
 pub use notices::{Notice, Notices};
+pub use params::parse_time_ms;
 pub use serve::{Door, bind, serve};
 pub use state::{Parts, Settings, State};
 

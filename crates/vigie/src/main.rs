@@ -7,12 +7,14 @@
 mod adapt;
 mod builtin;
 mod cli;
+mod client;
 mod demo;
 mod flags;
 mod listen;
 mod own_metrics;
 mod plan;
 mod postgres;
+mod query;
 mod run;
 
 use anyhow::Result;
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Some(Command::Run(arguments)) => run(*arguments),
         Some(Command::Demo(arguments)) => demonstrate(arguments),
+        Some(Command::Query(arguments)) => block_on(query::query(arguments)),
         None => run(cli.run),
     };
     match ended {
