@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use vigie_scenarios::peer::tool;
 use vigie_scenarios::{Vigie, wait_for};
 
 /// A target that nobody answers for, and an alert that says so.
@@ -32,18 +33,6 @@ groups:
     labels: {severity: high}
     annotations: {summary: it is gone}
 ";
-
-/// A tool in the folder that `cargo xtask test` fills, or the system's.
-fn tool(name: &str) -> Option<PathBuf> {
-    let peers = std::env::var_os("VIGIE_PEERS").map(|folder| PathBuf::from(folder).join("usr/bin"));
-    let folders = [peers, Some(PathBuf::from("/usr/bin"))];
-    let found = folders.into_iter().flatten().map(|folder| folder.join(name));
-    let found = found.into_iter().find(|path| path.exists());
-    if found.is_none() {
-        println!("SKIPPED: {name} is neither in /usr/bin nor under VIGIE_PEERS");
-    }
-    found
-}
 
 /// Whether it ended well, and what it printed.
 fn ask(tool: &PathBuf, arguments: &[&str]) -> (bool, String) {
