@@ -86,8 +86,7 @@ pub fn test() -> Result<()> {
 
 /// What [`test()`] runs a slice of, at its full counts: each store is killed 1,000 times and loses
 /// its power under 10,000 seeds, each fuzz target takes 300,000 changes, and 5,000 questions are asked
-/// of Vigie and of the peer. Release builds, because the
-/// counts are what matters.
+/// of Vigie and of the peer. Release builds, because the counts are what matters.
 pub fn soak() -> Result<()> {
     for package in SOAKED {
         let tests = ["test", "--release", "--package", package, "--", "--nocapture"];
