@@ -35,7 +35,7 @@ pub use metadata::Metadata;
 pub use notices::{Notice, Notices};
 pub use params::parse_time_ms;
 pub use serve::{Door, bind, serve};
-pub use state::{Parts, Settings, State};
+pub use state::{JobSettings, Parts, Settings, State};
 
 /// The version of Prometheus whose API this is; clients choose features by it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";

@@ -7,6 +7,7 @@ pub mod federate;
 pub mod listing;
 pub mod notices;
 pub mod query;
+pub mod selfmetrics;
 pub mod status;
 pub mod syntax;
 pub mod targets;
@@ -40,6 +41,7 @@ pub fn read_router() -> Router<State> {
         .route("/series", get(listing::series).post(listing::series))
         .route("/metadata", get(listing::metadata))
         .route("/targets", get(targets::targets))
+        .route("/targets/relabel_steps", get(targets::relabel_steps))
         .route("/scrape_pools", get(targets::scrape_pools))
         .route("/scrape_pools/config", get(targets::scrape_pool_config))
         .route("/rules", get(alerting::rules))
@@ -48,6 +50,7 @@ pub fn read_router() -> Router<State> {
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/config", get(status::config))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/status/self_metrics", get(selfmetrics::self_metrics))
         .route("/status/tsdb", get(cardinality::tsdb))
         .route("/status/walreplay", get(status::walreplay))
         .route("/features", get(features::features))

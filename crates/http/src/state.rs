@@ -14,6 +14,7 @@ use vigie_dashboards::Dashboard;
 use vigie_engine::{Engine, EngineError, QueryError, QueryErrorKind, QueryOptions};
 use vigie_model::Labels;
 use vigie_model::limits::QUERY_TIMEOUT_MS;
+use vigie_model::relabel::Rule;
 
 /// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
 /// for more cores and more memory than Vigie's users have).
@@ -70,8 +71,8 @@ pub struct Settings {
     pub flags: Vec<(String, String)>,
     /// The configuration of scraping and rules as Prometheus' file, secrets hidden.
     pub config_yaml: String,
-    /// The same for each scrape job: its name and its part of the file.
-    pub scrape_config_yaml: Vec<(String, String)>,
+    /// The scrape jobs of that file.
+    pub jobs: Vec<JobSettings>,
     /// Added to what leaves the machine.
     pub external_labels: Labels,
     /// The address that people use; targets on this machine are shown under its host.
@@ -86,6 +87,28 @@ pub struct Settings {
     pub admin_api: bool,
     /// Notified by `/-/quit`, when that is allowed.
     pub lifecycle: Option<Arc<Notify>>,
+}
+
+/// What the file says of a scrape job.
+#[derive(Clone, Debug, Default)]
+pub struct JobSettings {
+    /// Its name.
+    pub name: String,
+    /// Its part of the file.
+    pub yaml: String,
+    /// `relabel_configs`.
+    pub relabel: Vec<Rule>,
+}
+
+impl Settings {
+    /// A job by its name; the error is upstream's.
+    pub(crate) fn job(&self, name: &str) -> Result<&JobSettings, ApiError> {
+        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+            ApiError::bad_data(format!(
+                "error retrieving scrape config: scrape pool {name:?} not found"
+            ))
+        })
+    }
 }
 
 impl Deref for State {

@@ -5,9 +5,10 @@ use crate::support::{House, encode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
-use vigie_http::Settings;
 use vigie_http::state::now_ms;
+use vigie_http::{JobSettings, Settings};
 use vigie_model::Labels;
+use vigie_model::relabel::{Action, Rule};
 
 /// An expression and its tree, as `translateAST` of Prometheus 3.14 makes it.
 fn trees() -> Vec<(&'static str, Value)> {
@@ -139,7 +140,15 @@ async fn what_the_program_was_told_is_shown() {
     let house = House::with(Settings {
         flags: vec![("web.route-prefix".to_owned(), "/".to_owned())],
         config_yaml: "global: {}\n".to_owned(),
-        scrape_config_yaml: vec![("node".to_owned(), "job_name: node\n".to_owned())],
+        jobs: vec![JobSettings {
+            name: "node".to_owned(),
+            yaml: "job_name: node\n".to_owned(),
+            relabel: vec![
+                rule(&["a", "b"], "(.*);(.*)", "c", "$2-$1", Action::Replace),
+                rule(&["c"], "drop-me", "", "$1", Action::Drop),
+                rule(&[], "(.*)", "d", "x", Action::Replace),
+            ],
+        }],
         directory: "/srv".to_owned(),
         host_name: "h".to_owned(),
         ..Settings::default()
@@ -153,6 +162,8 @@ async fn what_the_program_was_told_is_shown() {
         let answer = house.get(&format!("/api/v1/{path}")).await;
         assert_eq!((answer.status, &answer.json()["data"]), (200, &data), "{path}");
     }
+    relabelling(&house).await;
+    assert_eq!(house.get("/api/v1/status/self_metrics").await.json()["data"], json!([]));
     for (query, words) in [
         ("", "no scrapePool parameter provided"),
         ("?scrapePool=z", "error retrieving scrape config: scrape pool \"z\" not found"),
@@ -189,6 +200,47 @@ async fn what_the_program_was_told_is_shown() {
         ("promql_operators", "sum", true),
     ] {
         assert_eq!(features[category][name], json!(on), "{category} {name}");
+    }
+}
+
+fn rule(from: &[&str], regex: &str, to: &str, text: &str, action: Action) -> Rule {
+    Rule {
+        source_labels: from.iter().map(|name| (*name).to_owned()).collect(),
+        separator: ";".to_owned(),
+        regex: regex::Regex::new(&format!("^(?s:{regex})$")).unwrap(),
+        target_label: to.to_owned(),
+        replacement: text.to_owned(),
+        action,
+    }
+}
+
+/// Each rule with what it makes of the labels, until one drops the target.
+async fn relabelling(house: &House) {
+    let steps = async |labels: &str| {
+        let labels = encode(labels);
+        let path = format!("/api/v1/targets/relabel_steps?scrapePool=node&labels={labels}");
+        let answer = house.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["data"]["steps"].clone()
+    };
+    let kept = steps(r#"{"a":"1","b":"2"}"#).await;
+    let first = json!({
+        "rule": {"source_labels": ["a", "b"], "separator": ";", "regex": "(.*);(.*)",
+            "target_label": "c", "replacement": "$2-$1", "action": "replace"},
+        "output": {"a": "1", "b": "2", "c": "2-1"}, "keep": true,
+    });
+    assert_eq!(kept[0], first);
+    assert_eq!(kept[2]["output"], json!({"a": "1", "b": "2", "c": "2-1", "d": "x"}));
+    let dropped = steps(r#"{"a":"me","b":"drop"}"#).await;
+    for step in [&dropped[1], &dropped[2]] {
+        assert_eq!((&step["keep"], &step["output"]), (&json!(false), &json!({})));
+    }
+    for (query, words) in [
+        ("scrapePool=node", "no labels parameter provided"),
+        ("scrapePool=node&labels=x", "error parsing labels: expected value at line 1 column 1"),
+    ] {
+        let answer = house.get(&format!("/api/v1/targets/relabel_steps?{query}")).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(words)), "{query}");
     }
 }
 
