@@ -105,24 +105,24 @@ fn made(labels: &[(&str, &str)], samples: Vec<(i64, f64)>) -> Pushed {
 /// A counter that starts high and is set back to another high value now and then.
 pub fn counter(chance: &mut Chance, most: u64) -> Vec<(i64, f64)> {
     let mut value = 1e7;
-    let mut step = |ts_ms| {
+    let step = |ts_ms| {
         value += chance.below(most) as f64;
         if chance.one_in(150) {
             value = 1e6;
         }
         (ts_ms, value)
     };
-    grid().map(|ts_ms| step(ts_ms)).collect()
+    grid().map(step).collect()
 }
 
 /// A value that wanders above zero.
 pub fn gauge(chance: &mut Chance) -> Vec<(i64, f64)> {
     let mut value = 50.0;
-    let mut step = |ts_ms| {
+    let step = |ts_ms| {
         value = (value + chance.below(2_001) as f64 / 1000.0 - 1.0).max(0.5);
         (ts_ms, value)
     };
-    grid().map(|ts_ms| step(ts_ms)).collect()
+    grid().map(step).collect()
 }
 
 /// The buckets, the sum and the count of a classic histogram.
