@@ -46,6 +46,11 @@ pub struct Config {
     pub logs_retention_ms: i64,
     /// The oldest metrics are removed while their files are larger than this.
     pub metrics_disk_bytes_max: Option<u64>,
+    /// How much older than the newest of its target a sample may be, in milliseconds; 0 takes
+    /// samples in order only.
+    pub late_window_ms: i64,
+    /// Exemplars that are kept; 0 keeps none.
+    pub exemplars_max: usize,
     /// The oldest log lines are removed while their files are larger than this.
     pub logs_disk_bytes_max: Option<u64>,
     /// Added to what leaves the machine; never stored.

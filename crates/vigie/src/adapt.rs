@@ -10,7 +10,7 @@ use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
     NotificationView, RuleView, Target, TargetView,
 };
-use vigie_model::{Labels, LogEntry, Row, SeriesId};
+use vigie_model::{Exemplar, Labels, LogEntry, Row, SeriesId};
 use vigie_watch::{
     AlertState, AlertStatus, GroupStatus, Health, RuleEvaluator, RuleStatus, SampleSink,
     WatchHandle,
@@ -31,6 +31,11 @@ impl MetricSink for Store {
 
     fn append(&self, rows: &[Row<'_>]) -> Result<(), String> {
         self.engine.append(rows, Durability::Written).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn exemplars(&self, exemplars: &[(SeriesId, Exemplar)]) -> Result<(), String> {
+        let done = self.engine.append_exemplars(exemplars, Durability::Written);
+        done.map_err(|error| error.to_string())
     }
 
     fn metadata(&self, name: &str, kind: MetricKind, help: &str, unit: &str) {

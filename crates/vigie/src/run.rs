@@ -184,6 +184,8 @@ async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
+        late_window_ms: plan.config.late_window_ms,
+        exemplars_max: plan.config.exemplars_max,
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
     };
