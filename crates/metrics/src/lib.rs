@@ -44,6 +44,8 @@ use vigie_model::limits::{
 
 /// Rows of a chunk.
 const CHUNK_ROWS_MAX: usize = 120;
+/// Rows of a page of a block's column: where the forms of a column have paid their fixed costs.
+const PAGE_ROWS_MAX: usize = 480;
 /// Columns of a group; a target with more series gets several groups.
 const GROUP_COLUMNS_MAX: usize = 4096;
 /// Numbers of groups that may be missing between two that a log names.
