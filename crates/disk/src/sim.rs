@@ -239,6 +239,17 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let mut state = self.state.lock();
+        state.change(from)?;
+        let number = state.number(from)?;
+        if state.names.contains_key(to) {
+            return Err(DiskError::io(to, "File exists"));
+        }
+        state.rename(Change::Name(to.to_path_buf(), number));
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
         let mut state = self.state.lock();
         state.change(path)?;

@@ -152,7 +152,8 @@ fn most_decimals(scratch: &mut Scratch) -> Option<u8> {
     let mut exponent = 0;
     for value in values {
         if decimal(*value, exponent).is_none()
-            && let Some(more) = (exponent + 1..=EXPONENT_MAX).find(|e| decimal(*value, *e).is_some())
+            && let Some(more) =
+                (exponent + 1..=EXPONENT_MAX).find(|e| decimal(*value, *e).is_some())
         {
             exponent = more;
         }
@@ -299,7 +300,7 @@ fn decode_runs(kind: u8, mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Ba
     Ok(())
 }
 
-fn decode_body(kind: u8, mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
+fn decode_body(kind: u8, input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
     match kind {
         CONSTANT => {
             let mut bits = [0; 8];

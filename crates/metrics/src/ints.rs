@@ -118,9 +118,8 @@ fn patch(choice: &mut Choice, sorted: &mut Vec<i64>) {
         for width in 0..64u32 {
             let wider = width as usize + 1..65;
             // A gap of a page nearly always fits one byte.
-            let patches: usize = wider
-                .map(|bits| of_bits[bits] * (1 + (bits - width as usize).div_ceil(7)))
-                .sum();
+            let patches: usize =
+                wider.map(|bits| of_bits[bits] * (1 + (bits - width as usize).div_ceil(7))).sum();
             let packed = uint_bytes(zigzag(base)) + 1 + (count * width as usize).div_ceil(8);
             let bytes = fixed + packed + 2 + patches;
             if patches > 0 && bytes < best {
