@@ -8,6 +8,7 @@
 
 use crate::bitmap::Bitmap;
 use crate::manifest::BlockEntry;
+use crate::planted::{self, Bug};
 use crate::section::{self, Builder, Head, Slot, crc32c};
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
@@ -137,7 +138,9 @@ impl Writer {
         self.file.sync()?;
         drop(self.file);
         self.disk.rename(&self.tmp, &self.path)?;
-        self.disk.sync_dir(&vigie_disk::parent(&self.path))?;
+        if !planted::is(Bug::ManifestFirst) {
+            self.disk.sync_dir(&vigie_disk::parent(&self.path))?;
+        }
         Ok(Some(BlockEntry {
             id: self.id,
             bytes: self.written,

@@ -26,11 +26,16 @@ pub(crate) fn start(disk: &dyn Disk, dir: &Path) -> Result<Start, DiskError> {
     match manifest::load(disk, dir)? {
         Found::Whole(manifest) => start.manifest = manifest,
         Found::Missing => {
-            // No manifest was ever written before the first block got its name.
+            // The first start writes one, before there is any block.
             if disk.list(&blocks)?.iter().any(|name| block::id_of(name).is_some()) {
                 let what = "the manifest is missing: all blocks there are were taken in";
                 start.damage.push(DiskError::corrupt(&manifest::path(dir), 0, what));
                 start.rebuilt = true;
+            } else if let Err(error) = manifest::store(disk, dir, &start.manifest)
+                && !error.is_full()
+            {
+                // A full disk must not keep the store closed.
+                return Err(error);
             }
         }
         Found::Damaged(error) => {

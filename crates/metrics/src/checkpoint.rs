@@ -3,6 +3,7 @@
 
 use crate::MetricsError;
 use crate::head::CHUNK_ROWS_MIN;
+use crate::planted::{self, Bug};
 use crate::record;
 use crate::segment::SEGMENT_BYTES;
 use crate::store::Store;
@@ -145,7 +146,7 @@ impl Store {
                 let rows = &heads.groups[at as usize].rows;
                 if rows.len() >= CHUNK_ROWS_MIN {
                     self.seal(&mut heads, at)?;
-                } else if !rows.is_empty() {
+                } else if !rows.is_empty() && !planted::is(Bug::RowsNotCarried) {
                     let mut payload = Vec::new();
                     record::put_rows_head(&mut payload, &[], rows.len());
                     for row in rows {
@@ -168,6 +169,7 @@ impl Store {
         self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;
         self.wal.sync_all()?;
         self.wal.remove_before(new_part)?;
+        self.heads.lock().log_mentions_lost = false;
         self.log_bytes_after_cut.store(self.wal.bytes(), Ordering::Relaxed);
         Ok(())
     }

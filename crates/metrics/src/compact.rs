@@ -14,6 +14,7 @@ use crate::block::{self, Block, Place, Writer};
 use crate::chunk::Chunk;
 use crate::manifest::{BlockEntry, Manifest};
 use crate::merge::{Body, Piece, merge};
+use crate::planted::{self, Bug};
 use crate::section::Head;
 use crate::segment::{ChunkMeta, read_chunk};
 use crate::store::Store;
@@ -68,6 +69,7 @@ impl Store {
     /// `pace` is called with the bytes just read or written and may sleep.
     pub fn compact(&self, now_ms: i64, pace: Pace<'_>) -> Result<bool, MetricsError> {
         let _one = self.compaction.lock();
+        self.forget_lost()?;
         let Some(job) = self.plan(now_ms) else { return Ok(false) };
         Ok(self.perform(job, pace)?)
     }
@@ -77,12 +79,21 @@ impl Store {
     /// What is hidden in rows that arrived since the last seal was sealed by the deletion.
     pub fn clean_tombstones(&self, pace: Pace<'_>) -> Result<(), MetricsError> {
         let _one = self.compaction.lock();
+        self.forget_lost()?;
         while let Some(job) = self.plan_cleaning() {
             if !self.perform(job, pace)? {
                 break;
             }
         }
         self.drop_tombstones()?;
+        Ok(())
+    }
+
+    /// Cuts a log that mentions a chunk which a power cut took, before its segment goes.
+    fn forget_lost(&self) -> Result<(), DiskError> {
+        if self.heads.lock().log_mentions_lost && !planted::is(Bug::LogSpeaksOfLost) {
+            self.checkpoint()?;
+        }
         Ok(())
     }
 
@@ -309,6 +320,9 @@ impl Store {
         next.blocks.retain(|entry| !is_input(entry.id));
         next.blocks.extend(output.entries.iter().copied());
         next.blocks.sort_unstable_by_key(|entry| entry.id);
+        if planted::is(Bug::InputsGoFirst) {
+            self.remove_files(&job.segments, job.blocks.iter().map(|block| block.entry.id));
+        }
         manifest::store(&*self.disk, &self.dir, &next)?;
         *manifest = next;
         {
@@ -373,7 +387,10 @@ fn pieces<'a>(
     let sections = input.heads.iter().map(|(at, head)| {
         let block = &job.blocks[*at];
         let source = Source::Block(block.entry.id);
-        let tombstones = tombstone::of(&job.tombstones, source, block.span());
+        let mut tombstones = tombstone::of(&job.tombstones, source, block.span());
+        if planted::is(Bug::DeletedComesBack) {
+            tombstones.clear();
+        }
         Piece { body: Body::Section(block, head), tombstones, source }
     });
     let chunks = chunks.iter().map(|(chunk, meta, file)| {

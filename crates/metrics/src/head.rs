@@ -126,6 +126,9 @@ pub(crate) struct Heads {
     pub(crate) seal_error: Option<DiskError>,
     /// The segment of which a log mentions a chunk that is not there.
     torn: Option<u32>,
+    /// The log mentions a chunk that is not there, so its segment must not go before the log is cut:
+    /// a mark of a segment that is gone says that its rows are safe.
+    pub(crate) log_mentions_lost: bool,
     placed: usize,
     encoder: Encoder,
     recent: Option<Recent>,
@@ -146,6 +149,7 @@ impl Heads {
             now_ms: 0,
             seal_error: None,
             torn: None,
+            log_mentions_lost: false,
             placed: 0,
             encoder: Encoder::default(),
             recent: None,
@@ -487,6 +491,7 @@ impl Heads {
     /// Notes that a chunk which a log mentions is not there: the rows stay open and are sealed again.
     pub(crate) fn note_lost(&mut self, group: u32, segment: u32) {
         self.torn = Some(segment);
+        self.log_mentions_lost = true;
         if let Some(group) = self.groups.get_mut(group as usize) {
             group.keeps_rows = true;
         }

@@ -36,6 +36,8 @@ mod head;
 mod ints;
 mod manifest;
 mod merge;
+#[doc(hidden)]
+pub mod planted;
 mod push;
 mod read;
 mod record;

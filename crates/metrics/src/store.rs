@@ -70,6 +70,8 @@ impl Store {
         let (segments, found) =
             Segments::open(disk.clone(), &dir.join("segments"), start.manifest.segment_min)?;
         let mut heads = Heads::new(segments);
+        let hidden = start.manifest.tombstones.iter();
+        hidden.for_each(|tombstone| heads.segments.reserve(tombstone.segment_max));
         let series_log = SeriesLog::open(&*disk, &dir.join("series.log"), &mut |definition| {
             heads.restore(&definition, &mut catalog).map(|_| ())
         })?;

@@ -21,7 +21,8 @@ pub(crate) enum Source {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tombstone {
-    segment_max: u32,
+    /// A new segment has a larger number, after a restart too.
+    pub(crate) segment_max: u32,
     block_max: u32,
     pub(crate) min_ms: i64,
     pub(crate) max_ms: i64,
