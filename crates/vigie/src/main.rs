@@ -7,6 +7,7 @@
 mod adapt;
 mod builtin;
 mod cli;
+mod compaction;
 mod demo;
 mod listen;
 mod own_metrics;
