@@ -30,9 +30,9 @@ mod catalog;
 mod checkpoint;
 mod chunk;
 mod column;
-mod exemplars;
 mod compact;
 mod delete;
+mod exemplars;
 mod head;
 mod ints;
 mod manifest;
@@ -51,8 +51,8 @@ mod snapshot;
 mod store;
 mod tombstone;
 
-pub use exemplars::ExemplarsAppended;
 pub use compact::Pace;
+pub use exemplars::ExemplarsAppended;
 pub use push::PushOutcome;
 pub use store::Store;
 
