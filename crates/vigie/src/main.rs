@@ -8,6 +8,7 @@ mod adapt;
 mod builtin;
 mod cli;
 mod client;
+mod compaction;
 mod demo;
 mod flags;
 mod listen;
