@@ -138,6 +138,25 @@ pub struct EngineStats {
     pub logs_damaged: u64,
 }
 
+/// A block of metrics that is put in order for long keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsBlock {
+    /// Its number; no other block of the store has or had it.
+    pub number: u32,
+    /// The checksum of its tables.
+    pub checksum: u32,
+    /// Its first instant, in milliseconds.
+    pub min_ms: i64,
+    /// Its last instant.
+    pub max_ms: i64,
+    /// Samples in it, deleted ones included.
+    pub samples: u64,
+    /// Series in it.
+    pub series: u64,
+    /// Its parts, each a group of series over some time.
+    pub sections: u64,
+}
+
 /// Metrics and logs, wherever they are kept.
 pub trait Engine: Send + Sync + 'static {
     /// The id of a series, made when it is new.
@@ -245,6 +264,9 @@ pub trait Engine: Send + Sync + 'static {
     /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
     /// two hours or so are not in it.
     fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
+
+    /// The blocks of metrics, oldest first.
+    fn metric_blocks(&self) -> Vec<MetricsBlock>;
 
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;

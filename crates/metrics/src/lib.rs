@@ -35,6 +35,7 @@ mod delete;
 mod exemplars;
 mod head;
 mod ints;
+mod listed;
 mod manifest;
 mod merge;
 #[doc(hidden)]
@@ -53,6 +54,10 @@ mod tombstone;
 
 pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
+<<<<<<< HEAD
+=======
+pub use listed::BlockInfo;
+>>>>>>> part/api
 pub use push::PushOutcome;
 pub use store::Store;
 
