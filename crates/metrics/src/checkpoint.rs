@@ -139,7 +139,7 @@ impl Store {
                     self.seal(&mut heads, at)?;
                 } else if !rows.is_empty() {
                     let mut payload = Vec::new();
-                    record::put_rows_head(&mut payload, &[], rows.len());
+                    record::put_rows_head(&mut payload, rows.len());
                     for row in rows {
                         record::put_part(&mut payload, at, row.ts_ms, &row.columns, &row.values);
                     }
@@ -148,13 +148,17 @@ impl Store {
             }
         }
         let mut series_log = self.series_log.lock();
-        let (new_series, pending_count) = {
+        let mut batches = Vec::new();
+        let pending_count = {
             let heads = self.heads.lock();
             let catalog = self.catalog.read();
-            let new = heads.pending.iter().map(|id| heads.definition(*id, &catalog));
-            (new.collect::<Vec<_>>(), heads.pending.len())
+            heads.batches(&heads.pending, &catalog, |batch, _| {
+                batches.push(batch.to_vec());
+                Ok::<(), DiskError>(())
+            })?;
+            heads.pending.len()
         };
-        series_log.append(&new_series)?;
+        series_log.append(&batches)?;
         self.heads.lock().pending.drain(..pending_count);
         let (segment, segment_bytes) = self.sync_active()?;
         self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;

@@ -9,6 +9,7 @@
 //! at most one place, open row or chunk: what arrives again is compared and dropped at the door;
 //! a series has one place (group, column) for ever.
 
+use crate::batch::{self, Batch};
 use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
 use crate::column;
@@ -18,6 +19,7 @@ use crate::{Appended, CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX, Options};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use vigie_disk::DiskError;
+use vigie_disk::wire::Bad;
 use vigie_model::value::canonical;
 use vigie_model::{ABSENT, Row};
 
@@ -30,6 +32,7 @@ const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
 /// What an open row costs beside its values.
 const ROW_BYTES: usize = 80;
 const NO_GROUP: u32 = u32::MAX;
+const TWO_IDS: Bad = "two series have one id, or one series two";
 
 /// One instant of a group.
 #[derive(Clone, Debug)]
@@ -54,7 +57,7 @@ impl OpenRow {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) group: u32,
     pub(crate) column: u32,
@@ -280,42 +283,69 @@ impl Heads {
         self.placed += 1;
     }
 
-    /// Gives a series the place it had before a restart. `Ok(false)` when it has it already.
+    /// Gives a series the id and the place it had before a restart. `Ok(false)` when it has them.
     pub(crate) fn restore(
         &mut self,
         definition: &Definition,
         catalog: &mut Catalog,
-    ) -> Result<bool, &'static str> {
+    ) -> Result<bool, Bad> {
         let Definition { id, group, column, labels } = definition;
         if !catalog.define(*id, labels) {
-            return Err("two series have one id, or one series two");
+            return Err(TWO_IDS);
         }
-        if let Some(place) = self.place(*id) {
-            let same = (place.group, place.column) == (*group, *column);
-            return if same { Ok(false) } else { Err("a series has two places") };
+        self.settle_again(*id, Place { group: *group, column: *column }, catalog)
+    }
+
+    /// [`Heads::restore`] for a batch. `new` gets the series that had no place.
+    pub(crate) fn restore_batch(
+        &mut self,
+        batch: &Batch,
+        catalog: &mut Catalog,
+        mut new: impl FnMut(&mut Heads, u32),
+    ) -> Result<(), Bad> {
+        for (member, is_good) in catalog.take_in(batch) {
+            if !is_good {
+                return Err(TWO_IDS);
+            }
+            let place = Place { group: member.group, column: member.column };
+            if self.settle_again(member.id, place, catalog)? {
+                new(self, member.id);
+            }
         }
-        let key = (catalog.pair_named(*id, "job"), catalog.pair_named(*id, "instance"));
-        if *group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
+        Ok(())
+    }
+
+    fn settle_again(&mut self, id: u32, place: Place, catalog: &Catalog) -> Result<bool, Bad> {
+        if let Some(known) = self.place(id) {
+            return if known == place { Ok(false) } else { Err("a series has two places") };
+        }
+        let Place { group, column } = place;
+        if group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
             return Err("a group has an impossible number");
         }
-        while self.groups.len() <= *group as usize {
+        while self.groups.len() <= group as usize {
             self.add_group((NO_PAIR, NO_PAIR));
         }
-        let known = &mut self.groups[*group as usize];
+        let known = &mut self.groups[group as usize];
         if known.series.is_empty() {
-            known.key = key;
+            known.key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
         }
-        if known.series.len() != *column as usize {
+        if known.series.len() != column as usize {
             return Err("a column of a group is missing");
         }
-        self.settle(*id, *group);
+        self.settle(id, group);
         Ok(true)
     }
 
-    /// What a log says about a series.
-    pub(crate) fn definition(&self, id: u32, catalog: &Catalog) -> Definition {
-        let Place { group, column } = self.places[id as usize];
-        Definition { id, group, column, labels: catalog.labels(id) }
+    /// Writes what the logs say about series, which must have places: `done` gets batches and how
+    /// many series are in each.
+    pub(crate) fn batches<E>(
+        &self,
+        ids: &[u32],
+        catalog: &Catalog,
+        done: impl FnMut(&[u8], usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        batch::encode(catalog, ids, |id| self.places[id as usize], done)
     }
 
     /// Puts a part into its group, cell by cell where it meets what is there already.

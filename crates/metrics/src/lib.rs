@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod catalog;
 mod checkpoint;
 mod chunk;
