@@ -2,7 +2,6 @@
 //! closing segments, retention, and watching the disk's free space. All of it in bounded steps.
 
 use crate::MetricsError;
-use crate::head::CHUNK_ROWS_MIN;
 use crate::record;
 use crate::segment::SEGMENT_BYTES;
 use crate::store::Store;
@@ -134,8 +133,9 @@ impl Store {
         for first in (0..count).step_by(GROUPS_PER_STEP) {
             let mut heads = self.heads.lock();
             for at in first..count.min(first + GROUPS_PER_STEP as u32) {
-                let rows = &heads.groups[at as usize].rows;
-                if rows.len() >= CHUNK_ROWS_MIN {
+                let group = &heads.groups[at as usize];
+                let rows = &group.rows;
+                if rows.len() >= group.seal_rows() {
                     self.seal(&mut heads, at)?;
                 } else if !rows.is_empty() {
                     let mut payload = Vec::new();

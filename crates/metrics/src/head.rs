@@ -23,10 +23,10 @@ use vigie_disk::wire::Bad;
 use vigie_model::value::canonical;
 use vigie_model::{ABSENT, Row};
 
-/// Cells a chunk may have: larger groups are sealed with fewer rows.
-const CHUNK_CELLS_MAX: usize = 128 * 1024;
-/// Fewer rows than this are carried over at a checkpoint and not sealed.
-pub(crate) const CHUNK_ROWS_MIN: usize = 16;
+/// A group is sealed when it has so many rows, so that few are open and few are replayed.
+pub(crate) const SEAL_ROWS: usize = 16;
+/// Small groups wait until a chunk has about so many cells, as long as its rows are few enough.
+const SEAL_CELLS_MIN: usize = 512;
 /// How far in the future a sample may lie, as in Prometheus' doors.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
 /// What an open row costs beside its values.
@@ -79,6 +79,8 @@ pub(crate) struct Group {
     /// A chunk of it is lost whose rows the log still has: a mark of a later chunk says nothing
     /// about them.
     keeps_rows: bool,
+    /// By how many 256ths the next chunk is shorter than others.
+    head_start: u8,
 }
 
 impl Group {
@@ -86,8 +88,12 @@ impl Group {
         self.rows.iter().map(|row| row.bytes()).sum()
     }
 
-    fn rows_max(&self) -> usize {
-        (CHUNK_CELLS_MAX / self.series.len().max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
+    /// How many rows are sealed. The first chunk after a start may be shorter, so that groups whose
+    /// rows come together are not all sealed together.
+    pub(crate) fn seal_rows(&self) -> usize {
+        let rows = SEAL_CELLS_MIN / self.series.len().max(1);
+        let rows = rows.clamp(SEAL_ROWS, CHUNK_ROWS_MAX);
+        rows - rows * usize::from(self.head_start) / 256
     }
 
     fn add_chunk(&mut self, meta: ChunkMeta) {
@@ -258,7 +264,10 @@ impl Heads {
     }
 
     fn add_group(&mut self, key: (u32, u32)) {
+        // Multiples of the golden ratio lie evenly between 0 and 1.
+        let head_start = (self.groups.len() as u32).wrapping_mul(0x9e37_79b9) >> 24;
         self.groups.push(Group {
+            head_start: head_start as u8,
             key,
             series: Vec::new(),
             rows: Vec::new(),
@@ -470,15 +479,16 @@ impl Heads {
             end = Some((meta.segment, u64::from(meta.offset) + u64::from(meta.bytes)));
         }
         let group = &mut self.groups[at as usize];
-        group.rows.shrink_to(CHUNK_ROWS_MIN);
+        group.rows.shrink_to(SEAL_ROWS);
         group.opened_ms = 0;
+        group.head_start = 0;
         Ok(end)
     }
 
-    /// Whether a group has as many rows as a chunk takes.
+    /// Whether a group has enough rows to seal.
     pub(crate) fn is_full(&self, group: u32) -> bool {
         let group = &self.groups[group as usize];
-        group.rows.len() >= group.rows_max()
+        group.rows.len() >= group.seal_rows()
     }
 
     /// Forgets the open rows of a group: a log says that a chunk has them.

@@ -262,7 +262,7 @@ impl Store {
 
     /// The budget for open rows.
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
-        self.options.open_bytes_max.max(heads.placed() * crate::head::CHUNK_ROWS_MIN * 8)
+        self.options.open_bytes_max.max(heads.placed() * crate::head::SEAL_ROWS * 8)
     }
 }
 
