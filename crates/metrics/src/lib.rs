@@ -26,6 +26,7 @@ mod catalog;
 mod checkpoint;
 mod chunk;
 mod column;
+mod exemplars;
 mod head;
 mod ints;
 mod push;
@@ -35,12 +36,13 @@ mod segment;
 mod series_log;
 mod store;
 
+pub use exemplars::ExemplarsAppended;
 pub use push::PushOutcome;
 pub use store::Store;
 
 use vigie_disk::DiskError;
 use vigie_model::limits::{
-    LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
+    EXEMPLARS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
 };
 
 /// Rows of a chunk.
@@ -77,6 +79,8 @@ pub struct Options {
     pub label_name_bytes_max: usize,
     /// Longest label value.
     pub label_value_bytes_max: usize,
+    /// Exemplars that are kept; 0 keeps none.
+    pub exemplars_max: usize,
 }
 
 impl Default for Options {
@@ -93,6 +97,7 @@ impl Default for Options {
             labels_max: LABELS_PER_SERIES_MAX,
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,
             label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
+            exemplars_max: EXEMPLARS_MAX,
         }
     }
 }
@@ -144,6 +149,10 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The oldest instant there is.
     pub oldest_ms: Option<i64>,
+    /// Exemplars kept.
+    pub exemplars: u64,
+    /// The newest instant there is.
+    pub newest_ms: Option<i64>,
     /// Damaged places found when the store was opened; each was logged with file and offset.
     pub damaged: u64,
 }

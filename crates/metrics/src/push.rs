@@ -13,7 +13,7 @@
 //! others stand in a table of their own.
 
 use crate::catalog::Slots;
-use crate::{Appended, Durability, MetricsError, Store};
+use crate::{Appended, Durability, ExemplarsAppended, MetricsError, Store};
 use hashbrown::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use vigie_model::{Labels, Pushed, PushedSample, Row, SeriesId};
@@ -109,6 +109,8 @@ impl Keys {
 pub struct PushOutcome {
     /// Of the floats of series whose labels are acceptable.
     pub samples: Appended,
+    /// Of the exemplars of the same.
+    pub exemplars: ExemplarsAppended,
     /// Why labels or whole kinds of samples are not acceptable: the first reasons.
     pub reasons: Vec<String>,
 }
@@ -136,6 +138,13 @@ impl Store {
         let mut outcome = PushOutcome::default();
         let ids = self.resolve(pushed, &mut outcome.reasons);
         outcome.samples = self.append(&Rows::of(pushed.samples, &ids).rows(), durability)?;
+        let exemplars: Vec<_> = pushed
+            .exemplars
+            .iter()
+            .map(|one| (ids[one.series as usize], one.exemplar.clone()))
+            .filter(|(id, _)| *id != NO_SERIES)
+            .collect();
+        outcome.exemplars = self.append_exemplars(&exemplars, durability)?;
         if !pushed.histograms.is_empty() {
             let count = pushed.histograms.len();
             outcome.reasons.push(format!(

@@ -7,6 +7,7 @@
 //! is the order in which the groups saw the rows.
 
 use crate::catalog::Catalog;
+use crate::exemplars::Exemplars;
 use crate::head::Heads;
 use crate::push::Keys;
 use crate::record::{self, Record};
@@ -35,6 +36,8 @@ pub struct Store {
     pub(crate) heads: Mutex<Heads>,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
+    /// May be held while `catalog` is taken.
+    pub(crate) exemplars: Mutex<Exemplars>,
     pub(crate) floor: Floor,
     /// The log's length when it was last cut: the rows that were carried over.
     pub(crate) log_bytes_after_cut: AtomicU64,
@@ -95,6 +98,7 @@ impl Store {
         }
         heads.retire_torn()?;
         heads.drop_sealed_again();
+        let exemplars = Exemplars::open(disk.clone(), dir, options.exemplars_max, &catalog)?;
         let floor = Floor::new(dir, options.free_bytes_min);
         floor.look(&*disk)?;
         let store = Store {
@@ -105,6 +109,7 @@ impl Store {
             heads: Mutex::new(heads),
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
+            exemplars: Mutex::new(exemplars),
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
@@ -238,6 +243,7 @@ impl Store {
 
     /// Makes everything durable. The store may be used further; dropping it loses nothing.
     pub fn close(&self) -> Result<(), MetricsError> {
+        self.exemplars.lock().sync()?;
         Ok(self.wal.sync_all()?)
     }
 
@@ -245,6 +251,10 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let log_bytes = self.wal.bytes();
         let series_log_bytes = self.series_log.lock().bytes();
+        let (exemplars, exemplar_bytes, exemplar_damage) = {
+            let ring = self.exemplars.lock();
+            (ring.len() as u64, ring.bytes(), ring.damage())
+        };
         let heads = self.heads.lock();
         Stats {
             series: heads.placed() as u64,
@@ -254,9 +264,12 @@ impl Store {
             chunks: heads.groups.iter().map(|group| group.chunks.len() as u64).sum(),
             segments: heads.segments.list.len() as u64,
             log_bytes,
-            disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes(),
+            disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes() + exemplar_bytes,
             oldest_ms: heads.oldest_ms(),
-            damaged: (self.wal.damage().len() + heads.segments.damage.len()) as u64,
+            newest_ms: heads.newest_ms(),
+            exemplars,
+            damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
+                as u64,
         }
     }
 

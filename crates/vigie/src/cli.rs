@@ -86,9 +86,12 @@ pub struct RunArgs {
     /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
-    /// Accepted for compose files written for Prometheus; changes nothing.
-    #[arg(long = "web.enable-lifecycle", hide = true)]
+    /// Let POST /-/quit end the program.
+    #[arg(long = "web.enable-lifecycle")]
     pub lifecycle: bool,
+    /// Let /api/v1/admin/tsdb/* delete series and make snapshots.
+    #[arg(long = "web.enable-admin-api")]
+    pub admin_api: bool,
     /// Accepted for compose files written for Prometheus; changes nothing.
     #[arg(long = "web.enable-remote-write-receiver", hide = true)]
     pub remote_write: bool,
@@ -128,12 +131,11 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Flags that other programs know and Vigie refuses, with the reason. A name that ends with a dot
 /// stands for all that begin with it.
-const REFUSED: [(&str, &str); 17] = [
+const REFUSED: [(&str, &str); 16] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
     ("--storage.tsdb.", "Vigie's store has no such switch: remove the flag"),
     ("--enable-feature", "feature flags are not built yet: remove the flag"),
     ("--agent", "agent mode is not built yet"),
-    ("--web.enable-admin-api", "the admin API is not built yet: remove the flag"),
     ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
     ("--web.max-connections", "the limit is fixed at 512 for each port: remove the flag"),
     ("--web.telemetry-path", "the pages of the exporters are at /metrics: remove the flag"),

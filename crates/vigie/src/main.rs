@@ -8,6 +8,7 @@ mod adapt;
 mod builtin;
 mod cli;
 mod demo;
+mod flags;
 mod listen;
 mod own_metrics;
 mod plan;
