@@ -5,6 +5,7 @@
 
 mod logs;
 mod metrics;
+mod snapshot;
 
 use crate::{
     AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
@@ -247,6 +248,26 @@ impl Engine for Embedded {
         let metrics = self.metrics.tick(now_ms).map_err(metrics::error);
         self.logs.tick(now_ms).map_err(logs::error)?;
         metrics
+    }
+
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError> {
+        self.metrics.delete_series(matchers, range).map_err(metrics::error)
+    }
+
+    fn clean_tombstones(&self) -> Result<(), EngineError> {
+        self.metrics.clean_tombstones(&mut |_| true).map_err(metrics::error)
+    }
+
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError> {
+        let name = snapshot::name();
+        // A data directory of its own, so that it can be opened with --storage.path.
+        let to = self.directory.join("snapshots").join(&name).join("metrics");
+        self.metrics.snapshot(&to, skip_head).map_err(metrics::error)?;
+        Ok(name)
+    }
+
+    fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError> {
+        self.metrics.compact(now_ms, pace).map_err(metrics::error)
     }
 
     fn stats(&self) -> EngineStats {

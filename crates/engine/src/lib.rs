@@ -236,8 +236,22 @@ pub trait Engine: Send + Sync + 'static {
         range: LogRange,
     ) -> Result<Vec<Labels>, EngineError>;
 
+    /// Deletes the samples of a range of the metric series that fulfil all matchers: durable, and
+    /// seen by no query, when this returns. Returns how many series are affected.
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError>;
+    /// Leaves deleted samples out of all files, so that their room is free. May take minutes.
+    fn clean_tombstones(&self) -> Result<(), EngineError>;
+    /// Makes a snapshot of the metrics, which takes no room until the store removes what it has,
+    /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
+    /// two hours or so are not in it.
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
+
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
+    /// Does one step of what has no hurry: metrics that were sealed are put in order for long
+    /// keeping. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
+    /// sleep, and ends the step by saying `false`.
+    fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError>;
     /// Sizes and counts.
     fn stats(&self) -> EngineStats;
 }

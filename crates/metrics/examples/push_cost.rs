@@ -98,7 +98,13 @@ fn push(store: &Store, series: usize, step: usize, shape: Shape) {
             })
             .collect();
         let labels = |at: usize| Ok(labels(ids[at], step, shape));
-        let pushed = Pushed { keys: &keys, samples: &samples, histograms: &[], labels: &labels };
+        let pushed = Pushed {
+            keys: &keys,
+            samples: &samples,
+            histograms: &[],
+            exemplars: &[],
+            labels: &labels,
+        };
         let outcome = store.push(&pushed, Durability::Synced).expect("a push");
         assert!(outcome.reasons.is_empty() && outcome.samples.appended == ids.len() as u64);
     }

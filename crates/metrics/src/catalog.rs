@@ -20,7 +20,7 @@ mod slots;
 pub(crate) use slots::Slots;
 
 use crate::batch::{Batch, Lists, Member};
-use crate::segment::Bitmap;
+use crate::bitmap::Bitmap;
 use halves::Halves;
 use pairs::Pairs;
 use std::sync::Arc;

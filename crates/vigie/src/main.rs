@@ -7,6 +7,7 @@
 mod adapt;
 mod builtin;
 mod cli;
+mod compaction;
 mod demo;
 mod flags;
 mod listen;

@@ -6,6 +6,7 @@
 
 use crate::adapt::{Alerts, Store, Targets};
 use crate::builtin::{self, Builtin};
+use crate::compaction;
 use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
@@ -118,6 +119,7 @@ async fn start(
 
     let (notices, quit) = (Arc::new(Notices::default()), Arc::new(Notify::new()));
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), notices.clone(), stopped.clone()))];
+    tasks.push(tokio::spawn(compaction::run(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
     let tailer =
         Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;

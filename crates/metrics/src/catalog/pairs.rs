@@ -55,10 +55,6 @@ struct Dictionary {
 }
 
 impl Pairs {
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
     pub(super) fn name_id(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
     }
@@ -285,14 +281,14 @@ mod tests {
                 for _ in 0..2 {
                     let mut found = pairs.matched(&matcher).to_vec();
                     found.sort_unstable();
-                    let all = 0..pairs.len() as u32;
+                    let all = 0..pairs.list.len() as u32;
                     let scan: Vec<u32> = all.filter(|p| matcher.matches(pairs.value(*p))).collect();
                     assert_eq!(found, scan, "{matcher}");
                 }
             }
             let sorted = pairs.sorted(0);
             assert!(sorted.is_sorted_by_key(|pair| pairs.value(*pair)));
-            assert_eq!(sorted.len(), pairs.len());
+            assert_eq!(sorted.len(), pairs.list.len());
         }
     }
 }
