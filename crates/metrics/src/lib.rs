@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bitmap;
 mod block;
 mod blocks;
@@ -54,10 +55,7 @@ mod tombstone;
 
 pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
-<<<<<<< HEAD
-=======
 pub use listed::BlockInfo;
->>>>>>> part/api
 pub use push::PushOutcome;
 pub use store::Store;
 
