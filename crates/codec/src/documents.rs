@@ -128,12 +128,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn add(
-        &mut self,
-        document: &[u8],
-        how: &Documents,
-        index: Option<&str>,
-    ) -> Result<(), String> {
+    fn add(&mut self, document: &[u8], how: &Documents, index: Option<&str>) -> Result<(), String> {
         if document.len() > LINE_BYTES_MAX {
             return Err(format!("the document is longer than {LINE_BYTES_MAX} bytes"));
         }
@@ -214,9 +209,9 @@ fn rest(members: &Map<String, Value>, how: &Documents, message: &str) -> Labels 
             match value {
                 _ if used(&full) => {}
                 Value::Object(inner) => walk(&full, inner, used, out),
-                value => out.extend(
-                    text(value).map(|text| (metadata_name(&full).into_owned(), text)),
-                ),
+                value => {
+                    out.extend(text(value).map(|text| (metadata_name(&full).into_owned(), text)))
+                }
             }
         }
     }

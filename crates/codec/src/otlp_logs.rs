@@ -20,6 +20,7 @@ mod proto;
 mod value;
 
 use crate::loki_push::{Budget, PushError, PushRequest, PushStream, ServiceName, finish};
+use crate::proto::put_bytes;
 use std::collections::HashMap;
 use value::{Any, Attributes, flatten};
 use vigie_model::{Labels, LogEntry};
@@ -114,6 +115,13 @@ pub fn decode(content_type: &str, body: &[u8], now_ns: i64) -> Result<PushReques
         return Ok(PushRequest::default());
     }
     finish(PushRequest { streams }, ServiceName::Discover)
+}
+
+/// An error as OpenTelemetry's exporters read it: a `google.rpc.Status` with nothing but a message.
+pub fn encode_status(message: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len() + 4);
+    put_bytes(&mut out, 2, message.as_bytes());
+    out
 }
 
 /// The stream's labels, and what becomes metadata of every line.

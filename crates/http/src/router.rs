@@ -5,14 +5,14 @@
 
 use crate::guard::{Hosts, guard};
 use crate::state::State;
-use crate::{alertmanager, loki, own, prometheus, ui};
+use crate::{alertmanager, documents, loki, own, prometheus, ui};
 use axum::Router;
 use axum::extract;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,8 +47,7 @@ pub fn main(state: State) -> Router {
         .nest("/api/vigie/v1", own::router())
         .route("/api/search", get(own::search))
         .route("/api/dashboards/uid/{uid}", get(own::dashboard))
-        .route("/api/prom/push", axum::routing::post(loki::push::push))
-        .route("/ready", get(loki_ready))
+        .merge(lines())
         .route("/version", get(version));
     finish(health(router, HEALTHY, "Prometheus Server is Ready.\n"), state)
 }
@@ -73,10 +72,23 @@ pub fn grafana(state: State) -> Router {
 pub fn loki(state: State) -> Router {
     let router = Router::new()
         .nest("/loki/api/v1", loki::router())
-        .route("/api/prom/push", axum::routing::post(loki::push::push))
-        .route("/ready", get(loki_ready))
+        .merge(lines())
         .route("/metrics", get(own_metrics));
     finish(router, state)
+}
+
+/// The doors for lines that are not under `/loki/api/v1`, and what is asked of Loki beside them.
+fn lines() -> Router<State> {
+    Router::new()
+        .nest("/prometheus/api/v1", loki::ruler_router())
+        .nest("/elasticsearch", documents::elasticsearch())
+        .route("/elasticsearch/", get(documents::version))
+        .route("/insert/jsonline", post(documents::json_lines))
+        .route("/otlp/v1/logs", post(loki::push::otlp))
+        .route("/api/prom/push", post(loki::push::push))
+        .route("/services", get(loki::about::services))
+        .route("/config", get(loki::about::config))
+        .route("/ready", get(loki_ready))
 }
 
 /// Port 9093, where Alertmanager was.

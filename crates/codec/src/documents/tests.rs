@@ -55,10 +55,20 @@ fn a_bulk_is_taken_document_by_document() {
 [1]
 "#;
     let bulk = decode_bulk(body, "mine", &how(&[], &[])).unwrap();
-    let verbs: Vec<_> = bulk.actions.iter().map(|one| (one.verb.as_str(), one.index.as_str(), one.refusal.is_some())).collect();
+    let verbs: Vec<_> = bulk
+        .actions
+        .iter()
+        .map(|one| (one.verb.as_str(), one.index.as_str(), one.refusal.is_some()))
+        .collect();
     assert_eq!(
         verbs,
-        [("create", "logs", false), ("index", "mine", false), ("delete", "mine", true), ("update", "mine", true), ("create", "mine", true)]
+        [
+            ("create", "logs", false),
+            ("index", "mine", false),
+            ("delete", "mine", true),
+            ("update", "mine", true),
+            ("create", "mine", true)
+        ]
     );
     assert_eq!(told(&bulk.request.unwrap()).len(), 2);
     assert!(decode_bulk(b"{\"delete\":{}}\n", "i", &how(&[], &[])).unwrap().request.is_none());

@@ -313,7 +313,12 @@ mod tests {
             (none.clone(), labels("lvl", "DBG"), "error", "debug"),
             (none.clone(), labels("severity_number", "17"), "info", "error"),
             (none.clone(), labels("severity_number", "x"), "error", "info"),
-            (none.clone(), none.clone(), r#" {"a":{"b":[1,{"level":"x"}],"level":"ERR"}} "#, "error"),
+            (
+                none.clone(),
+                none.clone(),
+                r#" {"a":{"b":[1,{"level":"x"}],"level":"ERR"}} "#,
+                "error",
+            ),
             (none.clone(), none.clone(), r#"{"a":{"b":{"level":"error"}},"x":1}"#, "error"),
             (none.clone(), none.clone(), r#"{"level":3,"msg":"an \" info"}"#, "info"),
             (none.clone(), none.clone(), r#"{"level":"odd"}"#, "unknown"),

@@ -83,20 +83,12 @@ fn record(mut reader: Reader<'_>, budget: &Budget) -> Result<Record, PushError> 
     Ok(out)
 }
 
-fn attribute(
-    reader: Reader<'_>,
-    out: &mut Attributes,
-    budget: &Budget,
-) -> Result<(), PushError> {
+fn attribute(reader: Reader<'_>, out: &mut Attributes, budget: &Budget) -> Result<(), PushError> {
     out.push(pair(reader, budget, 0)?);
     Ok(())
 }
 
-fn pair(
-    mut reader: Reader<'_>,
-    budget: &Budget,
-    depth: usize,
-) -> Result<(String, Any), PushError> {
+fn pair(mut reader: Reader<'_>, budget: &Budget, depth: usize) -> Result<(String, Any), PushError> {
     budget.take(1)?;
     let mut out = (String::new(), Any::Empty);
     while let Some((number, value)) = reader.field()? {

@@ -99,7 +99,11 @@ fn what_is_broken_is_refused_by_name() {
     for (kind, body, words) in [
         ("text/plain", &b"{}"[..], "content type: text/plain is not supported"),
         ("application/json", b"[", "ReadObject: "),
-        ("application/json", br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"flags":"x"}]}]}]}"#, "\"x\" is not an integer"),
+        (
+            "application/json",
+            br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"flags":"x"}]}]}]}"#,
+            "\"x\" is not an integer",
+        ),
         ("application/x-protobuf", b"\x0a\x05x", "proto: PushRequest: unexpected EOF at byte 2"),
         ("application/x-protobuf", &deep, "a value is nested deeper than 32"),
     ] {

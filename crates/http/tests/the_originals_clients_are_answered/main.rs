@@ -5,6 +5,7 @@
 
 mod doors;
 mod grafana;
+mod lines;
 mod recorded;
 mod remote_write;
 mod strangers;
