@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, Selection, SeriesId, TimeRange,
 };
 
 /// What the owner of the directory decides.
@@ -152,6 +152,14 @@ impl Engine for Embedded {
             found.extend(self.metrics.exemplars(matchers, range));
         }
         Ok(found.into_iter().collect())
+    }
+
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError> {
+        Ok(self.metrics.select(matchers, range)?)
     }
 
     fn query_metrics(

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, Selection, SeriesId,
+    TimeRange,
 };
 
 /// How durable an acknowledged write is.
@@ -212,6 +213,12 @@ pub trait Engine: Send + Sync + 'static {
         selectors: &[Vec<Matcher>],
         range: TimeRange,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError>;
+    /// The samples of a range of the series that fulfil all matchers, as columns.
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,
