@@ -14,6 +14,7 @@ mod alertmanager;
 mod body;
 mod compress;
 pub mod content;
+mod documents;
 mod error;
 mod guard;
 mod json;
@@ -34,8 +35,9 @@ pub mod views;
 pub use guard::Hosts;
 pub use metadata::Metadata;
 pub use notices::{Notice, Notices};
+pub use params::parse_time_ms;
 pub use serve::{Door, bind, serve};
-pub use state::{Parts, Settings, State};
+pub use state::{JobSettings, Parts, Settings, State};
 
 /// The version of Prometheus whose API this is; clients choose features by it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::guard::Hosts;
+use crate::loki::tail::Hub;
 use crate::metadata::Metadata;
 use crate::notices::Notices;
 use crate::views::{AlertView, TargetView};
@@ -14,6 +15,7 @@ use vigie_dashboards::Dashboard;
 use vigie_engine::{Engine, EngineError, QueryError, QueryErrorKind, QueryOptions};
 use vigie_model::Labels;
 use vigie_model::limits::QUERY_TIMEOUT_MS;
+use vigie_model::relabel::Rule;
 
 /// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
 /// for more cores and more memory than Vigie's users have).
@@ -27,6 +29,7 @@ pub struct State(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    tails: Arc<Hub>,
     queries: Arc<Semaphore>,
     pushes: Arc<Semaphore>,
 }
@@ -70,8 +73,8 @@ pub struct Settings {
     pub flags: Vec<(String, String)>,
     /// The configuration of scraping and rules as Prometheus' file, secrets hidden.
     pub config_yaml: String,
-    /// The same for each scrape job: its name and its part of the file.
-    pub scrape_config_yaml: Vec<(String, String)>,
+    /// The scrape jobs of that file.
+    pub jobs: Vec<JobSettings>,
     /// Added to what leaves the machine.
     pub external_labels: Labels,
     /// The address that people use; targets on this machine are shown under its host.
@@ -88,6 +91,28 @@ pub struct Settings {
     pub lifecycle: Option<Arc<Notify>>,
 }
 
+/// What the file says of a scrape job.
+#[derive(Clone, Debug, Default)]
+pub struct JobSettings {
+    /// Its name.
+    pub name: String,
+    /// Its part of the file.
+    pub yaml: String,
+    /// `relabel_configs`.
+    pub relabel: Vec<Rule>,
+}
+
+impl Settings {
+    /// A job by its name; the error is upstream's.
+    pub(crate) fn job(&self, name: &str) -> Result<&JobSettings, ApiError> {
+        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+            ApiError::bad_data(format!(
+                "error retrieving scrape config: scrape pool {name:?} not found"
+            ))
+        })
+    }
+}
+
 impl Deref for State {
     type Target = Parts;
     fn deref(&self) -> &Parts {
@@ -98,11 +123,19 @@ impl Deref for State {
 impl State {
     /// Shares the parts.
     pub fn new(parts: Parts) -> State {
+        let tails = Arc::new(Hub::default());
+        parts.engine.observe_logs(tails.clone());
         State(Arc::new(Shared {
             parts,
+            tails,
             queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
             pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE_MAX)),
         }))
+    }
+
+    /// Everybody who follows lines.
+    pub(crate) fn tails(&self) -> &Arc<Hub> {
+        &self.0.tails
     }
 
     /// Runs a listing when its turn comes, on a thread that may block.
@@ -133,7 +166,7 @@ impl State {
         let options = QueryOptions {
             deadline: Some(deadline),
             cancel: Some(cancel.0.clone()),
-            lookback_ms: None,
+            ..QueryOptions::default()
         };
         let done = blocking(move || {
             let answer = question(options);

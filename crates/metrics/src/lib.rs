@@ -36,6 +36,7 @@ mod delete;
 mod exemplars;
 mod head;
 mod ints;
+mod listed;
 mod manifest;
 mod merge;
 #[doc(hidden)]
@@ -54,6 +55,7 @@ mod tombstone;
 
 pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
+pub use listed::BlockInfo;
 pub use push::PushOutcome;
 pub use store::Store;
 

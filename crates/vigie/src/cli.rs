@@ -1,6 +1,7 @@
 //! The command line: Vigie's flags, and those that compose files pass to the programs it replaces,
 //! each accepted, or refused with a reason.
 
+use crate::query::QueryArgs;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -26,6 +27,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Watch a demonstration: a backend, its PostgreSQL, a load generator, all on this machine.
     Demo(DemoArgs),
+    /// Ask a running Vigie in PromQL.
+    Query(QueryArgs),
 }
 
 /// Flags of `run`.
@@ -153,6 +156,9 @@ const REFUSED: [(&str, &str); 16] = [
 const TAKEN: [&str; 3] =
     ["--storage.tsdb.path", "--storage.tsdb.retention.time", "--storage.tsdb.retention.size"];
 
+/// Commands that take no flags of the originals.
+const COMMANDS_OF_OUR_OWN: [&str; 1] = ["query"];
+
 /// The arguments as text.
 pub fn arguments(all: impl IntoIterator<Item = OsString>) -> Result<Vec<String>> {
     let text = |argument: OsString| {
@@ -164,7 +170,13 @@ pub fn arguments(all: impl IntoIterator<Item = OsString>) -> Result<Vec<String>>
 /// The arguments as clap wants them: Go's single dash before a long name becomes two.
 /// A flag that is known and refused ends with its reason.
 pub fn normalise(arguments: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
-    let mut out = Vec::new();
+    let mut arguments = arguments.into_iter().peekable();
+    let mut out: Vec<String> = arguments.by_ref().take(1).collect();
+    // A question may begin with a minus, and is none of the originals' flags.
+    if arguments.peek().is_some_and(|command| COMMANDS_OF_OUR_OWN.contains(&command.as_str())) {
+        out.extend(arguments);
+        return Ok(out);
+    }
     for argument in arguments {
         let long = argument.strip_prefix('-').is_some_and(|name| {
             name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -221,6 +233,7 @@ mod tests {
         }
         assert!(Cli::try_parse_from(["vigie", "--log.level=loud"]).is_err());
         assert!(Cli::try_parse_from(line("vigie demo --rate 5").unwrap()).is_ok());
+        assert!(Cli::try_parse_from(line("vigie query -up -o json").unwrap()).is_ok());
         assert!(Cli::try_parse_from(line("vigie frobnicate").unwrap()).is_err());
     }
 

@@ -22,7 +22,9 @@ use vigie_collect::tail::{TailConfig, Tailer};
 use vigie_collect::{Collect, CollectHandle};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
-use vigie_http::{Door, Hosts, Metadata, Notices, Parts, Settings, State, content, router};
+use vigie_http::{
+    Door, Hosts, JobSettings, Metadata, Notices, Parts, Settings, State, content, router,
+};
 use vigie_ledger::Ledger;
 use vigie_model::duration::format_duration_ms;
 use vigie_net::HttpClient;
@@ -150,13 +152,26 @@ async fn start(
     Ok(Running { notices, quit, embedded, collect, watch, tasks })
 }
 
+fn job_settings(plan: &Plan) -> Vec<JobSettings> {
+    let job = |(name, yaml): &(String, String)| JobSettings {
+        relabel: plan
+            .jobs
+            .iter()
+            .find(|job| job.job_name == *name)
+            .map_or_else(Vec::new, |job| job.relabel.clone()),
+        name: name.clone(),
+        yaml: yaml.clone(),
+    };
+    plan.config.shown.jobs.iter().map(job).collect()
+}
+
 /// What the status pages show of what the program was told.
 fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Settings> {
     let directory = std::env::current_dir().context("there is no working directory")?;
     Ok(Settings {
         flags: plan.flags.clone(),
         config_yaml: plan.config.shown.yaml.clone(),
-        scrape_config_yaml: plan.config.shown.jobs.clone(),
+        jobs: job_settings(plan),
         external_labels: plan.config.external_labels.clone(),
         external_url: plan.external_url.clone().unwrap_or_else(|| addresses.url.clone()),
         port: addresses.port,
