@@ -14,6 +14,7 @@ mod own_metrics;
 mod plan;
 mod postgres;
 mod run;
+mod tsdb;
 
 use anyhow::Result;
 use clap::Parser;
@@ -35,6 +36,14 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Some(Command::Run(arguments)) => run(*arguments),
         Some(Command::Demo(arguments)) => demonstrate(arguments),
+        Some(Command::Tsdb(arguments)) => {
+            say_through_stderr("error");
+            match tsdb::run(&arguments) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(error) => Err(error),
+            }
+        }
         None => run(cli.run),
     };
     match ended {
