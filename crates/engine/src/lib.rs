@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use vigie_model::{
-    Direction, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
 };
 
 /// How durable an acknowledged write is.
@@ -48,6 +48,9 @@ pub struct AppendReport {
 pub struct SamplesReport {
     /// Floats that are stored: now, or before with the same value.
     pub samples: u64,
+    /// Exemplars that are stored, likewise. Those that are refused are no reason to refuse a push:
+    /// Prometheus tells nobody either.
+    pub exemplars: u64,
     /// Why some were refused, in Prometheus' words, the first reasons one per line; the rest is
     /// stored, and sending the push again will not help.
     pub refusal: Option<String>,
@@ -117,6 +120,12 @@ pub struct EngineStats {
     pub samples_appended: u64,
     /// Bytes of metrics on disk.
     pub metrics_bytes: u64,
+    /// Runs of samples that are sealed.
+    pub metrics_chunks: u64,
+    /// The oldest instant of the metrics, in milliseconds.
+    pub metrics_oldest_ms: Option<i64>,
+    /// The newest.
+    pub metrics_newest_ms: Option<i64>,
     /// Streams the log store knows.
     pub streams: u64,
     /// Lines appended since start.
@@ -144,6 +153,20 @@ pub trait Engine: Send + Sync + 'static {
         pushed: &Pushed<'_>,
         durability: Durability,
     ) -> Result<SamplesReport, EngineError>;
+    /// Stores exemplars of series whose ids come from [`Engine::intern`]. What is too old or too long is
+    /// left out.
+    fn append_exemplars(
+        &self,
+        exemplars: &[(SeriesId, Exemplar)],
+        durability: Durability,
+    ) -> Result<(), EngineError>;
+    /// The exemplars of the series that match any of the selectors, by series, in order of their
+    /// labels and times.
+    fn exemplars(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,

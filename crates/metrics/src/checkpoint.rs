@@ -58,6 +58,7 @@ impl Store {
                 first = result;
             }
         };
+        step(self.exemplars.lock().sync());
         if Ticks::is_due(&mut ticks.free_space_ms, now_ms, FREE_SPACE_EVERY_MS) {
             step(self.floor.look(&*self.disk));
         }

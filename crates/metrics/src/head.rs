@@ -612,6 +612,11 @@ impl Heads {
         let open = self.groups.iter().filter_map(|group| group.rows.first()).map(|row| row.ts_ms);
         sealed.chain(blocks).chain(open).min().filter(|ms| *ms != i64::MAX)
     }
+
+    /// The newest instant there is.
+    pub(crate) fn newest_ms(&self) -> Option<i64> {
+        self.groups.iter().map(|group| group.newest_ms).max().filter(|ms| *ms != i64::MIN)
+    }
 }
 
 /// What a merge did.

@@ -31,6 +31,7 @@ mod chunk;
 mod column;
 mod compact;
 mod delete;
+mod exemplars;
 mod head;
 mod inspect;
 mod ints;
@@ -51,13 +52,14 @@ mod store;
 mod tombstone;
 
 pub use compact::Pace;
+pub use exemplars::ExemplarsAppended;
 pub use inspect::{Analysis, FileStats, MetricStats, Verified};
 pub use push::PushOutcome;
 pub use store::Store;
 
 use vigie_disk::DiskError;
 use vigie_model::limits::{
-    LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
+    EXEMPLARS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
 };
 
 /// Rows of a chunk.
@@ -96,6 +98,8 @@ pub struct Options {
     pub label_name_bytes_max: usize,
     /// Longest label value.
     pub label_value_bytes_max: usize,
+    /// Exemplars that are kept; 0 keeps none.
+    pub exemplars_max: usize,
 }
 
 impl Default for Options {
@@ -112,6 +116,7 @@ impl Default for Options {
             labels_max: LABELS_PER_SERIES_MAX,
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,
             label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
+            exemplars_max: EXEMPLARS_MAX,
         }
     }
 }
@@ -167,6 +172,10 @@ pub struct Stats {
     pub disk_bytes: u64,
     /// The oldest instant there is.
     pub oldest_ms: Option<i64>,
+    /// Exemplars kept.
+    pub exemplars: u64,
+    /// The newest instant there is.
+    pub newest_ms: Option<i64>,
     /// Damaged places that are passed over; each was logged with file and offset.
     pub damaged: u64,
     /// Bytes at the ends of files that a dead process had not finished, as found at the start.

@@ -8,6 +8,7 @@
 
 use crate::blocks;
 use crate::catalog::Catalog;
+use crate::exemplars::Exemplars;
 use crate::head::Heads;
 use crate::manifest::Manifest;
 use crate::push::Keys;
@@ -45,6 +46,8 @@ pub struct Store {
     pub(crate) damage: Vec<DiskError>,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
+    /// May be held while `catalog` is taken.
+    pub(crate) exemplars: Mutex<Exemplars>,
     pub(crate) floor: Floor,
     /// The log's length when it was last cut: the rows that were carried over.
     pub(crate) log_bytes_after_cut: AtomicU64,
@@ -108,6 +111,7 @@ impl Store {
         }
         heads.retire_torn()?;
         heads.drop_sealed_again();
+        let exemplars = Exemplars::open(disk.clone(), dir, options.exemplars_max, &catalog)?;
         let floor = Floor::new(dir, options.free_bytes_min);
         floor.look(&*disk)?;
         let store = Store {
@@ -123,6 +127,7 @@ impl Store {
             damage: start.damage,
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
+            exemplars: Mutex::new(exemplars),
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
@@ -244,6 +249,7 @@ impl Store {
 
     /// Makes everything durable. The store may be used further; dropping it loses nothing.
     pub fn close(&self) -> Result<(), MetricsError> {
+        self.exemplars.lock().sync()?;
         Ok(self.wal.sync_all()?)
     }
 
@@ -251,6 +257,10 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let log_bytes = self.wal.bytes();
         let series_log_bytes = self.series_log.lock().bytes();
+        let (exemplars, exemplar_bytes, exemplar_damage) = {
+            let ring = self.exemplars.lock();
+            (ring.len() as u64, ring.bytes(), ring.damage())
+        };
         let heads = self.heads.lock();
         Stats {
             series: heads.placed() as u64,
@@ -264,11 +274,15 @@ impl Store {
             log_bytes,
             disk_bytes: log_bytes
                 + series_log_bytes
+                + exemplar_bytes
                 + heads.segments.bytes()
                 + heads.blocks.iter().map(|block| block.entry.bytes).sum::<u64>(),
             oldest_ms: heads.oldest_ms(),
+            newest_ms: heads.newest_ms(),
+            exemplars,
             unfinished_bytes: self.unfinished_bytes,
-            damaged: (self.wal.damage().len() + heads.segments.damage.len()) as u64
+            damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
+                as u64
                 + heads.blocks.iter().map(|block| block.damaged()).sum::<u64>()
                 + (self.damage.len() + heads.segments.aside.len()) as u64,
         }

@@ -7,12 +7,15 @@
 mod adapt;
 mod builtin;
 mod cli;
+mod client;
 mod compaction;
 mod demo;
+mod flags;
 mod listen;
 mod own_metrics;
 mod plan;
 mod postgres;
+mod query;
 mod run;
 mod tsdb;
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
                 Err(error) => Err(error),
             }
         }
+        Some(Command::Query(arguments)) => block_on(query::query(arguments)),
         None => run(cli.run),
     };
     match ended {
