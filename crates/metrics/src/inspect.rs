@@ -90,6 +90,7 @@ impl Store {
         }
         let mut files = Vec::new();
         self.each_file(&mut |mut file, walk| {
+            file.samples = 0;
             walk(&mut |seen| {
                 let Ok(seen) = seen else { return };
                 file.samples += seen.samples;

@@ -43,11 +43,12 @@ fn fill(disk: &SimDisk) {
                         _ => f64::from_bits(0x3ff0_0000_0000_0000 | dice.roll(1 << 50)),
                     })
                     .collect();
-                append(&store, ts_ms, &series, &values);
+                assert_eq!(append(&store, ts_ms, &series, &values).too_new, 0);
             }
         }
         clock_ms += HOUR_MS;
-        store.tick(clock_ms).unwrap();
+        // The next hour's rows are not in the future.
+        store.tick(clock_ms + HOUR_MS).unwrap();
         // The last hours stay in segments.
         while hour < 30 && store.compact(clock_ms, &mut |_| true).unwrap() {}
     }
