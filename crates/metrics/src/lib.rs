@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bitmap;
 mod block;
 mod blocks;
@@ -35,6 +36,7 @@ mod exemplars;
 mod head;
 mod inspect;
 mod ints;
+mod listed;
 mod manifest;
 mod merge;
 #[doc(hidden)]
@@ -54,6 +56,7 @@ mod tombstone;
 pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
 pub use inspect::{Analysis, FileStats, MetricStats, Verified};
+pub use listed::BlockInfo;
 pub use push::PushOutcome;
 pub use store::Store;
 
