@@ -271,9 +271,9 @@ impl Store {
             log_bytes,
             disk_bytes: log_bytes
                 + series_log_bytes
+                + exemplar_bytes
                 + heads.segments.bytes()
-                + heads.blocks.iter().map(|block| block.entry.bytes).sum::<u64>()
-                + exemplar_bytes,
+                + heads.blocks.iter().map(|block| block.entry.bytes).sum::<u64>(),
             oldest_ms: heads.oldest_ms(),
             newest_ms: heads.newest_ms(),
             exemplars,

@@ -2,6 +2,7 @@
 
 mod aggregate;
 pub(crate) mod binary;
+mod columns;
 pub(crate) mod logs;
 pub(crate) mod metric;
 mod prefilter;
