@@ -19,6 +19,7 @@ mod guard;
 mod json;
 mod loki;
 mod metadata;
+mod nearness;
 mod notices;
 mod own;
 mod params;

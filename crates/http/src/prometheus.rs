@@ -8,6 +8,7 @@ pub mod federate;
 pub mod listing;
 pub mod notices;
 pub mod query;
+pub mod search;
 pub mod selfmetrics;
 pub mod status;
 pub mod syntax;
@@ -60,6 +61,7 @@ pub fn read_router() -> Router<State> {
         .route("/notifications/live", get(notices::live))
         .route("/status/flags", get(status::flags))
         .route("/read", post(status::no_remote_read))
+        .merge(search::router())
         .fallback(any(not_found))
 }
 
