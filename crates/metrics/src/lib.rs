@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bitmap;
 mod block;
 mod blocks;
