@@ -18,6 +18,7 @@
 mod error;
 pub mod frame;
 mod lock;
+mod progress;
 mod real;
 pub mod record;
 mod rescue;
@@ -29,6 +30,7 @@ pub mod wire;
 pub use error::DiskError;
 pub use frame::write_atomic;
 pub use lock::DirLock;
+pub use progress::{Meter, Progress, Tell};
 pub use real::RealDisk;
 pub use rescue::{put_aside, write_again};
 pub use space::Floor;

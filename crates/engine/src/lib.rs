@@ -14,6 +14,7 @@ mod error;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::{EngineError, QueryError, QueryErrorKind};
+pub use vigie_disk::Progress;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

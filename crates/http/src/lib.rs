@@ -28,6 +28,7 @@ mod prometheus;
 pub mod router;
 mod runbooks;
 mod serve;
+mod starting;
 pub mod state;
 mod ui;
 pub mod views;

@@ -62,6 +62,7 @@ pub use store::Store;
 use vigie_disk::DiskError;
 use vigie_model::limits::{
     EXEMPLARS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
+    SERIES_PER_TARGET_MAX,
 };
 
 /// Rows of a chunk.
@@ -94,6 +95,9 @@ pub struct Options {
     pub selection_bytes_max: usize,
     /// Most series.
     pub series_max: usize,
+    /// Most series of one target: with the same `instance`, `job` and other labels that say where a
+    /// series comes from.
+    pub series_per_target_max: usize,
     /// Most labels of a series.
     pub labels_max: usize,
     /// Longest label name.
@@ -115,6 +119,7 @@ impl Default for Options {
             log_bytes_max: 8 * 1024 * 1024,
             selection_bytes_max: 128 * 1024 * 1024,
             series_max: SERIES_MAX,
+            series_per_target_max: SERIES_PER_TARGET_MAX,
             labels_max: LABELS_PER_SERIES_MAX,
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,
             label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
