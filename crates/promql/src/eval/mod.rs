@@ -14,18 +14,23 @@ mod kernels;
 mod labels;
 mod length;
 mod math;
+mod native_aggregate;
+mod native_binary;
+mod native_kernels;
 mod notes;
 mod select;
 mod value;
 
+use crate::native::FloatHistogram;
 use crate::syntax::{Expr, Node, NodeKind, ValueType};
+pub(crate) use math::kahan;
 use notes::Notes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use value::{Out, Steps, Vector};
 use vigie_model::limits::QUERY_SAMPLES_MAX;
-use vigie_model::{Labels, Matcher, ReadError, Selection, TimeRange};
+use vigie_model::{Labels, Matcher, ReadError, Selection, TimeRange, is_absent};
 
 /// Where the samples come from.
 pub trait Source: Send + Sync {
@@ -52,6 +57,17 @@ pub struct Options {
     pub default_subquery_step_ms: i64,
     /// Whether metric names are dropped at the end only (Prometheus' `promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
+    /// What else behaves differently when it is switched on.
+    pub features: Features,
+}
+
+/// Parts of the evaluation that Prometheus keeps behind feature flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// `use-start-timestamps`: counters are known to begin when their samples say so.
+    pub start_timestamps: bool,
+    /// `type-and-unit-labels`: what is no counter is told by `__type__`.
+    pub type_and_unit_labels: bool,
 }
 
 impl Default for Options {
@@ -63,6 +79,7 @@ impl Default for Options {
             cancel: None,
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
+            features: Features::default(),
         }
     }
 }
@@ -108,8 +125,10 @@ pub struct Sample {
     pub labels: Labels,
     /// The instant.
     pub ts_ms: i64,
-    /// The value.
+    /// The value; meaningless when the sample is a native histogram.
     pub value: f64,
+    /// The native histogram, if the sample is one.
+    pub histogram: Option<Arc<FloatHistogram>>,
 }
 
 /// A series over time.
@@ -119,6 +138,8 @@ pub struct Series {
     pub labels: Labels,
     /// Instants in milliseconds and values, in order.
     pub points: Vec<(i64, f64)>,
+    /// Instants in milliseconds and native histograms, in order; no instant is in both.
+    pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
 }
 
 /// Why there is no answer. The texts are Prometheus' own.
@@ -174,8 +195,13 @@ pub fn instant(source: &dyn Source, expr: &Expr, ts_ms: i64, options: &Options) 
             Out::Vector(vector) => Value::Vector(
                 eval.finish(vector)?
                     .into_iter()
-                    .filter(|(_, values)| !vigie_model::is_absent(values[0]))
-                    .map(|(labels, values)| Sample { labels, ts_ms, value: values[0] })
+                    .filter(|(_, series)| !is_absent(series.values[0]))
+                    .map(|(labels, series)| Sample {
+                        labels,
+                        ts_ms,
+                        value: series.values[0],
+                        histogram: series.histogram(0).cloned(),
+                    })
                     .collect(),
             ),
         },
@@ -212,14 +238,22 @@ pub fn range(
     eval.room_for(steps.count as u64)?;
     let mut series = match eval.node(expr.root(), steps)? {
         Out::Vector(vector) => eval.finish(vector)?,
-        Out::Scalar(values) => vec![(Labels::default(), values)],
+        Out::Scalar(values) => {
+            let labels = Labels::default();
+            let metric = value::Metric::Built(labels.clone());
+            vec![(labels, value::Series::floats(metric, false, values))]
+        }
         Out::Text(_) => Vec::new(),
     };
     series.sort_by(|left, right| left.0.cmp(&right.0));
     let series = series
         .into_iter()
-        .map(|(labels, values)| Series { labels, points: steps.points(&values) })
-        .filter(|series| !series.points.is_empty())
+        .map(|(labels, series)| Series {
+            labels,
+            points: steps.points(series.row()),
+            histograms: steps.histograms(series.row()),
+        })
+        .filter(|series| !series.points.is_empty() || !series.histograms.is_empty())
         .collect();
     Ok(eval.answer(Value::Matrix(series)))
 }
@@ -301,7 +335,9 @@ impl<'a> Eval<'a> {
                 let out = self.node(operand, steps)?;
                 self.negated(out)?
             }
-            NodeKind::Aggregate(aggregate) => Out::Vector(self.aggregate(aggregate, steps)?),
+            NodeKind::Aggregate(aggregate) => {
+                Out::Vector(self.aggregate(aggregate, node.span, steps)?)
+            }
             NodeKind::Call(call) => self.call(call, node, steps)?,
             NodeKind::Binary(chain) => self.chain(chain, steps)?,
             NodeKind::Matrix { .. } | NodeKind::Subquery(_) => {
@@ -333,16 +369,25 @@ impl<'a> Eval<'a> {
     fn negated(&mut self, out: Out) -> Result<Out> {
         match out {
             Out::Scalar(values) => Ok(Out::Scalar(values.iter().map(|value| -value).collect())),
-            Out::Vector(vector) => self.mapped(vector, |_, value| -value).map(Out::Vector),
+            Out::Vector(mut vector) => {
+                for series in &mut vector.series {
+                    series.values.iter_mut().filter(|v| !is_absent(**v)).for_each(|v| *v = -*v);
+                    for histogram in series.histograms.iter_mut().flatten() {
+                        *histogram = Arc::new(FloatHistogram::clone(histogram).mul(-1.0));
+                    }
+                }
+                self.nameless(vector).map(Out::Vector)
+            }
             Out::Text(text) => Ok(Out::Text(text)),
         }
     }
 
-    /// Applies `f` to every sample and drops the metric names.
+    /// Applies `f` to every float, forgets the histograms and drops the metric names.
     fn mapped(&mut self, mut vector: Vector, f: impl Fn(usize, f64) -> f64) -> Result<Vector> {
         for series in &mut vector.series {
+            series.drop_histograms();
             for (step, value) in series.values.iter_mut().enumerate() {
-                if !vigie_model::is_absent(*value) {
+                if !is_absent(*value) {
                     *value = f(step, *value);
                 }
             }
@@ -364,7 +409,7 @@ impl<'a> Eval<'a> {
     }
 
     /// The labels and values of a finished vector.
-    fn finish(&mut self, mut vector: Vector) -> Result<Vec<(Labels, Vec<f64>)>> {
+    fn finish(&mut self, mut vector: Vector) -> Result<Vec<(Labels, value::Series)>> {
         let mut dropped = false;
         for series in vector.series.iter_mut().filter(|series| series.drop_name) {
             series.metric.drop_name();
@@ -374,7 +419,7 @@ impl<'a> Eval<'a> {
             vector = vector.merged()?;
         }
         let series = vector.series.into_iter();
-        Ok(series.map(|series| (series.metric.labels(), series.values)).collect())
+        Ok(series.map(|series| (series.metric.labels(), series)).collect())
     }
 
     /// The raw points of a range selector or a subquery at the one instant of an instant query.
@@ -386,12 +431,20 @@ impl<'a> Eval<'a> {
             if low < high {
                 eval.hold(2 * (high - low))?;
                 let times = column.timestamps_ms[low..high].iter().copied();
-                let points = times.zip(column.values[low..high].iter().copied()).collect();
+                let natives = column.histograms.get(low..high).unwrap_or(&[]);
+                let found_at = |at: usize| natives.get(at).and_then(Option::as_ref);
+                let floats = times.clone().zip(column.values[low..high].iter().copied());
+                let floats = floats.enumerate().filter(|(at, _)| found_at(*at).is_none());
+                let points = floats.map(|(_, point)| point).collect();
+                let histograms = times
+                    .zip(natives)
+                    .filter_map(|(ts_ms, native)| Some((ts_ms, Arc::clone(native.as_ref()?))))
+                    .collect();
                 let mut metric = column.metric.clone();
                 if column.drop_name {
                     metric.drop_name();
                 }
-                found.push(Series { labels: metric.labels(), points });
+                found.push(Series { labels: metric.labels(), points, histograms });
             }
             Ok(())
         })?;

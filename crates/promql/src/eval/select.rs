@@ -4,12 +4,14 @@
 //! are found once per group by one walk over its timestamps; a column in which nothing is missing
 //! uses them as they are, any other column is packed first and gets bounds of its own.
 
-use super::value::{Metric, Series, Steps, Vector, Visit};
+use super::value::{Histograms, IS_HISTOGRAM, Metric, Row, Series, Steps, Vector, Visit};
 use super::{Eval, Result};
+use crate::native::FloatHistogram;
 use crate::syntax::{At, Node, NodeKind, Subquery, VectorSelector};
 use std::sync::Arc;
 use vigie_model::{
-    ABSENT, METRIC_NAME, MatchOp, Matcher, MetricGroup, TimeRange, is_absent, is_stale,
+    ABSENT, Histogram, METRIC_NAME, MatchOp, Matcher, MetricGroup, STALE_NAN, TimeRange, is_absent,
+    is_stale,
 };
 
 /// What a vector selector yields.
@@ -19,6 +21,8 @@ pub(super) enum Reading {
     Value,
     /// The sample's own time in seconds, for `timestamp()`.
     Timestamp,
+    /// When the sample's counter began in seconds, for `start_timestamp()`; 0 when that is unknown.
+    Start,
 }
 
 /// The windows of a range selector or subquery: the same length, one end per step.
@@ -36,6 +40,10 @@ pub(super) struct WindowColumn<'a> {
     pub(super) timestamps_ms: &'a [i64],
     /// Real samples only: neither absent nor stale.
     pub(super) values: &'a [f64],
+    /// Empty when all samples are floats.
+    pub(super) histograms: &'a [Option<Arc<FloatHistogram>>],
+    /// When the counters began, 0 where that is unknown; empty when nothing is known.
+    pub(super) starts_ms: &'a [i64],
     /// Per step, the half-open range of the samples in the window.
     pub(super) bounds: &'a [(usize, usize)],
 }
@@ -66,9 +74,10 @@ impl Eval<'_> {
     ) -> Result<Vector> {
         let one_name = equal_name(&selector.matchers).is_some();
         let mut series = Vec::new();
-        self.stream_selector(selector, steps, reading, &mut |eval, metric, drop_name, values| {
+        self.stream_selector(selector, steps, reading, &mut |eval, metric, drop_name, row| {
             eval.room_for(((series.len() + 1) * steps.count) as u64)?;
-            series.push(Series { metric, drop_name, values: values.to_vec() });
+            let (values, histograms) = (row.values.to_vec(), row.histograms.to_vec());
+            series.push(Series { metric, drop_name, values, histograms });
             Ok(())
         })?;
         Ok(Vector { series, one_name })
@@ -90,7 +99,7 @@ impl Eval<'_> {
                 let vector = self.vector(node, steps)?;
                 let exists = |series: &Series| !series.values.iter().all(|v| is_absent(*v));
                 for series in vector.series.into_iter().filter(exists) {
-                    visit(self, series.metric, series.drop_name, &series.values)?;
+                    visit(self, series.metric.clone(), series.drop_name, series.row())?;
                 }
                 Ok(())
             }
@@ -112,18 +121,18 @@ impl Eval<'_> {
         let start_ms = first.saturating_sub(lookback_ms).saturating_add(1);
         let range = TimeRange { start_ms, end_ms: *last };
         let selection = self.source.select(&selector.matchers, range)?;
-        let (mut column, mut bounds, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut samples, mut bounds) = (Samples::default(), Vec::new());
+        let mut row = (Vec::new(), Histograms::new());
         for group in &selection.groups {
             let timestamps_ms = group.timestamps_ms();
             find_bounds(timestamps_ms, &ends, lookback_ms, &mut bounds);
             for (at, id) in group.series().iter().enumerate() {
                 self.tick()?;
-                group.read(at, &mut column)?;
-                self.room_for(column.len() as u64)?;
-                if latest(timestamps_ms, &column, &bounds, reading, &mut values) {
+                samples.read(group.as_ref(), at, self)?;
+                if latest(timestamps_ms, &samples, &bounds, reading, &mut row) {
                     let lookup = Arc::clone(&selection.lookup);
                     let metric = Metric::Stored { id: *id, lookup, nameless: false };
-                    visit(self, metric, false, &values)?;
+                    visit(self, metric, false, Row { values: &row.0, histograms: &row.1 })?;
                 }
             }
         }
@@ -179,8 +188,7 @@ impl Eval<'_> {
             buffers.enter(group.as_ref(), windows);
             for (at, id) in group.series().iter().enumerate() {
                 self.tick()?;
-                group.read(at, &mut buffers.column)?;
-                self.room_for(buffers.column.len() as u64)?;
+                buffers.samples.read(group.as_ref(), at, self)?;
                 let lookup = Arc::clone(&selection.lookup);
                 let metric = Metric::Stored { id: *id, lookup, nameless: false };
                 buffers.visit(
@@ -232,7 +240,11 @@ impl Eval<'_> {
         find_bounds(&timestamps_ms, &windows.ends_ms, windows.length_ms, &mut buffers.shared);
         for series in inner.series {
             self.tick()?;
-            buffers.column = series.values;
+            buffers.samples = Samples {
+                values: series.values,
+                histograms: series.histograms,
+                ..Samples::default()
+            };
             let who = (&series.metric, series.drop_name);
             buffers.visit(self, &timestamps_ms, windows, who, &mut visit)?;
         }
@@ -241,13 +253,59 @@ impl Eval<'_> {
     }
 }
 
+/// One column: its floats and, where they are absent, its native histograms.
+#[derive(Default)]
+struct Samples {
+    values: Vec<f64>,
+    /// Empty when there is none.
+    histograms: Histograms,
+    /// Empty when there is none.
+    starts_ms: Vec<i64>,
+    stored: Vec<(usize, Arc<Histogram>)>,
+}
+
+impl Samples {
+    fn read(&mut self, group: &dyn MetricGroup, at: usize, eval: &mut Eval<'_>) -> Result<()> {
+        group.read(at, &mut self.values)?;
+        eval.room_for(self.values.len() as u64)?;
+        self.histograms.clear();
+        self.starts_ms.clear();
+        if eval.options.features.start_timestamps {
+            group.read_starts_ms(at, &mut self.starts_ms)?;
+        }
+        if !group.may_have_histograms(at) {
+            return Ok(());
+        }
+        group.read_histograms(at, &mut self.stored)?;
+        if self.stored.is_empty() {
+            return Ok(());
+        }
+        self.histograms.resize(self.values.len(), None);
+        let mut cells = 0;
+        for (row, stored) in self.stored.drain(..) {
+            // A stale histogram ends the series as a stale float does.
+            if stored.is_stale() {
+                self.values[row] = STALE_NAN;
+                continue;
+            }
+            let histogram = Arc::new(FloatHistogram::from_stored(&stored));
+            cells += histogram.cells();
+            self.values[row] = IS_HISTOGRAM;
+            self.histograms[row] = Some(histogram);
+        }
+        eval.room_for(cells as u64)
+    }
+}
+
 /// Reused from column to column.
 #[derive(Default)]
 struct Buffers {
-    column: Vec<f64>,
+    samples: Samples,
     shared: Vec<(usize, usize)>,
     own_times: Vec<i64>,
     own_values: Vec<f64>,
+    own_histograms: Histograms,
+    own_starts_ms: Vec<i64>,
     own_bounds: Vec<(usize, usize)>,
 }
 
@@ -269,19 +327,32 @@ impl Buffers {
     where
         F: FnMut(&mut Eval<'e>, WindowColumn<'_>) -> Result<()>,
     {
+        let samples = &self.samples;
         let missing = |value: &f64| is_absent(*value) || is_stale(*value);
-        if !self.column.iter().any(missing) {
-            let (values, bounds) = (&self.column[..], &self.shared[..]);
-            let column = WindowColumn { metric, drop_name, timestamps_ms, values, bounds };
+        if !samples.values.iter().any(missing) {
+            let column = WindowColumn {
+                metric,
+                drop_name,
+                timestamps_ms,
+                values: &samples.values,
+                histograms: &samples.histograms,
+                starts_ms: &samples.starts_ms,
+                bounds: &self.shared,
+            };
             return visit(eval, column);
         }
         self.own_times.clear();
         self.own_values.clear();
-        for (ts_ms, value) in timestamps_ms.iter().zip(&self.column) {
-            if !missing(value) {
-                self.own_times.push(*ts_ms);
-                self.own_values.push(*value);
+        self.own_histograms.clear();
+        self.own_starts_ms.clear();
+        for (at, (ts_ms, value)) in timestamps_ms.iter().zip(&samples.values).enumerate() {
+            if missing(value) {
+                continue;
             }
+            self.own_times.push(*ts_ms);
+            self.own_values.push(*value);
+            self.own_histograms.extend(samples.histograms.get(at).cloned());
+            self.own_starts_ms.extend(samples.starts_ms.get(at));
         }
         if self.own_times.is_empty() {
             return Ok(());
@@ -295,6 +366,8 @@ impl Buffers {
                 drop_name,
                 timestamps_ms: &self.own_times,
                 values: &self.own_values,
+                histograms: &self.own_histograms,
+                starts_ms: &self.own_starts_ms,
                 bounds: &self.own_bounds,
             },
         )
@@ -330,26 +403,37 @@ fn find_bounds(
     }
 }
 
-/// Fills `values` with the newest sample of each window, unless it is a stale marker; says whether
+/// Fills a row with the newest sample of each window, unless it is a stale marker; says whether
 /// there is any.
 fn latest(
     timestamps_ms: &[i64],
-    column: &[f64],
+    samples: &Samples,
     bounds: &[(usize, usize)],
     reading: Reading,
-    values: &mut Vec<f64>,
+    (values, histograms): &mut (Vec<f64>, Histograms),
 ) -> bool {
     values.clear();
     values.resize(bounds.len(), ABSENT);
+    histograms.clear();
     let mut any = false;
-    for (out, (low, high)) in values.iter_mut().zip(bounds) {
-        let newest = (*low..*high).rev().find(|at| !is_absent(column[*at]));
-        if let Some(at) = newest.filter(|at| !is_stale(column[*at])) {
-            any = true;
-            *out = match reading {
-                Reading::Value => column[at],
-                Reading::Timestamp => timestamps_ms[at] as f64 / 1000.0,
-            };
+    for (step, (low, high)) in bounds.iter().enumerate() {
+        let newest = (*low..*high).rev().find(|at| !is_absent(samples.values[*at]));
+        let Some(at) = newest.filter(|at| !is_stale(samples.values[*at])) else { continue };
+        values[step] = match reading {
+            Reading::Value => samples.values[at],
+            Reading::Timestamp => timestamps_ms[at] as f64 / 1000.0,
+            Reading::Start => match samples.starts_ms.get(at) {
+                Some(start_ms) => *start_ms as f64 / 1000.0,
+                None => continue,
+            },
+        };
+        any = true;
+        let histogram = samples.histograms.get(at).and_then(Option::as_ref);
+        if let (Reading::Value, Some(histogram)) = (reading, histogram) {
+            if histograms.is_empty() {
+                histograms.resize(bounds.len(), None);
+            }
+            histograms[step] = Some(Arc::clone(histogram));
         }
     }
     any
@@ -368,10 +452,12 @@ mod tests {
 
     #[test]
     fn a_stale_marker_hides_what_is_older_than_it() {
-        let column = [1.0, vigie_model::STALE_NAN, ABSENT, 4.0];
+        let values = vec![1.0, STALE_NAN, ABSENT, 4.0];
+        let samples = Samples { values, ..Samples::default() };
         let bounds = [(0, 1), (0, 2), (0, 3), (0, 4)];
-        let mut values = Vec::new();
-        assert!(latest(&[1000, 2000, 3000, 4000], &column, &bounds, Reading::Value, &mut values));
+        let mut row = (Vec::new(), Vec::new());
+        assert!(latest(&[1000, 2000, 3000, 4000], &samples, &bounds, Reading::Value, &mut row));
+        let values = row.0;
         assert_eq!((values[0], values[3]), (1.0, 4.0));
         assert!(is_absent(values[1]) && is_absent(values[2]));
     }
