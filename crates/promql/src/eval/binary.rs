@@ -121,7 +121,8 @@ impl Eval<'_> {
                 }
             }
         }
-        if op.is_comparison() && !return_bool { Ok(vector) } else { self.nameless(vector) }
+        let keeps_name = op.is_trim() || (op.is_comparison() && !return_bool);
+        if keeps_name { Ok(vector) } else { self.nameless(vector) }
     }
 
     /// Arithmetic and comparisons between vectors.
@@ -157,8 +158,8 @@ impl Eval<'_> {
         };
         let fill = step.matching.fill;
         let fills = fill.left.is_some() || fill.right.is_some();
-        // Which side a value fills depends on how the query is written.
-        let fill = if swapped { [fill.right, fill.left] } else { [fill.left, fill.right] };
+        // Prometheus does not turn these with the sides.
+        let fill = [fill.left, fill.right];
         let mut present: Vec<Option<usize>> = vec![None; signatures.count()];
         let mut met = vec![usize::MAX; signatures.count()];
         for at in 0..steps.count {
@@ -373,7 +374,7 @@ impl Join<'_> {
 
     fn result_labels(&self, left: Partner<f64>, right: Partner<f64>) -> Labels {
         let matching = &self.step.matching;
-        let arithmetic = !self.step.op.is_comparison();
+        let arithmetic = !self.step.op.is_comparison() && !self.step.op.is_trim();
         let other = match right {
             Partner::Series(index) => Some(&self.right_labels[index]),
             Partner::Filled(_) => None,

@@ -10,7 +10,7 @@ use super::value::{
 };
 use super::{Eval, Result, dates, execution, math};
 use crate::native::FloatHistogram;
-use crate::syntax::{Call, Node, NodeKind, Span, ValueType};
+use crate::syntax::{Call, Extended, Node, NodeKind, Span, ValueType};
 use vigie_model::{ABSENT, Labels, is_absent};
 
 impl Eval<'_> {
@@ -81,6 +81,7 @@ impl Eval<'_> {
             "histogram_fraction" => self.histogram_fraction(args, steps),
             "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
             | "histogram_stdvar" => self.of_histograms(name, &args[0], steps),
+            "info" => self.info(args, steps),
             "start_timestamp" => self.timestamp(&args[0], Reading::Start, steps),
             _ => {
                 let position = node.span.line_column(self.expr.text());
@@ -227,6 +228,8 @@ impl Eval<'_> {
         visit: Visit<'_>,
     ) -> Result<()> {
         let windows = self.windows(arg, steps)?;
+        super::extended::check(windows.extended, function.name)?;
+        let is_extended = windows.extended != Extended::No;
         let ends_ms = &windows.ends_ms[..];
         // With `@` all windows are the same one, and so are the results.
         let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
@@ -256,8 +259,9 @@ impl Eval<'_> {
                     args: [argument(0), argument(1)],
                     ..function.window(&column, &windows, steps, step)
                 };
-                if !column.histograms.is_empty() || !column.starts_ms.is_empty() {
-                    let result = eval.odd_window(function, &column, step, window, arg);
+                if is_extended || !column.histograms.is_empty() || !column.starts_ms.is_empty() {
+                    let odd = (windows.extended, arg.span);
+                    let result = eval.odd_window(function, &column, step, window, odd);
                     any |= result.is_some();
                     if fixed {
                         (0..steps.count)
@@ -285,31 +289,40 @@ impl Eval<'_> {
         })
     }
 
-    /// A window of a column in which there are histograms or start timestamps.
+    /// A window that is extended or in whose column there are histograms or start timestamps.
     fn odd_window(
         &mut self,
         function: &OverTime<'_>,
         column: &WindowColumn<'_>,
         step: usize,
         window: Window<'_>,
-        arg: &Node,
+        (extended, span): (Extended, Span),
     ) -> Option<Point> {
         let (low, high) = column.bounds[step];
         let labels = column.metric.labels();
         let metric = labels.metric_name().unwrap_or("");
         let histograms = column.histograms.get(low..high).unwrap_or(&[]);
-        if histograms.iter().any(Option::is_some) {
-            let native = NativeWindow { base: window, histograms, metric, span: arg.span };
-            return self.native_kernel(function.name, function.kernel, &native);
+        let native = NativeWindow { base: window, histograms, metric, span };
+        if extended == Extended::No {
+            return self.plain_window(function, native);
         }
-        let overlaps = |at: &usize| match window.starts_ms.get(*at..*at + 2) {
-            Some(&[before, now]) => math::starts_overlap(before, window.timestamps_ms[*at], now),
+        self.extended_kernel(function.name, extended, &native, |eval, window| {
+            eval.plain_window(function, window)
+        })
+    }
+
+    fn plain_window(&mut self, function: &OverTime<'_>, w: NativeWindow<'_>) -> Option<Point> {
+        if w.histograms.iter().any(Option::is_some) {
+            return self.native_kernel(function.name, function.kernel, &w);
+        }
+        let overlaps = |at: usize| match w.base.starts_ms.get(at..at + 2) {
+            Some(&[before, now]) => math::starts_overlap(before, w.base.timestamps_ms[at], now),
             _ => false,
         };
-        if function.is_counter() && (0..high - low - 1).any(|at| overlaps(&at)) {
-            self.notes.starts_overlap(metric, arg.span);
+        if function.is_counter() && (1..w.base.values.len()).any(|at| overlaps(at - 1)) {
+            self.notes.starts_overlap(w.metric, w.span);
         }
-        (function.kernel)(&window).map(Point::Float)
+        (function.kernel)(&w.base).map(Point::Float)
     }
 
     fn note_no_counter(&mut self, known: Option<&str>, metric: &Metric, arg: &Node) {

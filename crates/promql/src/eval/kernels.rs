@@ -29,6 +29,22 @@ pub(super) struct Window<'a> {
 }
 
 impl Window<'_> {
+    /// A window without samples or arguments.
+    pub(super) fn nothing(first_span: Span) -> Window<'static> {
+        Window {
+            timestamps_ms: &[],
+            values: &[],
+            starts_ms: &[],
+            start_ms: 0,
+            end_ms: 0,
+            now_ms: 0,
+            ascending: false,
+            args: [0.0; 2],
+            first_span,
+            counts_changes: false,
+        }
+    }
+
     /// Whether the start timestamps tell of a reset after sample `old`.
     pub(super) fn started_anew(&self, old: usize) -> bool {
         match self.starts_ms.get(old..old + 2) {

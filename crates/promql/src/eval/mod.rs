@@ -9,7 +9,9 @@ mod aggregate;
 mod binary;
 mod call;
 mod dates;
+mod extended;
 mod histogram;
+mod info;
 mod kernels;
 mod labels;
 mod length;
@@ -22,7 +24,7 @@ mod select;
 mod value;
 
 use crate::native::FloatHistogram;
-use crate::syntax::{Expr, Node, NodeKind, ValueType};
+use crate::syntax::{Expr, Extended, Node, NodeKind, ValueType};
 pub(crate) use math::kahan;
 use notes::Notes;
 use std::sync::Arc;
@@ -428,6 +430,9 @@ impl<'a> Eval<'a> {
         let windows = self.windows(node, steps)?;
         self.each_column(node, &windows, steps, |eval, column| {
             let (low, high) = column.bounds[0];
+            if low < high && windows.extended != Extended::No {
+                return eval.extended_matrix(&windows, &column, &mut found);
+            }
             if low < high {
                 eval.hold(2 * (high - low))?;
                 let times = column.timestamps_ms[low..high].iter().copied();
@@ -453,6 +458,36 @@ impl<'a> Eval<'a> {
             return Err(value::same_labels());
         }
         Ok(found)
+    }
+}
+
+impl Eval<'_> {
+    fn extended_matrix(
+        &mut self,
+        windows: &select::Windows,
+        column: &select::WindowColumn<'_>,
+        found: &mut Vec<Series>,
+    ) -> Result<()> {
+        let (low, high) = column.bounds[0];
+        if column.histograms.iter().any(Option::is_some) {
+            let modifier = windows.extended.as_str();
+            let text = format!("{modifier} modifier is not supported with histograms");
+            return Err(execution(text));
+        }
+        self.hold(2 * (high - low))?;
+        let window = kernels::Window {
+            timestamps_ms: &column.timestamps_ms[low..high],
+            values: &column.values[low..high],
+            start_ms: windows.ends_ms[0].saturating_sub(windows.length_ms),
+            end_ms: windows.ends_ms[0],
+            ..kernels::Window::nothing(crate::syntax::Span::default())
+        };
+        let points = extended::points(&window, windows.extended);
+        if !points.is_empty() {
+            let labels = column.metric.labels();
+            found.push(Series { labels, points, histograms: Vec::new() });
+        }
+        Ok(())
     }
 }
 

@@ -4,11 +4,12 @@
 //! are found once per group by one walk over its timestamps; a column in which nothing is missing
 //! uses them as they are, any other column is packed first and gets bounds of its own.
 
-use super::value::{Histograms, IS_HISTOGRAM, Metric, Row, Series, Steps, Vector, Visit};
+use super::value::{Histograms, IS_HISTOGRAM, Metric, Row, Series, Steps, Vector, Visit, put};
 use super::{Eval, Result};
 use crate::native::FloatHistogram;
-use crate::syntax::{At, Node, NodeKind, Subquery, VectorSelector};
+use crate::syntax::{At, Extended, Node, NodeKind, Span, Subquery, VectorSelector};
 use std::sync::Arc;
+use vigie_model::histogram::ResetHint;
 use vigie_model::{
     ABSENT, Histogram, METRIC_NAME, MatchOp, Matcher, MetricGroup, STALE_NAN, TimeRange, is_absent,
     is_stale,
@@ -21,6 +22,8 @@ pub(super) enum Reading {
     Value,
     /// The sample's own time in seconds, for `timestamp()`.
     Timestamp,
+    /// The sample's own time in seconds, and its histogram if it is one, for `info()`.
+    Origin,
     /// When the sample's counter began in seconds, for `start_timestamp()`; 0 when that is unknown.
     Start,
 }
@@ -31,6 +34,21 @@ pub(super) struct Windows {
     pub(super) ends_ms: Vec<i64>,
     /// The offset, which a subquery needs to find its grid.
     offset_ms: i64,
+    pub(super) extended: Extended,
+    /// How far before the windows samples are handed out, too.
+    before_ms: i64,
+    /// Where samples end to be handed out, when that is not at the ends.
+    reach_ends_ms: Option<Vec<i64>>,
+}
+
+impl Windows {
+    /// The ends of what is handed out, and how long that is.
+    fn reach(&self) -> (&[i64], i64) {
+        let ends_ms = self.reach_ends_ms.as_ref().unwrap_or(&self.ends_ms);
+        let after_ms = ends_ms[0].saturating_sub(self.ends_ms[0]);
+        let length_ms = self.length_ms.saturating_add(self.before_ms).saturating_add(after_ms);
+        (ends_ms, length_ms)
+    }
 }
 
 /// One series with its windows.
@@ -113,6 +131,9 @@ impl Eval<'_> {
         reading: Reading,
         visit: Visit<'_>,
     ) -> Result<()> {
+        if selector.extended == Extended::Smoothed && reading == Reading::Value {
+            return self.stream_smoothed(selector, selector.span, steps, visit);
+        }
         let offset_ms = self.offset_ms(&selector.offset)?;
         self.hold(4 * steps.count)?;
         let ends = self.ends(selector.at, offset_ms, steps);
@@ -141,16 +162,66 @@ impl Eval<'_> {
 
     /// Where the windows of a range selector or subquery lie.
     pub(super) fn windows(&mut self, node: &Node, steps: Steps) -> Result<Windows> {
-        let (range, at, offset) = match &node.unparenthesised().kind {
-            NodeKind::Matrix { selector, range } => (range, selector.at, &selector.offset),
-            NodeKind::Subquery(subquery) => (&subquery.range, subquery.at, &subquery.offset),
+        let (range, at, offset, extended) = match &node.unparenthesised().kind {
+            NodeKind::Matrix { selector, range } => {
+                (range, selector.at, &selector.offset, selector.extended)
+            }
+            NodeKind::Subquery(subquery) => {
+                (&subquery.range, subquery.at, &subquery.offset, Extended::No)
+            }
             _ => return Err(super::execution("expected a range vector")),
         };
         let length_ms = self.positive_ms(range)?;
         let offset_ms = self.offset_ms(offset)?;
         // Ends, bounds shared by columns, bounds of a column with gaps.
-        self.hold(5 * steps.count)?;
-        Ok(Windows { length_ms, ends_ms: self.ends(at, offset_ms, steps), offset_ms })
+        self.hold(6 * steps.count)?;
+        let ends_ms = self.ends(at, offset_ms, steps);
+        Ok(self.reaching(length_ms, ends_ms, offset_ms, extended))
+    }
+
+    fn reaching(
+        &self,
+        length_ms: i64,
+        ends_ms: Vec<i64>,
+        offset_ms: i64,
+        extended: Extended,
+    ) -> Windows {
+        let lookback_ms = self.options.lookback_ms;
+        let before_ms = if extended == Extended::No { 0 } else { lookback_ms };
+        let reach_ends_ms = (extended == Extended::Smoothed)
+            .then(|| ends_ms.iter().map(|end_ms| end_ms.saturating_add(lookback_ms)).collect());
+        Windows { length_ms, ends_ms, offset_ms, extended, before_ms, reach_ends_ms }
+    }
+
+    /// A smoothed vector selector: every value is interpolated between its neighbours.
+    fn stream_smoothed(
+        &mut self,
+        selector: &VectorSelector,
+        span: Span,
+        steps: Steps,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let offset_ms = self.offset_ms(&selector.offset)?;
+        let ends_ms = self.ends(selector.at, offset_ms, steps);
+        if ends_ms.is_empty() {
+            return Ok(());
+        }
+        self.hold(6 * steps.count)?;
+        let windows = self.reaching(0, ends_ms, offset_ms, Extended::Smoothed);
+        self.stored_columns(selector, &windows, |eval, column| {
+            let (mut values, mut histograms) = (vec![ABSENT; steps.count], Histograms::new());
+            let mut any = false;
+            for step in 0..steps.count {
+                let point = eval.smoothed_at(&column, step, windows.ends_ms[step], span);
+                any |= point.is_some();
+                put(&mut values, &mut histograms, step, point);
+            }
+            if !any {
+                return Ok(());
+            }
+            let row = Row { values: &values, histograms: &histograms };
+            visit(eval, column.metric.clone(), column.drop_name, row)
+        })
     }
 
     /// Calls `visit` with every series of a range selector or subquery.
@@ -177,11 +248,10 @@ impl Eval<'_> {
         windows: &Windows,
         mut visit: impl FnMut(&mut Self, WindowColumn<'_>) -> Result<()>,
     ) -> Result<()> {
-        let (first, last) = (windows.ends_ms[0], windows.ends_ms[windows.ends_ms.len() - 1]);
-        let range = TimeRange {
-            start_ms: first.saturating_sub(windows.length_ms).saturating_add(1),
-            end_ms: last,
-        };
+        let (ends_ms, length_ms) = windows.reach();
+        let (first, last) = (ends_ms[0], ends_ms[ends_ms.len() - 1]);
+        let range =
+            TimeRange { start_ms: first.saturating_sub(length_ms).saturating_add(1), end_ms: last };
         let selection = self.source.select(&selector.matchers, range)?;
         let mut buffers = Buffers::default();
         for group in &selection.groups {
@@ -238,8 +308,9 @@ impl Eval<'_> {
         let timestamps_ms: Vec<i64> = grid.times().collect();
         let mut buffers = Buffers::default();
         find_bounds(&timestamps_ms, &windows.ends_ms, windows.length_ms, &mut buffers.shared);
-        for series in inner.series {
+        for mut series in inner.series {
             self.tick()?;
+            forget_hints(&mut series.histograms);
             buffers.samples = Samples {
                 values: series.values,
                 histograms: series.histograms,
@@ -312,7 +383,8 @@ struct Buffers {
 impl Buffers {
     fn enter(&mut self, group: &dyn MetricGroup, windows: &Windows) {
         let timestamps_ms = group.timestamps_ms();
-        find_bounds(timestamps_ms, &windows.ends_ms, windows.length_ms, &mut self.shared);
+        let (ends_ms, length_ms) = windows.reach();
+        find_bounds(timestamps_ms, ends_ms, length_ms, &mut self.shared);
     }
 
     /// Hands the column that was read last to `visit`, packed when samples are missing.
@@ -357,7 +429,7 @@ impl Buffers {
         if self.own_times.is_empty() {
             return Ok(());
         }
-        let (ends_ms, length_ms) = (&windows.ends_ms, windows.length_ms);
+        let (ends_ms, length_ms) = windows.reach();
         find_bounds(&self.own_times, ends_ms, length_ms, &mut self.own_bounds);
         visit(
             eval,
@@ -371,6 +443,15 @@ impl Buffers {
                 bounds: &self.own_bounds,
             },
         )
+    }
+}
+
+/// Forgets what is known about resets: a subquery may have skipped the samples that it was true of.
+fn forget_hints(histograms: &mut Histograms) {
+    for histogram in histograms.iter_mut().flatten() {
+        if matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
+            Arc::make_mut(histogram).reset_hint = ResetHint::Unknown;
+        }
     }
 }
 
@@ -421,7 +502,7 @@ fn latest(
         let Some(at) = newest.filter(|at| !is_stale(samples.values[*at])) else { continue };
         values[step] = match reading {
             Reading::Value => samples.values[at],
-            Reading::Timestamp => timestamps_ms[at] as f64 / 1000.0,
+            Reading::Timestamp | Reading::Origin => timestamps_ms[at] as f64 / 1000.0,
             Reading::Start => match samples.starts_ms.get(at) {
                 Some(start_ms) => *start_ms as f64 / 1000.0,
                 None => continue,
@@ -429,7 +510,8 @@ fn latest(
         };
         any = true;
         let histogram = samples.histograms.get(at).and_then(Option::as_ref);
-        if let (Reading::Value, Some(histogram)) = (reading, histogram) {
+        let kept = matches!(reading, Reading::Value | Reading::Origin);
+        if let (true, Some(histogram)) = (kept, histogram) {
             if histograms.is_empty() {
                 histograms.resize(bounds.len(), None);
             }

@@ -287,6 +287,8 @@ pub struct VectorSelector {
     pub offset: Length,
     /// `anchored` or `smoothed`.
     pub extended: Extended,
+    /// Where the selector stands, with its modifiers but without a range.
+    pub span: Span,
 }
 
 /// `expr[range:step]`.

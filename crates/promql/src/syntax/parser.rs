@@ -464,24 +464,19 @@ impl Parser<'_> {
         };
         let name = wanted.as_str();
         let selector = match &mut node.kind {
-            NodeKind::Vector(selector) | NodeKind::Matrix { selector, .. } => selector,
+            NodeKind::Vector(selector) => {
+                selector.span.end = self.end;
+                selector
+            }
+            NodeKind::Matrix { selector, .. } => selector,
             NodeKind::Subquery(_) => {
                 let message = format!("{name} modifier is not supported for subqueries");
                 return Err(self.error(span, message));
             }
-            _ => {
-                let message = format!(
-                    "{name} modifier must be preceded by an instant vector selector or range \
-                     vector selector"
-                );
-                return Err(self.error(span, message));
-            }
+            _ => return Err(self.error(span, format!("{name} modifier not implemented"))),
         };
-        if selector.extended != Extended::No {
-            let message = match selector.extended == wanted {
-                true => format!("{name} modifier may not be set multiple times"),
-                false => "anchored and smoothed modifiers cannot be used together".to_owned(),
-            };
+        if selector.extended != Extended::No && selector.extended != wanted {
+            let message = "anchored and smoothed modifiers cannot be used together";
             return Err(self.error(span, message));
         }
         selector.extended = wanted;

@@ -271,7 +271,7 @@ fn selector(name: String, mut matchers: Vec<Matcher>, span: Span) -> Node {
         matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
     }
     let (offset, extended) = (Length::ZERO, Extended::No);
-    let selector = VectorSelector { name, matchers, at: None, offset, extended };
+    let selector = VectorSelector { name, matchers, at: None, offset, extended, span };
     Node { kind: NodeKind::Vector(selector), span }
 }
 

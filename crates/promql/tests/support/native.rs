@@ -122,50 +122,35 @@ fn buckets(spans: &[Span], counts: &[f64]) -> BTreeMap<i32, f64> {
     found
 }
 
-/// The sample with the hint that Prometheus' chunks would give it: a new chunk starts at a reset or
-/// when the layout changes, and inside a chunk there are no resets
-/// (`tsdb/chunkenc/float_histogram.go`).
+/// The sample with the hint that Prometheus' chunks would give it: inside a chunk there are no resets,
+/// and of the first sample of a chunk nothing is known. A chunk ends at a reset or where the layout
+/// changes (`tsdb/chunkenc/float_histogram.go`).
 pub fn as_stored(before: Option<&Histogram>, mut histogram: Histogram) -> Histogram {
-    if histogram.reset_hint == ResetHint::Gauge {
-        return histogram;
+    if histogram.reset_hint != ResetHint::Gauge {
+        let continues = before.is_some_and(|before| continues(before, &histogram));
+        histogram.reset_hint = if continues { ResetHint::NotReset } else { ResetHint::Unknown };
     }
-    let explicit = histogram.reset_hint == ResetHint::Reset;
-    histogram.reset_hint = match before {
-        None if explicit => ResetHint::Reset,
-        None => ResetHint::Unknown,
-        Some(before) if before.reset_hint == ResetHint::Gauge => ResetHint::Unknown,
-        Some(_) if explicit => ResetHint::Reset,
-        Some(_) if histogram.is_stale() => ResetHint::NotReset,
-        Some(before) if before.is_stale() => ResetHint::Unknown,
-        Some(before) => {
-            let (old, new) = (floats(before), floats(&histogram));
-            let shrunk = |old: BTreeMap<i32, f64>, new: BTreeMap<i32, f64>| {
-                old.iter().any(|(index, count)| new.get(index).is_none_or(|now| now < count))
-            };
-            let layout = before.schema != histogram.schema
-                || before.zero_threshold != histogram.zero_threshold;
-            if new.0 < old.0 {
-                ResetHint::Reset
-            } else if layout {
-                ResetHint::Unknown
-            } else if before.custom_values != histogram.custom_values
-                || new.1 < old.1
-                || shrunk(
-                    buckets(&before.positive_spans, old.2),
-                    buckets(&histogram.positive_spans, new.2),
-                )
-                || shrunk(
-                    buckets(&before.negative_spans, old.3),
-                    buckets(&histogram.negative_spans, new.3),
-                )
-            {
-                ResetHint::Reset
-            } else {
-                ResetHint::NotReset
-            }
-        }
-    };
     histogram
+}
+
+fn continues(before: &Histogram, histogram: &Histogram) -> bool {
+    if before.reset_hint == ResetHint::Gauge || histogram.reset_hint == ResetHint::Reset {
+        return false;
+    }
+    if histogram.is_stale() || before.is_stale() {
+        return histogram.is_stale();
+    }
+    let (old, new) = (floats(before), floats(histogram));
+    let grown = |old: BTreeMap<i32, f64>, new: BTreeMap<i32, f64>| {
+        old.iter().all(|(index, count)| new.get(index).is_some_and(|now| now >= count))
+    };
+    new.0 >= old.0
+        && new.1 >= old.1
+        && before.schema == histogram.schema
+        && before.zero_threshold == histogram.zero_threshold
+        && before.custom_values == histogram.custom_values
+        && grown(buckets(&before.positive_spans, old.2), buckets(&histogram.positive_spans, new.2))
+        && grown(buckets(&before.negative_spans, old.3), buckets(&histogram.negative_spans, new.3))
 }
 
 /// Equal up to a millionth, empty buckets apart; the hint counts when the script gives one.
