@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use vigie_model::{
-    Direction, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
 };
 
 /// How durable an acknowledged write is.
@@ -48,6 +48,9 @@ pub struct AppendReport {
 pub struct SamplesReport {
     /// Floats that are stored: now, or before with the same value.
     pub samples: u64,
+    /// Exemplars that are stored, likewise. Those that are refused are no reason to refuse a push:
+    /// Prometheus tells nobody either.
+    pub exemplars: u64,
     /// Why some were refused, in Prometheus' words, the first reasons one per line; the rest is
     /// stored, and sending the push again will not help.
     pub refusal: Option<String>,
@@ -73,6 +76,29 @@ pub struct PushBatch<'a> {
     pub entries: &'a [LogEntry],
 }
 
+/// How much of a stream lies in a range, about: what the range only touches may count whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogVolume {
+    /// The stream.
+    pub labels: Labels,
+    /// Its lines.
+    pub entries: u64,
+    /// The bytes of its lines.
+    pub bytes: u64,
+    /// How many files it stands in.
+    pub chunks: u64,
+}
+
+/// Sees lines as they are stored: who follows them, who counts them.
+///
+/// It is told after a push is durable and before the push is answered, so it must be quick and must
+/// not push itself. Lines of a push that were there already, or that the store refused while it
+/// took the rest, are among them.
+pub trait LogObserver: Send + Sync {
+    /// These were pushed.
+    fn stored(&self, batches: &[PushBatch<'_>]);
+}
+
 /// The limits of one question.
 #[derive(Clone, Default)]
 pub struct QueryOptions {
@@ -82,6 +108,9 @@ pub struct QueryOptions {
     pub cancel: Option<Arc<AtomicBool>>,
     /// How far back an instant vector looks, in milliseconds; Prometheus' five minutes when not given.
     pub lookback_ms: Option<i64>,
+    /// Lines closer than this to the last one kept are left out (Loki's `interval`), in nanoseconds;
+    /// 0 keeps all.
+    pub log_interval_ns: i64,
 }
 
 impl QueryOptions {
@@ -117,6 +146,12 @@ pub struct EngineStats {
     pub samples_appended: u64,
     /// Bytes of metrics on disk.
     pub metrics_bytes: u64,
+    /// Runs of samples that are sealed.
+    pub metrics_chunks: u64,
+    /// The oldest instant of the metrics, in milliseconds.
+    pub metrics_oldest_ms: Option<i64>,
+    /// The newest.
+    pub metrics_newest_ms: Option<i64>,
     /// Streams the log store knows.
     pub streams: u64,
     /// Lines appended since start.
@@ -127,6 +162,25 @@ pub struct EngineStats {
     pub metrics_damaged: u64,
     /// Damaged places of the log store that are passed over.
     pub logs_damaged: u64,
+}
+
+/// A block of metrics that is put in order for long keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsBlock {
+    /// Its number; no other block of the store has or had it.
+    pub number: u32,
+    /// The checksum of its tables.
+    pub checksum: u32,
+    /// Its first instant, in milliseconds.
+    pub min_ms: i64,
+    /// Its last instant.
+    pub max_ms: i64,
+    /// Samples in it, deleted ones included.
+    pub samples: u64,
+    /// Series in it.
+    pub series: u64,
+    /// Its parts, each a group of series over some time.
+    pub sections: u64,
 }
 
 /// Metrics and logs, wherever they are kept.
@@ -144,6 +198,20 @@ pub trait Engine: Send + Sync + 'static {
         pushed: &Pushed<'_>,
         durability: Durability,
     ) -> Result<SamplesReport, EngineError>;
+    /// Stores exemplars of series whose ids come from [`Engine::intern`]. What is too old or too long is
+    /// left out.
+    fn append_exemplars(
+        &self,
+        exemplars: &[(SeriesId, Exemplar)],
+        durability: Durability,
+    ) -> Result<(), EngineError>;
+    /// The exemplars of the series that match any of the selectors, by series, in order of their
+    /// labels and times.
+    fn exemplars(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,
@@ -213,8 +281,41 @@ pub trait Engine: Send + Sync + 'static {
         range: LogRange,
     ) -> Result<Vec<Labels>, EngineError>;
 
+    /// Deletes the samples of a range of the metric series that fulfil all matchers: durable, and
+    /// seen by no query, when this returns. Returns how many series are affected.
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError>;
+    /// Leaves deleted samples out of all files, so that their room is free. May take minutes.
+    fn clean_tombstones(&self) -> Result<(), EngineError>;
+    /// Makes a snapshot of the metrics, which takes no room until the store removes what it has,
+    /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
+    /// two hours or so are not in it.
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
+
+    /// The blocks of metrics, oldest first.
+    fn metric_blocks(&self) -> Vec<MetricsBlock>;
+    /// How much of each stream that fulfils all matchers lies in a range.
+    fn log_volumes(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<LogVolume>, EngineError>;
+    /// The shapes of the lines of a selector, counted in steps of seconds.
+    fn log_patterns(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+        step_s: i64,
+        options: &QueryOptions,
+    ) -> Result<Vec<vigie_logql::PatternCount>, QueryError>;
+    /// From now on `observer` sees what is pushed.
+    fn observe_logs(&self, observer: Arc<dyn LogObserver>);
+
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
+    /// Does one step of what has no hurry: metrics that were sealed are put in order for long
+    /// keeping. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
+    /// sleep, and ends the step by saying `false`.
+    fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError>;
     /// Sizes and counts.
     fn stats(&self) -> EngineStats;
 }

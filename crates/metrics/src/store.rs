@@ -1,20 +1,23 @@
 //! The store itself: opening, the door for rows, numbers.
 //!
-//! Locks: `heads` may be held while `catalog` is taken, never the other way round; the log has its
-//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
+//! Locks, in the order in which they may be taken: `compaction`, `manifest`, `heads`, `catalog`; the
+//! log has its own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
 //! of the log or of the chunks is full, every few million samples.
 //! A row is written to the log and put into its group under one hold of `heads`, so the log's order
 //! is the order in which the groups saw the rows.
 
+use crate::blocks;
 use crate::catalog::Catalog;
+use crate::exemplars::Exemplars;
 use crate::head::Heads;
+use crate::manifest::Manifest;
 use crate::push::Keys;
 use crate::record::{self, Record};
 use crate::segment::{Found, Segments};
-use crate::series_log::SeriesLog;
+use crate::series_log::{Said, SeriesLog};
 use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
 use parking_lot::{Mutex, RwLock};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use vigie_disk::{Disk, DiskError, Floor, Refused, Wal, WalOptions};
@@ -29,12 +32,21 @@ const OPEN_BYTES_SLACK: usize = 4;
 /// The metrics of one machine. Shared between threads; every method blocks.
 pub struct Store {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
     pub(crate) options: Options,
     pub(crate) wal: Wal,
     pub(crate) catalog: Arc<RwLock<Catalog>>,
     pub(crate) heads: Mutex<Heads>,
+    /// The manifest as it is on the disk.
+    pub(crate) manifest: Mutex<Manifest>,
+    /// Held by the one compaction that may run.
+    pub(crate) compaction: Mutex<()>,
+    /// Damage found in the manifest and in whole blocks when the store was opened.
+    damage: u64,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
+    /// May be held while `catalog` is taken.
+    pub(crate) exemplars: Mutex<Exemplars>,
     pub(crate) floor: Floor,
     /// The log's length when it was last cut: the rows that were carried over.
     pub(crate) log_bytes_after_cut: AtomicU64,
@@ -52,16 +64,24 @@ impl Store {
         })
     }
 
-    /// The order is: list of series, log, chunks. A log may build on series that another record of
+    /// The order is: manifest, list of series, log, blocks, chunks. A log may build on series that another record of
     /// it defined, so after damage what could be read is moved out of it at once.
     fn open_in(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, DiskError> {
         disk.create_dir_all(dir)?;
         let mut catalog = Catalog::default();
-        let (segments, found) = Segments::open(disk.clone(), &dir.join("segments"))?;
+        let mut start = blocks::start(&*disk, dir)?;
+        let (segments, found) =
+            Segments::open(disk.clone(), &dir.join("segments"), start.manifest.segment_min)?;
         let mut heads = Heads::new(segments);
-        let series_log = SeriesLog::open(&*disk, &dir.join("series.log"), &mut |definition| {
-            heads.restore(&definition, &mut catalog).map(|_| ())
-        })?;
+        let hidden = start.manifest.tombstones.iter();
+        hidden.for_each(|tombstone| heads.segments.reserve(tombstone.segment_max));
+        let series_log =
+            SeriesLog::open(&*disk, &dir.join("series.log"), &mut |said| match said {
+                Said::Batch(batch) => heads.restore_batch(&batch, &mut catalog, |_, _| ()),
+                Said::Definitions(definitions) => definitions
+                    .iter()
+                    .try_for_each(|definition| heads.restore(definition, &mut catalog).map(|_| ())),
+            })?;
         let log_dir = dir.join("wal");
         let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
         let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
@@ -85,22 +105,30 @@ impl Store {
                 "the metrics store was not closed: unfinished writes were left out"
             );
         }
+        heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
+        heads.tombstones.clone_from(&start.manifest.tombstones);
         take_in(found, &mut heads, !wal.damage().is_empty())?;
-        for error in &heads.segments.damage {
+        for error in heads.segments.damage.iter().chain(&start.damage) {
             tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
         }
         heads.retire_torn()?;
         heads.drop_sealed_again();
+        let exemplars = Exemplars::open(disk.clone(), dir, options.exemplars_max, &catalog)?;
         let floor = Floor::new(dir, options.free_bytes_min);
         floor.look(&*disk)?;
         let store = Store {
             disk,
+            dir: dir.to_path_buf(),
             options,
             wal,
             catalog: Arc::new(RwLock::new(catalog)),
             heads: Mutex::new(heads),
+            manifest: Mutex::new(start.manifest),
+            compaction: Mutex::default(),
+            damage: start.damage.len() as u64,
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
+            exemplars: Mutex::new(exemplars),
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
@@ -189,15 +217,13 @@ impl Store {
             if parts.is_empty() {
                 return Ok(());
             }
-            let new = heads.unlogged.iter().map(|id| heads.definition(*id, &catalog));
-            record::put_rows_head(&mut payload, &new.collect::<Vec<_>>(), parts.len());
+            self.log_series(&mut heads, &catalog)?;
         }
+        record::put_rows_head(&mut payload, parts.len());
         for part in &parts {
             record::put_part(&mut payload, part.group, part.ts_ms, &part.columns, &part.values);
         }
         self.wal.append(&payload)?;
-        let logged = std::mem::take(&mut heads.unlogged);
-        heads.pending.extend(logged);
         for part in parts {
             let group = part.group;
             heads.insert(part, counts);
@@ -207,6 +233,20 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Tells the log about the series that have got a place since it was last told.
+    fn log_series(&self, heads: &mut Heads, catalog: &Catalog) -> Result<(), DiskError> {
+        let new = std::mem::take(&mut heads.unlogged);
+        let mut logged = 0;
+        let told = heads.batches(&new, catalog, |batch, count| {
+            self.wal.append(&record::series(batch))?;
+            logged += count;
+            Ok(())
+        });
+        heads.pending.extend_from_slice(&new[..logged]);
+        heads.unlogged.extend_from_slice(&new[logged..]);
+        told
     }
 
     /// Seals a group and marks it in the log, so that a restart need not look for duplicates.
@@ -222,6 +262,7 @@ impl Store {
 
     /// Makes everything durable. The store may be used further; dropping it loses nothing.
     pub fn close(&self) -> Result<(), MetricsError> {
+        self.exemplars.lock().sync()?;
         Ok(self.wal.sync_all()?)
     }
 
@@ -229,6 +270,10 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let log_bytes = self.wal.bytes();
         let series_log_bytes = self.series_log.lock().bytes();
+        let (exemplars, exemplar_bytes, exemplar_damage) = {
+            let ring = self.exemplars.lock();
+            (ring.len() as u64, ring.bytes(), ring.damage())
+        };
         let heads = self.heads.lock();
         Stats {
             series: heads.placed() as u64,
@@ -237,21 +282,40 @@ impl Store {
             open_bytes: heads.open_bytes as u64,
             chunks: heads.groups.iter().map(|group| group.chunks.len() as u64).sum(),
             segments: heads.segments.list.len() as u64,
+            blocks: heads.blocks.len() as u64,
+            tombstones: heads.tombstones.len() as u64,
             log_bytes,
-            disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes(),
+            disk_bytes: log_bytes
+                + series_log_bytes
+                + exemplar_bytes
+                + heads.segments.bytes()
+                + heads.blocks.iter().map(|block| block.entry.bytes).sum::<u64>(),
             oldest_ms: heads.oldest_ms(),
-            damaged: (self.wal.damage().len() + heads.segments.damage.len()) as u64,
+            newest_ms: heads.newest_ms(),
+            exemplars,
+            damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
+                as u64
+                + heads.blocks.iter().map(|block| block.damaged()).sum::<u64>()
+                + self.damage,
         }
+    }
+
+    /// The files of a segment.
+    pub(crate) fn segment_paths(&self, id: u32) -> [PathBuf; 2] {
+        self.heads.lock().segments.paths(id)
     }
 
     /// The budget for open rows.
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
-        self.options.open_bytes_max.max(heads.placed() * crate::head::CHUNK_ROWS_MIN * 8)
+        self.options.open_bytes_max.max(heads.placed() * crate::head::SEAL_ROWS * 8)
     }
 }
 
 fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<(), &'static str> {
     match record {
+        Record::Series(batch) => {
+            heads.restore_batch(&batch, catalog, |heads, id| heads.pending.push(id))
+        }
         Record::Rows(definitions, parts) => {
             for definition in definitions {
                 if heads.restore(&definition, catalog)? {

@@ -7,13 +7,14 @@ use super::task::{Command, Plan, Source, TargetState, Task};
 use super::{Health, TargetStatus, now_ms};
 use crate::{Collector, MetricSink};
 use foldhash::fast::FixedState;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vigie_codec::exposition::protobuf::Wants;
 use vigie_codec::exposition::{Family, MetricKind};
 use vigie_config::scrape::ScrapeJob;
 use vigie_model::Labels;
@@ -51,6 +52,7 @@ pub struct CollectHandle {
     options: Options,
     runtime: tokio::runtime::Handle,
     collectors: Mutex<Vec<Arc<dyn Collector>>>,
+    dropped: Mutex<BTreeMap<String, Vec<Labels>>>,
     running: Mutex<Vec<Running>>,
 }
 
@@ -90,6 +92,7 @@ impl Collect {
             options,
             runtime: tokio::runtime::Handle::current(),
             collectors: Mutex::new(collectors),
+            dropped: Mutex::new(BTreeMap::new()),
             running: Mutex::new(Vec::new()),
         };
         handle.reload(jobs);
@@ -107,6 +110,12 @@ impl CollectHandle {
             .filter(|one| one.state.listed.load(Ordering::Acquire))
             .map(|one| one.state.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
+    }
+
+    /// What relabelling drops: for each job, built-in collectors not among them, the labels before
+    /// it.
+    pub fn dropped(&self) -> BTreeMap<String, Vec<Labels>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the program's own page says about its targets.
@@ -182,14 +191,19 @@ impl CollectHandle {
         let collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wanted: Vec<Wanted> = collectors.iter().map(built_in).collect();
         drop(collectors);
+        let mut dropped = BTreeMap::new();
         for job in jobs {
             let job = Arc::new(job);
-            let (found, errors) = targets(&job);
-            for error in errors {
+            let found = targets(&job);
+            for error in found.errors {
                 tracing::error!(%error, "a target cannot be used");
             }
-            wanted.extend(found.into_iter().map(|target| scraped(&job, target)));
+            // Targets are limited, and so are those that are only remembered.
+            let kept = found.dropped.into_iter().take(TARGETS_MAX).collect();
+            dropped.insert(job.job_name.clone(), kept);
+            wanted.extend(found.targets.into_iter().map(|target| scraped(&job, target)));
         }
+        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) = dropped;
         wanted
     }
 
@@ -237,6 +251,7 @@ fn scraped(job: &Arc<ScrapeJob>, target: Target) -> Wanted {
         honor_timestamps: job.honor_timestamps,
         metric_relabel: job.metric_relabel.clone(),
         sample_limit: job.sample_limit,
+        wants: Wants { native: job.native_histograms, classic_beside: job.classic_histograms },
     };
     Wanted {
         key: format!("{} {} {}", job.job_name, target.url, target.labels),
@@ -269,6 +284,7 @@ fn built_in(collector: &Arc<dyn Collector>) -> Wanted {
                 honor_timestamps: false,
                 metric_relabel: Vec::new(),
                 sample_limit: 0,
+                wants: Wants::default(),
             },
             interval_ms,
             timeout_ms: COLLECTOR_TIMEOUT_MS.min(interval_ms),

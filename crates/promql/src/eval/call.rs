@@ -1,9 +1,10 @@
 //! Function calls: which argument is what, and which part of the crate does the work.
 
-use super::kernels::{Kernel, Window, kernel};
+use super::kernels::{Window, kernel};
 use super::math::{go_max, go_min};
 use super::native_kernels::NativeWindow;
 use super::notes::Note;
+use super::scan::{self, OverTime};
 use super::select::{Reading, WindowColumn, Windows, equal_name};
 use super::value::{
     Histograms, Metric, Out, Point, Row, Series, Steps, Vector, Visit, absent, put,
@@ -196,10 +197,11 @@ impl Eval<'_> {
         }
         check_factors(name, &scalars)?;
         let (delayed, keeps_name) = (self.options.delayed_name_removal, keeps_name(call));
-        let function = OverTime { name, kernel, first_span: call.args[0].span };
+        let first_span = call.args[0].span;
+        let function = OverTime { name, kernel, scalars: &scalars, first_span };
         let known = known_name(arg);
         let mut any = false;
-        self.windowed(&function, arg, &scalars, steps, &mut |eval, mut metric, drop_name, row| {
+        self.windowed(&function, arg, steps, &mut |eval, mut metric, drop_name, row| {
             let is_told = any && known.is_some() && !eval.options.features.type_and_unit_labels;
             if function.is_counter() && !is_told && row.has_floats() {
                 eval.note_no_counter(known, &metric, arg);
@@ -223,81 +225,100 @@ impl Eval<'_> {
         &mut self,
         function: &OverTime<'_>,
         arg: &Node,
-        scalars: &[Vec<f64>],
         steps: Steps,
         visit: Visit<'_>,
     ) -> Result<()> {
         let windows = self.windows(arg, steps)?;
         super::extended::check(windows.extended, function.name)?;
-        let is_extended = windows.extended != Extended::No;
-        let ends_ms = &windows.ends_ms[..];
+        let mut one = OneByOne {
+            function,
+            windows: &windows,
+            span: arg.span,
+            values: absent(steps.count),
+            histograms: Histograms::new(),
+        };
+        if let NodeKind::Matrix { selector, .. } = &arg.unparenthesised().kind
+            && steps.count > 0
+        {
+            let selection = self.selected(selector, &windows)?;
+            let plain = windows.extended == Extended::No && !self.options.features.start_timestamps;
+            if plain && scan::is_plain(&selection) {
+                return self.scan_windows(&selection, &windows, function, steps, visit);
+            }
+            return self.stored_columns(&selection, &windows, |eval, column| {
+                eval.one_by_one(&mut one, steps, &column, visit)
+            });
+        }
+        self.each_column(arg, &windows, steps, |eval, column| {
+            eval.one_by_one(&mut one, steps, &column, visit)
+        })
+    }
+
+    /// Evaluates a function over the windows of one series.
+    fn one_by_one(
+        &mut self,
+        one: &mut OneByOne<'_>,
+        steps: Steps,
+        column: &WindowColumn<'_>,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let (function, windows) = (one.function, one.windows);
+        let (scalars, ends_ms) = (function.scalars, &windows.ends_ms[..]);
         // With `@` all windows are the same one, and so are the results.
         let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
-        let mut values = absent(steps.count);
-        let mut histograms = Histograms::new();
-        self.each_column(arg, &windows, steps, |eval, column| {
-            values.fill(ABSENT);
-            histograms.clear();
-            let mut any = false;
-            let ascending = function.is_counter()
-                && column.histograms.is_empty()
-                && column.starts_ms.is_empty()
-                && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
-            let mut work = 0;
-            for (step, (low, high)) in column.bounds.iter().enumerate() {
-                work += 1 + high - low;
-                if work > WORK_PER_LOOK {
-                    eval.tick()?;
-                    work = 0;
-                }
-                if low == high {
-                    continue;
-                }
-                let argument = |at: usize| scalars.get(at).map_or(0.0, |scalar| scalar[step]);
-                let window = Window {
-                    ascending,
-                    args: [argument(0), argument(1)],
-                    ..function.window(&column, &windows, steps, step)
-                };
-                if is_extended || !column.histograms.is_empty() || !column.starts_ms.is_empty() {
-                    let odd = (windows.extended, arg.span);
-                    let result = eval.odd_window(function, &column, step, window, odd);
-                    any |= result.is_some();
-                    if fixed {
-                        (0..steps.count)
-                            .for_each(|at| put(&mut values, &mut histograms, at, result.clone()));
-                        break;
-                    }
-                    put(&mut values, &mut histograms, step, result);
-                    continue;
-                }
-                let result = (function.kernel)(&window);
-                if let Some(result) = result {
-                    values[step] = result;
-                    any = true;
-                }
-                if fixed {
-                    values.fill(result.unwrap_or(ABSENT));
-                    break;
-                }
+        one.values.fill(ABSENT);
+        one.histograms.clear();
+        let is_odd = windows.extended != Extended::No
+            || !column.histograms.is_empty()
+            || !column.starts_ms.is_empty();
+        let ascending = function.is_counter()
+            && !is_odd
+            && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
+        let (mut any, mut work) = (false, 0);
+        for (step, (low, high)) in column.bounds.iter().enumerate() {
+            work += 1 + high - low;
+            if work > WORK_PER_LOOK {
+                self.tick()?;
+                work = 0;
             }
-            if !any {
-                return Ok(());
+            if low == high {
+                continue;
             }
-            let row = Row { values: &values, histograms: &histograms };
-            visit(eval, column.metric.clone(), column.drop_name, row)
-        })
+            let argument = |at: usize| scalars.get(at).map_or(0.0, |scalar| scalar[step]);
+            let window = Window {
+                ascending,
+                args: [argument(0), argument(1)],
+                ..function.window(column, windows, steps, step)
+            };
+            let result = match is_odd {
+                true => self.odd_window(one, column, step, window),
+                false => (function.kernel)(&window).map(Point::Float),
+            };
+            any |= result.is_some();
+            let filled = if fixed { 0..steps.count } else { step..step + 1 };
+            for at in filled {
+                put(&mut one.values, &mut one.histograms, at, result.clone());
+            }
+            if fixed {
+                break;
+            }
+        }
+        if !any {
+            return Ok(());
+        }
+        let row = Row { values: &one.values, histograms: &one.histograms };
+        visit(self, column.metric.clone(), column.drop_name, row)
     }
 
     /// A window that is extended or in whose column there are histograms or start timestamps.
     fn odd_window(
         &mut self,
-        function: &OverTime<'_>,
+        one: &OneByOne<'_>,
         column: &WindowColumn<'_>,
         step: usize,
         window: Window<'_>,
-        (extended, span): (Extended, Span),
     ) -> Option<Point> {
+        let (function, extended, span) = (one.function, one.windows.extended, one.span);
         let (low, high) = column.bounds[step];
         let labels = column.metric.labels();
         let metric = labels.metric_name().unwrap_or("");
@@ -367,11 +388,14 @@ impl Eval<'_> {
     }
 }
 
-/// A function over windows.
-struct OverTime<'a> {
-    name: &'a str,
-    kernel: Kernel,
-    first_span: Span,
+/// What a function over windows keeps from series to series.
+struct OneByOne<'a> {
+    function: &'a OverTime<'a>,
+    windows: &'a Windows,
+    /// Where the range stands.
+    span: Span,
+    values: Vec<f64>,
+    histograms: Histograms,
 }
 
 impl OverTime<'_> {

@@ -1,7 +1,8 @@
 //! The functions over windows of samples. Each sees one window of one series, which is never empty
 //! and holds neither gaps nor stale markers.
 
-use super::math::{self, Mean, Stretch, kahan, regression};
+use super::math::{self, Mean, kahan, regression};
+use super::stretch::Stretch;
 use crate::syntax::Span;
 use vigie_model::value::quantile;
 
@@ -140,19 +141,14 @@ fn extrapolated(w: &Window<'_>, is_counter: bool, is_rate: bool) -> Option<f64> 
             }
         }
     }
-    let (first_ms, last_ms) = (w.timestamps_ms[0], w.timestamps_ms[last]);
-    let mut stretch = Stretch::new(w, first_ms, last_ms, w.values.len());
-    let began = w.starts_ms.first().copied().unwrap_or(0);
-    if is_counter && began != 0 && began > w.start_ms && began < first_ms {
-        stretch.begin_at(began, last_ms);
-        result += first;
-    } else if last == 0 {
-        return None;
-    } else {
-        let bound = is_counter && result > 0.0 && first >= 0.0;
-        stretch.to_zero(bound.then(|| first / result));
+    let samples = (w.timestamps_ms[0], w.timestamps_ms[last], last);
+    let ends = (w.start_ms, w.end_ms);
+    let began_ms = w.starts_ms.first().copied().unwrap_or(0);
+    if is_counter && began_ms != 0 && began_ms > w.start_ms && began_ms < samples.0 {
+        let stretch = Stretch::begun(began_ms, samples, ends, is_rate);
+        return Some(stretch.of(first, result + first, is_counter));
     }
-    Some(result * stretch.factor(is_rate, w))
+    (last > 0).then(|| Stretch::new(samples, ends, is_rate).of(first, result, is_counter))
 }
 
 /// `irate` and `idelta`.

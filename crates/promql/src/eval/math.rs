@@ -1,7 +1,5 @@
 //! Numbers: the functions that map one number to one, and the sums that keep their last digits.
 
-use super::kernels::Window;
-
 /// `math.Max` of Go, which a NaN poisons.
 pub(super) fn go_max(left: f64, right: f64) -> f64 {
     if left == f64::INFINITY || right == f64::INFINITY {
@@ -128,65 +126,6 @@ pub(super) fn started_anew((old_start, old): (i64, i64), (start, now): (i64, i64
 /// Whether a counter is said to have begun before the sample that an earlier run left.
 pub(super) fn starts_overlap(old_start: i64, old: i64, start: i64) -> bool {
     start != 0 && start < old && start != old_start
-}
-
-/// How far a difference between samples is stretched towards the ends of its window, in seconds.
-pub(super) struct Stretch {
-    to_start: f64,
-    to_end: f64,
-    sampled: f64,
-    gap: f64,
-}
-
-impl Stretch {
-    pub(super) fn new(w: &Window<'_>, first_ms: i64, last_ms: i64, samples: usize) -> Stretch {
-        let sampled = seconds(last_ms - first_ms);
-        let gaps = samples.saturating_sub(1);
-        Stretch {
-            to_start: seconds(first_ms.saturating_sub(w.start_ms)),
-            to_end: seconds(w.end_ms.saturating_sub(last_ms)),
-            sampled,
-            gap: if gaps > 0 { sampled / gaps as f64 } else { 0.0 },
-        }
-    }
-
-    /// The counter is known to have begun inside the window.
-    pub(super) fn begin_at(&mut self, start_ms: i64, last_ms: i64) {
-        self.to_start = 0.0;
-        self.sampled = seconds(last_ms - start_ms);
-    }
-
-    /// Stretches half a gap where the end of the window is far; a counter that had `first` of its
-    /// difference at its first sample began no earlier than at zero.
-    pub(super) fn to_zero(&mut self, first: Option<f64>) {
-        if self.to_start >= self.gap * 1.1 {
-            self.to_start = self.gap / 2.0;
-        }
-        if let Some(first) = first {
-            let to_zero = self.sampled * first;
-            if to_zero < self.to_start {
-                self.to_start = to_zero;
-            }
-        }
-    }
-
-    pub(super) fn factor(mut self, is_rate: bool, w: &Window<'_>) -> f64 {
-        if self.to_end >= self.gap * 1.1 {
-            self.to_end = self.gap / 2.0;
-        }
-        let mut factor = 1.0;
-        if self.sampled != 0.0 {
-            factor = (self.sampled + self.to_start + self.to_end) / self.sampled;
-        }
-        if is_rate {
-            factor /= seconds(w.end_ms.saturating_sub(w.start_ms));
-        }
-        factor
-    }
-}
-
-fn seconds(ms: i64) -> f64 {
-    ms as f64 / 1000.0
 }
 
 /// Slope and value at `origin_ms` of the least-squares line through the samples.

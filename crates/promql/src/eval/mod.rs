@@ -20,7 +20,9 @@ mod native_aggregate;
 mod native_binary;
 mod native_kernels;
 mod notes;
+mod scan;
 mod select;
+mod stretch;
 mod value;
 
 use crate::native::FloatHistogram;
@@ -83,6 +85,21 @@ impl Default for Options {
             delayed_name_removal: false,
             features: Features::default(),
         }
+    }
+}
+
+impl Options {
+    /// Whether to go on.
+    fn look(&self) -> Result<()> {
+        const WHERE: &str = "expression evaluation";
+        let cancelled = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+        if self.cancel.as_ref().is_some_and(cancelled) {
+            return Err(EvalError::Canceled(WHERE));
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(EvalError::Timeout(WHERE));
+        }
+        Ok(())
     }
 }
 
@@ -277,11 +294,55 @@ struct Eval<'a> {
     notes: Notes,
     /// Samples held by the nodes that are being evaluated.
     samples: u64,
+    /// What is to be known about the resets of histograms that are read.
+    hints: Hints,
+}
+
+/// What is known about the counter resets of histograms as they are read from the source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hints {
+    /// As stored.
+    Stored,
+    /// Found out where nothing is stored. Prometheus does so where it reads counts and sums only
+    /// (`promql/histogram_stats_iterator.go`).
+    Resolved,
+    /// As stored in everything below, too.
+    StoredBelow,
+}
+
+impl Hints {
+    /// For what stands below a node.
+    fn below(self, node: &Node) -> Hints {
+        let is_trim = |chain: &crate::syntax::Chain| chain.steps.iter().any(|s| s.op.is_trim());
+        let needs_buckets = match &node.kind {
+            NodeKind::Call(call) => {
+                let name = call.function.name;
+                if matches!(name, "histogram_count" | "histogram_sum" | "histogram_avg")
+                    && self == Hints::Stored
+                {
+                    return Hints::Resolved;
+                }
+                matches!(name, "histogram_quantile" | "histogram_quantiles" | "histogram_fraction")
+            }
+            NodeKind::Binary(chain) => is_trim(chain),
+            NodeKind::Subquery(_) => true,
+            _ => false,
+        };
+        if needs_buckets { Hints::StoredBelow } else { self }
+    }
 }
 
 impl<'a> Eval<'a> {
     fn new(source: &'a dyn Source, expr: &'a Expr, query: Query, options: &'a Options) -> Self {
-        Eval { source, expr, query, options, notes: Notes::default(), samples: 0 }
+        Eval {
+            source,
+            expr,
+            query,
+            options,
+            notes: Notes::default(),
+            samples: 0,
+            hints: Hints::Stored,
+        }
     }
 
     fn answer(self, value: Value) -> Answer {
@@ -291,15 +352,7 @@ impl<'a> Eval<'a> {
 
     /// Whether to go on.
     fn tick(&self) -> Result<()> {
-        const WHERE: &str = "expression evaluation";
-        let cancelled = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
-        if self.options.cancel.as_ref().is_some_and(cancelled) {
-            return Err(EvalError::Canceled(WHERE));
-        }
-        if self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(EvalError::Timeout(WHERE));
-        }
-        Ok(())
+        self.options.look()
     }
 
     /// Whether `more` samples still fit.
@@ -325,7 +378,19 @@ impl<'a> Eval<'a> {
         self.tick()?;
         self.room_for(steps.count as u64)?;
         let before = self.samples;
-        let out = match &node.kind {
+        let hints = self.hints;
+        self.hints = hints.below(node);
+        let out = self.kind(node, steps);
+        self.hints = hints;
+        let out = out?;
+        self.samples = before;
+        self.room_for(out.samples())?;
+        self.samples += out.samples();
+        Ok(out)
+    }
+
+    fn kind(&mut self, node: &Node, steps: Steps) -> Result<Out> {
+        Ok(match &node.kind {
             NodeKind::Number { value, .. } => Out::Scalar(vec![*value; steps.count]),
             NodeKind::Text(text) => Out::Text(text.value.clone()),
             NodeKind::Paren(inner) => self.node(inner, steps)?,
@@ -345,11 +410,7 @@ impl<'a> Eval<'a> {
             NodeKind::Matrix { .. } | NodeKind::Subquery(_) => {
                 return Err(execution("cannot do range evaluation of matrix selector"));
             }
-        };
-        self.samples = before;
-        self.room_for(out.samples())?;
-        self.samples += out.samples();
-        Ok(out)
+        })
     }
 
     /// A node that the type check has found to be a vector.

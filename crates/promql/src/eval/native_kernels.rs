@@ -6,6 +6,7 @@
 use super::kernels::{Kernel, Window};
 use super::native_aggregate::NativeMean;
 use super::notes::Note;
+use super::stretch::Stretch;
 use super::value::Point;
 use super::{Eval, math};
 use crate::native::FloatHistogram;
@@ -200,24 +201,25 @@ impl Eval<'_> {
             1 => None,
             _ => Some(self.native_difference(w, &dated, is_counter)?),
         };
+        let samples = (first.ts_ms, last.ts_ms, dated.len() - 1);
+        let ends = (w.base.start_ms, w.base.end_ms);
         let began = is_counter
             && first.start_ms != 0
             && first.start_ms > w.base.start_ms
             && first.start_ms < first.ts_ms;
-        let mut stretch = math::Stretch::new(&w.base, first.ts_ms, last.ts_ms, dated.len());
-        if began {
-            stretch.begin_at(first.start_ms, last.ts_ms);
+        let stretch = if began {
             match &mut result {
                 None => result = Some(FloatHistogram::clone(first.histogram)),
                 Some(sum) => self.add_to(sum, first.histogram, w)?,
             }
+            Stretch::begun(first.start_ms, samples, ends, is_rate)
         } else {
-            let sum = result.as_ref()?;
-            let bound = is_counter && sum.count > 0.0 && first.histogram.count >= 0.0;
-            stretch.to_zero(bound.then(|| first.histogram.count / sum.count));
-        }
-        let factor = stretch.factor(is_rate, &w.base);
-        Some(Point::Histogram(Arc::new(result?.mul(factor))))
+            result.as_ref()?;
+            Stretch::new(samples, ends, is_rate)
+        };
+        let result = result?;
+        let factor = stretch.factor_of(first.histogram.count, result.count, is_counter);
+        Some(Point::Histogram(Arc::new(result.mul(factor))))
     }
 
     /// The difference between the last and the first histogram, resets added again.

@@ -5,14 +5,14 @@
 //! uses them as they are, any other column is packed first and gets bounds of its own.
 
 use super::value::{Histograms, IS_HISTOGRAM, Metric, Row, Series, Steps, Vector, Visit, put};
-use super::{Eval, Result};
+use super::{Eval, Hints, Result, scan};
 use crate::native::FloatHistogram;
 use crate::syntax::{At, Extended, Node, NodeKind, Span, Subquery, VectorSelector};
 use std::sync::Arc;
 use vigie_model::histogram::ResetHint;
 use vigie_model::{
-    ABSENT, Histogram, METRIC_NAME, MatchOp, Matcher, MetricGroup, STALE_NAN, TimeRange, is_absent,
-    is_stale,
+    ABSENT, Histogram, METRIC_NAME, MatchOp, Matcher, MetricGroup, STALE_NAN, Selection, TimeRange,
+    is_absent, is_stale,
 };
 
 /// What a vector selector yields.
@@ -142,6 +142,9 @@ impl Eval<'_> {
         let start_ms = first.saturating_sub(lookback_ms).saturating_add(1);
         let range = TimeRange { start_ms, end_ms: *last };
         let selection = self.source.select(&selector.matchers, range)?;
+        if reading != Reading::Start && scan::is_plain(&selection) {
+            return self.scan_instants(&selection, (&ends, lookback_ms), reading, visit);
+        }
         let (mut samples, mut bounds) = (Samples::default(), Vec::new());
         let mut row = (Vec::new(), Histograms::new());
         for group in &selection.groups {
@@ -208,7 +211,8 @@ impl Eval<'_> {
         }
         self.hold(6 * steps.count)?;
         let windows = self.reaching(0, ends_ms, offset_ms, Extended::Smoothed);
-        self.stored_columns(selector, &windows, |eval, column| {
+        let selection = self.selected(selector, &windows)?;
+        self.stored_columns(&selection, &windows, |eval, column| {
             let (mut values, mut histograms) = (vec![ABSENT; steps.count], Histograms::new());
             let mut any = false;
             for step in 0..steps.count {
@@ -236,23 +240,35 @@ impl Eval<'_> {
             return Ok(());
         }
         match &node.unparenthesised().kind {
-            NodeKind::Matrix { selector, .. } => self.stored_columns(selector, windows, visit),
+            NodeKind::Matrix { selector, .. } => {
+                let selection = self.selected(selector, windows)?;
+                self.stored_columns(&selection, windows, visit)
+            }
             NodeKind::Subquery(subquery) => self.computed_columns(subquery, windows, steps, visit),
             _ => Err(super::execution("expected a range vector")),
         }
     }
 
-    fn stored_columns(
+    /// What a range selector selects.
+    pub(super) fn selected(
         &mut self,
         selector: &VectorSelector,
         windows: &Windows,
-        mut visit: impl FnMut(&mut Self, WindowColumn<'_>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Selection> {
         let (ends_ms, length_ms) = windows.reach();
         let (first, last) = (ends_ms[0], ends_ms[ends_ms.len() - 1]);
-        let range =
-            TimeRange { start_ms: first.saturating_sub(length_ms).saturating_add(1), end_ms: last };
-        let selection = self.source.select(&selector.matchers, range)?;
+        let start_ms = first.saturating_sub(length_ms).saturating_add(1);
+        let range = TimeRange { start_ms, end_ms: last };
+        Ok(self.source.select(&selector.matchers, range)?)
+    }
+
+    /// Calls `visit` with every series of a selection.
+    pub(super) fn stored_columns(
+        &mut self,
+        selection: &Selection,
+        windows: &Windows,
+        mut visit: impl FnMut(&mut Self, WindowColumn<'_>) -> Result<()>,
+    ) -> Result<()> {
         let mut buffers = Buffers::default();
         for group in &selection.groups {
             buffers.enter(group.as_ref(), windows);
@@ -304,7 +320,10 @@ impl Eval<'_> {
         let grid = Steps::between(start, last, step_ms);
         let held = self.samples;
         self.hold(grid.count)?;
-        let inner = self.vector(&subquery.expr, grid)?;
+        let hints = std::mem::replace(&mut self.hints, Hints::StoredBelow);
+        let inner = self.vector(&subquery.expr, grid);
+        self.hints = hints;
+        let inner = inner?;
         let timestamps_ms: Vec<i64> = grid.times().collect();
         let mut buffers = Buffers::default();
         find_bounds(&timestamps_ms, &windows.ends_ms, windows.length_ms, &mut buffers.shared);
@@ -353,13 +372,24 @@ impl Samples {
         }
         self.histograms.resize(self.values.len(), None);
         let mut cells = 0;
+        let mut before: Option<FloatHistogram> = None;
         for (row, stored) in self.stored.drain(..) {
             // A stale histogram ends the series as a stale float does.
             if stored.is_stale() {
                 self.values[row] = STALE_NAN;
                 continue;
             }
-            let histogram = Arc::new(FloatHistogram::from_stored(&stored));
+            let mut histogram = FloatHistogram::from_stored(&stored);
+            if eval.hints == Hints::Resolved {
+                if let (ResetHint::Unknown, Some(before)) = (histogram.reset_hint, &before) {
+                    histogram.reset_hint = match histogram.is_reset_after(before) {
+                        true => ResetHint::Reset,
+                        false => ResetHint::NotReset,
+                    };
+                }
+                before = Some(histogram.clone());
+            }
+            let histogram = Arc::new(histogram);
             cells += histogram.cells();
             self.values[row] = IS_HISTOGRAM;
             self.histograms[row] = Some(histogram);
@@ -464,7 +494,7 @@ pub(super) fn equal_name(matchers: &[Matcher]) -> Option<&str> {
 }
 
 /// Per end, the half-open range of the timestamps in `(end - length, end]`. Ends do not descend.
-fn find_bounds(
+pub(super) fn find_bounds(
     timestamps_ms: &[i64],
     ends_ms: &[i64],
     length_ms: i64,
@@ -484,6 +514,33 @@ fn find_bounds(
     }
 }
 
+/// The newest sample of a window, unless that is a stale marker.
+fn newest(values: &[f64], (low, high): (usize, usize)) -> Option<usize> {
+    let newest = (low..high).rev().find(|at| !is_absent(values[*at]));
+    newest.filter(|at| !is_stale(values[*at]))
+}
+
+/// Fills `values`, which is [`ABSENT`] everywhere, with the newest sample of each window of a column
+/// of floats; says whether there is any.
+pub(super) fn latest_floats(
+    timestamps_ms: &[i64],
+    column: &[f64],
+    bounds: &[(usize, usize)],
+    reading: Reading,
+    values: &mut [f64],
+) -> bool {
+    let mut any = false;
+    for (out, window) in values.iter_mut().zip(bounds) {
+        let Some(at) = newest(column, *window) else { continue };
+        any = true;
+        *out = match reading {
+            Reading::Value => column[at],
+            _ => timestamps_ms[at] as f64 / 1000.0,
+        };
+    }
+    any
+}
+
 /// Fills a row with the newest sample of each window, unless it is a stale marker; says whether
 /// there is any.
 fn latest(
@@ -497,9 +554,8 @@ fn latest(
     values.resize(bounds.len(), ABSENT);
     histograms.clear();
     let mut any = false;
-    for (step, (low, high)) in bounds.iter().enumerate() {
-        let newest = (*low..*high).rev().find(|at| !is_absent(samples.values[*at]));
-        let Some(at) = newest.filter(|at| !is_stale(samples.values[*at])) else { continue };
+    for (step, window) in bounds.iter().enumerate() {
+        let Some(at) = newest(&samples.values, *window) else { continue };
         values[step] = match reading {
             Reading::Value => samples.values[at],
             Reading::Timestamp | Reading::Origin => timestamps_ms[at] as f64 / 1000.0,
