@@ -20,6 +20,7 @@ mod guard;
 mod json;
 mod loki;
 mod metadata;
+mod nearness;
 mod notices;
 mod own;
 mod params;

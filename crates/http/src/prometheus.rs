@@ -9,6 +9,7 @@ pub mod listing;
 pub mod notices;
 pub mod query;
 mod read;
+pub mod search;
 pub mod selfmetrics;
 pub mod status;
 pub mod syntax;
@@ -61,6 +62,7 @@ pub fn read_router() -> Router<State> {
         .route("/notifications", get(notices::list))
         .route("/notifications/live", get(notices::live))
         .route("/status/flags", get(status::flags))
+        .merge(search::router())
         .fallback(any(not_found))
 }
 

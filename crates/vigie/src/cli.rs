@@ -131,6 +131,9 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub postgres_dsn: Option<String>,
+    /// Prometheus' experimental features, by name, with commas between them.
+    #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',', value_parser = FEATURES)]
+    pub features: Vec<String>,
     /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
@@ -174,15 +177,17 @@ pub struct DemoArgs {
     pub classic_ports: bool,
 }
 
+/// Features that are built; the others are refused by name.
+const FEATURES: [&str; 1] = ["search-api"];
+
 /// What `--log.level` may be.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Flags that other programs know and Vigie refuses, with the reason. A name that ends with a dot
 /// stands for all that begin with it.
-const REFUSED: [(&str, &str); 16] = [
+const REFUSED: [(&str, &str); 15] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
     ("--storage.tsdb.", "Vigie's store has no such switch: remove the flag"),
-    ("--enable-feature", "feature flags are not built yet: remove the flag"),
     ("--agent", "agent mode is not built yet"),
     ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
     ("--web.max-connections", "the limit is fixed at 512 for each port: remove the flag"),

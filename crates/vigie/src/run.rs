@@ -177,6 +177,7 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
         port: addresses.port,
         directory: directory.display().to_string(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        search: plan.features.iter().any(|name| name == "search-api"),
         admin_api: plan.admin_api,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
