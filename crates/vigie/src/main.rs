@@ -7,11 +7,15 @@
 mod adapt;
 mod builtin;
 mod cli;
+mod client;
+mod compaction;
 mod demo;
+mod flags;
 mod listen;
 mod own_metrics;
 mod plan;
 mod postgres;
+mod query;
 mod run;
 
 use anyhow::Result;
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Some(Command::Run(arguments)) => run(*arguments),
         Some(Command::Demo(arguments)) => demonstrate(arguments),
+        Some(Command::Query(arguments)) => block_on(query::query(arguments)),
         None => run(cli.run),
     };
     match ended {

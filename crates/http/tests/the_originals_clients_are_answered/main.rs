@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
 mod doors;
+mod golden;
 mod grafana;
+mod prometheus;
 mod recorded;
 mod remote_write;
 mod strangers;
