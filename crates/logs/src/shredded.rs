@@ -115,6 +115,23 @@ impl ShreddedBlock {
         if picks.is_empty() {
             return Ok(None);
         }
+        if picks.len() == rows.ts_ns.len() {
+            let (of_shape, ranks) = by_shape(&rows, &head);
+            let (metadata, sets) = metadata_sets(&part, block, &head, &rows)?;
+            let Rows { ts_ns, streams, shapes, .. } = rows;
+            return Ok(Some(ShreddedBlock {
+                part,
+                block,
+                head,
+                ts_ns,
+                streams,
+                shapes,
+                ranks,
+                metadata,
+                sets,
+                of_shape,
+            }));
+        }
         let (of_shape, ranks) = by_shape(&rows, &head);
         let (metadata, sets) = metadata_sets(&part, block, &head, &rows)?;
         let pick = |all: &[u32]| picks.iter().map(|&row| all[row]).collect();

@@ -135,7 +135,8 @@ impl Store {
         let counters = Counters::default();
         let mut catalog = Catalog::default();
         let deletions = delete::Deletions::open(&*disk, &delete::deletes_path(&parts_dir))?;
-        let Listed { parts, broken, leftover, next_number } = open_parts(&*disk, &parts_dir, &mut catalog)?;
+        let Listed { parts, broken, leftover, next_number } =
+            open_parts(&*disk, &parts_dir, &mut catalog)?;
         let mut state = State {
             head: Head::default(),
             frozen: None,
@@ -254,7 +255,8 @@ fn open_parts(disk: &dyn Disk, dir: &Path, catalog: &mut Catalog) -> Result<List
             }
         }
     }
-    let replaced: HashSet<u64> = parts.iter().flat_map(|p: &Arc<Part>| p.replaces.clone()).collect();
+    let replaced: HashSet<u64> =
+        parts.iter().flat_map(|p: &Arc<Part>| p.replaces.clone()).collect();
     let old = parts.extract_if(.., |part| replaced.contains(&part.number));
     let leftover = old.map(|part| part.path.clone()).collect();
     parts.sort_unstable_by_key(|part| part.order);

@@ -4,7 +4,7 @@
 //! per series and step, however many lines there are; the others keep their samples by series, and a
 //! window is a slice of them. A series is a column with one slot per step.
 
-use super::columns::{Memo, Outcome, Plan, Recall, number};
+use super::columns::{Memo, Outcome, Plan, Recall};
 use super::prefilter::Prefilter;
 use super::value::{MatrixSeries, Value, VectorSample};
 use super::window::{Point, Window, aggregate, counted, only_counts};
@@ -16,7 +16,7 @@ use crate::ast::{
 use crate::pipeline::labels::{ERROR_LABEL, LabelSet, LineLabels};
 use crate::pipeline::{Pipeline, Sample, required_texts, series_labels};
 use std::collections::HashMap;
-use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, SlotValues, StreamId};
+use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, StreamId};
 use vigie_model::limits::{LABEL_VALUE_BYTES_MAX, QUERY_POINTS_MAX};
 use vigie_model::{MatchOp, regexp};
 
@@ -372,19 +372,6 @@ impl Evaluator<'_> {
     }
 }
 
-/// The number in a slot of numbers.
-fn unwrapped(
-    block: &dyn LogBlock,
-    shape: usize,
-    slot: usize,
-    rank: usize,
-) -> Result<f64, EvalError> {
-    match block.values(shape, slot)? {
-        SlotValues::Numbers { mantissas, scale } => Ok(number(mantissas[rank], scale)),
-        _ => unreachable!("`Memo::of` looked at the column"),
-    }
-}
-
 fn only_line_filters(stages: &[Stage]) -> bool {
     stages.iter().all(|stage| matches!(stage, Stage::Line(_)))
 }
@@ -502,7 +489,7 @@ impl Reader<'_> {
     ) -> Result<(), EvalError> {
         let shapes = block.shapes();
         let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
-        let mut memos: Vec<Option<Memo>> = Vec::new();
+        let mut memos: Vec<Option<Memo<'_>>> = Vec::new();
         let (mut line, mut last) = (Vec::new(), None);
         for row in (0..wanted.len()).filter(|row| wanted[*row]) {
             let shape = shapes.filter(|_| recall.kind.is_some()).map_or(0, |s| s.of_row[row]);
@@ -521,7 +508,7 @@ impl Reader<'_> {
             last = Some((key, at));
             let rank = shapes.map_or(row, |shapes| shapes.ranks[row] as usize);
             let outcome = match &mut memos[at] {
-                Some(memo) => memo.recall(block, rank)?,
+                Some(memo) => memo.recall(rank)?,
                 None => Outcome::EachItsOwn,
             };
             if recall.needs_line || matches!(outcome, Outcome::Unknown | Outcome::EachItsOwn) {
@@ -535,11 +522,8 @@ impl Reader<'_> {
                 (Outcome::Dropped, _) => budget.line(0)?,
                 (Outcome::Series(series), Some(memo)) => {
                     budget.line(0)?;
-                    let value = match memo.unwrapped {
-                        Some(slot) => unwrapped(block, shape as usize, slot, rank)?,
-                        None => 1.0,
-                    };
-                    self.sample(series, block.timestamps_ns()[row], value, budget)?;
+                    let ts_ns = block.timestamps_ns()[row];
+                    self.sample(series, ts_ns, memo.sample(rank), budget)?;
                 }
                 (_, memo) => {
                     budget.line(line.len())?;
@@ -550,7 +534,7 @@ impl Reader<'_> {
                             None => Outcome::Dropped,
                             Some(series) => Outcome::Series(series),
                         };
-                        memo.remember(block, rank, outcome)?;
+                        memo.remember(rank, outcome);
                     }
                 }
             }
@@ -559,14 +543,14 @@ impl Reader<'_> {
     }
 
     /// How the outcomes of rows like this one are remembered; `None` if they are not.
-    fn memo(
+    fn memo<'b>(
         &mut self,
         recall: &Recall<'_>,
-        block: &dyn LogBlock,
+        block: &'b dyn LogBlock,
         blocks: &dyn LogBlocks,
         row: usize,
         shape: u32,
-    ) -> Result<Option<Memo>, EvalError> {
+    ) -> Result<Option<Memo<'b>>, EvalError> {
         let Some(kind) = recall.kind else {
             return Ok(Memo::of(recall, None, block, 0)?);
         };

@@ -43,8 +43,13 @@ struct Gathered {
 impl Store {
     /// Makes one larger part of small ones, or rewrites one of which rows must go; whether there
     /// was anything to do. To be called now and then while nothing is urgent: it takes about
-    /// 24 MiB of lines at a time, and readers and writers go on meanwhile.
-    pub fn compact(&self, now_ms: i64) -> Result<bool, LogsError> {
+    /// 24 MiB of lines at a time, and readers and writers go on meanwhile. `pace` is told the bytes
+    /// just read or written, may sleep, and ends the step by saying `false`.
+    pub fn compact(
+        &self,
+        now_ms: i64,
+        pace: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, LogsError> {
         let _one_at_a_time = self.compacting.lock();
         if !self.remove_leftovers()? {
             return Ok(false);
@@ -76,13 +81,17 @@ impl Store {
                 return Err(error.into());
             }
         };
+        if !pace(sources.iter().map(|part| part.file_bytes).sum()) {
+            return Ok(false);
+        }
         if sources.len() == 1 && gathered.dropped == 0 {
             self.state.lock().clean.insert((sources[0].number, doom.stamp()));
             return Ok(true);
         }
         let made = self.write_merged(&sources, &gathered)?;
+        let bytes = made.as_ref().map_or(0, |part| part.file_bytes);
         self.replace(&sources, made)?;
-        Ok(true)
+        Ok(pace(bytes))
     }
 
     fn gather(&self, sources: &[Arc<Part>], doom: &Doom) -> Result<Gathered, ReadError> {
@@ -228,8 +237,8 @@ fn neighbours(state: &State, today: i64) -> Vec<Arc<Part>> {
             let is_small = part.span.line_bytes < SMALL_BYTES
                 && part.span.rows < MERGED_ROWS / 2
                 && !state.spoilt.contains(&part.number);
-            let is_full = bytes + part.span.line_bytes > MERGED_BYTES
-                || rows + part.span.rows > MERGED_ROWS;
+            let is_full =
+                bytes + part.span.line_bytes > MERGED_BYTES || rows + part.span.rows > MERGED_ROWS;
             if !is_small || is_full {
                 if run.len() >= least {
                     return run;
