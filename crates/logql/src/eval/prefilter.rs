@@ -5,7 +5,7 @@
 //! happens to what the parser finds. Rows that stay go through the pipeline as ever.
 
 use super::EvalError;
-use super::columns::{Place, Plan, as_label, number, shape_kind};
+use super::columns::{Place, Plan, as_label, shape_kind};
 use crate::ast::{Comparison, LabelFilter, Stage};
 use crate::pipeline::Pipeline;
 use crate::pipeline::labels::{DUPLICATE_SUFFIX, LineLabels};
@@ -49,34 +49,29 @@ impl<'a> Prefilter<'a> {
         let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
         let mut answers: Vec<Vec<Answers<'_, '_>>> = Vec::new();
         let mut labels = LineLabels::default();
-        let mut last = None;
-        for (row, keep) in rows.iter_mut().enumerate().filter(|(_, keep)| **keep) {
-            let key = (shapes.of_row[row], block.stream(row), block.metadata_set(row));
-            let at = match last.filter(|(of, _)| *of == key) {
-                Some((_, at)) => at,
-                None => match known.get(&key) {
-                    Some(&at) => at,
-                    None => {
-                        let (of_stream, metadata) = (stream(key.1), block.metadata(row));
-                        let plan = self.plan(
-                            pipeline,
-                            shapes,
-                            key.0,
-                            (&of_stream, &metadata),
-                            &mut labels,
-                        );
-                        answers.push(self.answers(block, key.0 as usize, plan)?);
-                        known.insert(key, answers.len() - 1);
-                        answers.len() - 1
-                    }
-                },
-            };
-            last = Some((key, at));
-            for answer in &answers[at] {
-                if !answer.holds(block, key.0 as usize, shapes.ranks[row] as usize)? {
-                    *keep = false;
-                    break;
+        let mut start = 0;
+        while start < rows.len() {
+            let key = key_of(block, shapes, start);
+            let same = (start + 1..rows.len()).find(|&row| key_of(block, shapes, row) != key);
+            let run = start..same.unwrap_or(rows.len());
+            start = run.end;
+            if !rows[run.clone()].contains(&true) {
+                continue;
+            }
+            let at = match known.get(&key) {
+                Some(&at) => at,
+                None => {
+                    let (of_stream, metadata) = (stream(key.1), block.metadata(run.start));
+                    let of_row = (&of_stream, &metadata);
+                    let plan = self.plan(pipeline, shapes, key.0, of_row, &mut labels);
+                    answers.push(self.answers(block, key.0 as usize, plan)?);
+                    known.insert(key, answers.len() - 1);
+                    answers.len() - 1
                 }
+            };
+            for answer in &answers[at] {
+                let ranks = &shapes.ranks[run.clone()];
+                answer.clear(block, key.0 as usize, ranks, &mut rows[run.clone()])?;
             }
         }
         Ok(())
@@ -175,22 +170,42 @@ impl<'a, 'b> Answers<'a, 'b> {
         })
     }
 
-    fn holds(&self, block: &dyn LogBlock, shape: usize, rank: usize) -> Result<bool, EvalError> {
-        Ok(match self {
-            Answers::Always(holds) => *holds,
-            Answers::Words { by_word, codes } => {
-                by_word[codes.get(rank).copied().map_or(0, usize::from)]
-            }
+    /// Clears the rows that do not pass; `ranks` are theirs.
+    fn clear(
+        &self,
+        block: &dyn LogBlock,
+        shape: usize,
+        ranks: &[u32],
+        rows: &mut [bool],
+    ) -> Result<(), EvalError> {
+        let rows = rows.iter_mut().zip(ranks);
+        match self {
+            Answers::Always(holds) => rows.for_each(|(row, _)| *row &= *holds),
+            Answers::Words { by_word, codes } => rows.for_each(|(row, &rank)| {
+                *row &= by_word[codes.get(rank as usize).copied().map_or(0, usize::from)];
+            }),
             Answers::Numbers { op, value, mantissas, scale } => {
-                op.holds(number(mantissas[rank], *scale), *value)
+                let unit = 10u64.pow(*scale) as f64;
+                rows.for_each(|(row, &rank)| {
+                    *row &= op.holds(mantissas[rank as usize] as f64 / unit, *value);
+                });
             }
             Answers::Texts(condition, slot) => {
                 let mut text = Vec::new();
-                block.value(shape, *slot, rank, &mut text)?;
-                bytes_hold(condition, &text)
+                for (row, &rank) in rows.filter(|(row, _)| **row) {
+                    text.clear();
+                    block.value(shape, *slot, rank as usize, &mut text)?;
+                    *row = bytes_hold(condition, &text);
+                }
             }
-        })
+        }
+        Ok(())
     }
+}
+
+/// What rows have in common that share a plan: shape, stream, metadata.
+pub(super) fn key_of(block: &dyn LogBlock, shapes: Shapes<'_>, row: usize) -> (u32, StreamId, u32) {
+    (shapes.of_row[row], block.stream(row), block.metadata_set(row))
 }
 
 /// Whether a value passes; one that only a parser can read does, for the pipeline to decide.

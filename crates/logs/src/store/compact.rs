@@ -67,8 +67,7 @@ impl Store {
             }
         };
         if sources.is_empty() {
-            self.finish_deletes(now_ms, &doom)?;
-            return Ok(false);
+            return self.finish_deletes(now_ms, &doom);
         }
         let gathered = match self.gather(&sources, &doom) {
             Ok(gathered) => gathered,
@@ -199,11 +198,12 @@ impl Store {
         Ok(state.leftover.is_empty())
     }
 
-    /// Whether deletes that may be carried out by now are: no part has a row of theirs.
-    fn finish_deletes(&self, now_ms: i64, doom: &Doom) -> Result<(), LogsError> {
+    /// Notes the deletes that are carried out: no part has a row of theirs. Whether there is more
+    /// to do for one.
+    fn finish_deletes(&self, now_ms: i64, doom: &Doom) -> Result<bool, LogsError> {
         let due: Vec<&Deletion> = doom.deletions().collect();
         if due.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let (in_head, in_spoilt) = {
             let state = self.state.lock();
@@ -214,12 +214,33 @@ impl Store {
         };
         if in_head {
             // The next time they are in a part.
-            return self.seal();
+            return self.seal().map(|()| true);
         }
-        if in_spoilt {
-            return Ok(());
+        if in_spoilt || !self.pass_the_log()? {
+            return Ok(false);
         }
-        self.deletes_done(&due, now_ms)
+        self.deletes_done(&due, now_ms).map(|()| false)
+    }
+
+    /// Lets every record go that is in the log now; `false` when it has to be tried again. A line may
+    /// stand in a part and in the log at once, and would come back from there when the part
+    /// has lost it.
+    fn pass_the_log(&self) -> Result<bool, LogsError> {
+        {
+            let _no_seal = self.sealing.lock();
+            let state = self.state.lock();
+            if state.frozen.is_some() {
+                // A seal that failed: its log starts at an older place. The next tick ends it.
+                return Ok(false);
+            }
+            if state.head.is_empty() {
+                // Nobody appends while `state` is held.
+                let segment = self.wal.rotate()?;
+                self.wal.remove_before(segment)?;
+                return Ok(true);
+            }
+        }
+        self.seal().map(|()| true)
     }
 }
 
