@@ -1,7 +1,7 @@
 //! Where collected samples go: the store, seen from here.
 
 use vigie_codec::exposition::MetricKind;
-use vigie_model::{Labels, Row, SeriesId};
+use vigie_model::{Exemplar, Labels, Row, SeriesId};
 
 /// The store, as far as collecting needs it. Calls may block, so they are made from threads that may.
 pub trait MetricSink: Send + Sync {
@@ -10,6 +10,12 @@ pub trait MetricSink: Send + Sync {
 
     /// Stores rows; each series stands in a row at most once.
     fn append(&self, rows: &[Row<'_>]) -> Result<(), String>;
+
+    /// Stores what stands behind samples that were appended before.
+    fn exemplars(&self, exemplars: &[(SeriesId, Exemplar)]) -> Result<(), String> {
+        let _ = exemplars;
+        Ok(())
+    }
 
     /// What a target says about a family. Called when it is first said and when it changes.
     fn metadata(&self, name: &str, kind: MetricKind, help: &str, unit: &str) {

@@ -18,6 +18,7 @@ mod load;
 mod matchers;
 pub mod rules;
 pub mod scrape;
+mod shown;
 mod written;
 mod yaml;
 
@@ -25,6 +26,7 @@ pub use error::{ConfigError, Finding};
 pub use language::Language;
 pub use load::{DISK_BUDGET_BYTES_MIN, LoadOptions, load, rule_groups};
 pub use matchers::parse_matchers;
+pub use shown::Shown;
 pub use written::rules::ExprCheck;
 
 use vigie_model::Labels;
@@ -44,6 +46,11 @@ pub struct Config {
     pub logs_retention_ms: i64,
     /// The oldest metrics are removed while their files are larger than this.
     pub metrics_disk_bytes_max: Option<u64>,
+    /// How much older than the newest of its target a sample may be, in milliseconds; 0 takes
+    /// samples in order only.
+    pub late_window_ms: i64,
+    /// Exemplars that are kept; 0 keeps none.
+    pub exemplars_max: usize,
     /// The oldest log lines are removed while their files are larger than this.
     pub logs_disk_bytes_max: Option<u64>,
     /// Added to what leaves the machine; never stored.
@@ -62,6 +69,8 @@ pub struct Config {
     pub rule_groups: Vec<rules::RuleGroup>,
     /// Routes and receivers, when there are any.
     pub alerting: Option<alerting::Alerting>,
+    /// The configuration of scraping and rules for people to read.
+    pub shown: Shown,
     /// The log files to follow; `None` when no file names any.
     pub log_files: Option<Vec<LogFiles>>,
 }

@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::rules::RuleGroup;
+use crate::shown::{self, Shown};
 use crate::written::alertmanager::{self, Alertmanager};
 use crate::written::prometheus::{self, Prometheus};
 use crate::written::promtail::{self, Promtail};
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vigie_model::Labels;
+use vigie_model::limits::{EXEMPLARS_MAX, EXEMPLARS_MOST};
 
 /// Retention of metrics when nothing is written: 30 days.
 const METRICS_RETENTION_MS: i64 = 30 * 24 * 3_600_000;
@@ -20,6 +22,8 @@ const METRICS_RETENTION_MS: i64 = 30 * 24 * 3_600_000;
 const LOGS_RETENTION_MS: i64 = 7 * 24 * 3_600_000;
 /// Smallest disk budget: a store keeps the files that it is writing to, whatever they take.
 pub const DISK_BUDGET_BYTES_MIN: u64 = 256 << 20;
+/// How late samples may be when nothing is written.
+const LATE_WINDOW_MS: i64 = 3_600_000;
 /// Interval of the built-in collectors and of rules when nothing is written.
 const INTERVAL_MS: i64 = 15_000;
 /// Most bytes of one configuration file.
@@ -42,6 +46,8 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         metrics_retention_ms: METRICS_RETENTION_MS,
         logs_retention_ms: LOGS_RETENTION_MS,
         metrics_disk_bytes_max: None,
+        late_window_ms: LATE_WINDOW_MS,
+        exemplars_max: EXEMPLARS_MAX,
         logs_disk_bytes_max: None,
         external_labels: Labels::default(),
         scrape_interval_ms: INTERVAL_MS,
@@ -51,14 +57,17 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         postgres: None,
         rule_groups: Vec::new(),
         alerting: None,
+        shown: Shown::default(),
         log_files: None,
     };
+    config.shown = shown::of_defaults(&config);
     let Some(path) = path else { return Ok(config) };
     let (file, text) = read(path, options)?;
     let source = Source { file: &file, text: &text };
     let directory = path.parent().unwrap_or(Path::new("."));
     if is_prometheus(&source)? {
         metrics(&mut config, &source, source.parse()?, directory, options)?;
+        config.shown = shown::of_source(&config, &source, None)?;
         return Ok(config);
     }
     // A file of nothing but comments says nothing.
@@ -72,8 +81,11 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     config.logs_disk_bytes_max = disk_budget(&source, budget.logs)?;
     let here = Place { source: &source, directory, options };
     if let Some(section) = written.metrics {
+        let inline = matches!(section.value, Section::Inline(_)).then_some("metrics");
         here.section(section, |source, written, directory| {
-            metrics(&mut config, source, written, directory, options)
+            metrics(&mut config, source, written, directory, options)?;
+            config.shown = shown::of_source(&config, source, inline)?;
+            Ok(())
         })?;
     }
     if let Some(section) = written.logs {
@@ -222,6 +234,16 @@ fn metrics(
     config.evaluation_interval_ms =
         prometheus::more_than_zero(written.global.evaluation_interval).unwrap_or(INTERVAL_MS);
     config.host = written.host.unwrap_or(true);
+    if let Some(window) = &written.storage.tsdb.out_of_order_time_window {
+        config.late_window_ms = window.0;
+    }
+    if let Some(most) = &written.storage.exemplars.max_exemplars {
+        if most.value > EXEMPLARS_MOST {
+            let words = format!("max_exemplars can be at most {EXEMPLARS_MOST}");
+            return Err(source.wrong_at(most, words));
+        }
+        config.exemplars_max = most.value;
+    }
     let mut jobs = Vec::new();
     for scrape in &written.scrape_configs {
         let job = prometheus::job(source, scrape, &defaults)?;

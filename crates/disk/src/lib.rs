@@ -50,6 +50,8 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> Result<Box<dyn DiskFile>, DiskError>;
     /// Gives a file another name in the same file system, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
+    /// Gives a file a second name in the same file system, which no file has yet.
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> Result<(), DiskError>;
     /// The names of the files in a directory (directories left out), sorted.
@@ -111,8 +113,13 @@ pub fn append_or_create(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile
     Ok(file)
 }
 
+/// The checksum of everything on the disk.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
 /// The directory that holds `path`.
-pub(crate) fn parent(path: &Path) -> PathBuf {
+pub fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(dir) if dir != Path::new("") => dir.to_path_buf(),
         _ => PathBuf::from("."),

@@ -5,6 +5,7 @@
 
 mod logs;
 mod metrics;
+mod snapshot;
 
 use crate::{
     AppendReport, Durability, Engine, EngineError, EngineStats, LogObserver, LogVolume, LogWhen,
@@ -13,10 +14,12 @@ use crate::{
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
-use vigie_model::{Direction, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange};
+use vigie_model::{
+    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+};
 
 /// What the owner of the directory decides.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct EmbeddedOptions {
     /// How long metrics are kept, in milliseconds.
     pub metrics_retention_ms: i64,
@@ -26,6 +29,24 @@ pub struct EmbeddedOptions {
     pub metrics_disk_bytes_max: Option<u64>,
     /// The oldest lines are removed while their files are larger than this.
     pub logs_disk_bytes_max: Option<u64>,
+    /// How much older than the newest of its target a sample may be, in milliseconds.
+    pub late_window_ms: i64,
+    /// Exemplars that are kept.
+    pub exemplars_max: usize,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> EmbeddedOptions {
+        let (metrics, logs) = (vigie_metrics::Options::default(), vigie_logs::Options::default());
+        EmbeddedOptions {
+            metrics_retention_ms: metrics.retention_ms,
+            logs_retention_ms: logs.retention_ms,
+            metrics_disk_bytes_max: None,
+            logs_disk_bytes_max: None,
+            late_window_ms: metrics.late_window_ms,
+            exemplars_max: metrics.exemplars_max,
+        }
+    }
 }
 
 /// Both stores of a data directory.
@@ -47,6 +68,8 @@ impl Embedded {
         let metrics = vigie_metrics::Options {
             retention_ms: options.metrics_retention_ms,
             disk_bytes_max: options.metrics_disk_bytes_max,
+            late_window_ms: options.late_window_ms,
+            exemplars_max: options.exemplars_max,
             ..Default::default()
         };
         let metrics = vigie_metrics::Store::open(disk.clone(), &directory.join("metrics"), metrics);
@@ -107,6 +130,28 @@ impl Engine for Embedded {
         durability: Durability,
     ) -> Result<SamplesReport, EngineError> {
         metrics::push(&self.metrics, pushed, durability)
+    }
+
+    fn append_exemplars(
+        &self,
+        exemplars: &[(SeriesId, Exemplar)],
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let done = self.metrics.append_exemplars(exemplars, metrics::durability(durability));
+        done.map(drop).map_err(metrics::error)
+    }
+
+    fn exemplars(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError> {
+        // A series that several selectors match is listed once.
+        let mut found = std::collections::BTreeMap::new();
+        for matchers in selectors {
+            found.extend(self.metrics.exemplars(matchers, range));
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn query_metrics(
@@ -241,12 +286,35 @@ impl Engine for Embedded {
         metrics
     }
 
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError> {
+        self.metrics.delete_series(matchers, range).map_err(metrics::error)
+    }
+
+    fn clean_tombstones(&self) -> Result<(), EngineError> {
+        self.metrics.clean_tombstones(&mut |_| true).map_err(metrics::error)
+    }
+
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError> {
+        let name = snapshot::name();
+        // A data directory of its own, so that it can be opened with --storage.path.
+        let to = self.directory.join("snapshots").join(&name).join("metrics");
+        self.metrics.snapshot(&to, skip_head).map_err(metrics::error)?;
+        Ok(name)
+    }
+
+    fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError> {
+        self.metrics.compact(now_ms, pace).map_err(metrics::error)
+    }
+
     fn stats(&self) -> EngineStats {
         let (metrics, logs) = (self.metrics.stats(), self.logs.stats());
         EngineStats {
             series: metrics.series,
             samples_appended: metrics.samples_appended,
             metrics_bytes: metrics.disk_bytes,
+            metrics_chunks: metrics.chunks,
+            metrics_oldest_ms: metrics.oldest_ms,
+            metrics_newest_ms: metrics.newest_ms,
             streams: logs.streams as u64,
             lines_appended: logs.stored,
             logs_bytes: logs.part_file_bytes + logs.wal_bytes,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use vigie_model::{
-    Direction, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
 };
 
 /// How durable an acknowledged write is.
@@ -48,6 +48,9 @@ pub struct AppendReport {
 pub struct SamplesReport {
     /// Floats that are stored: now, or before with the same value.
     pub samples: u64,
+    /// Exemplars that are stored, likewise. Those that are refused are no reason to refuse a push:
+    /// Prometheus tells nobody either.
+    pub exemplars: u64,
     /// Why some were refused, in Prometheus' words, the first reasons one per line; the rest is
     /// stored, and sending the push again will not help.
     pub refusal: Option<String>,
@@ -143,6 +146,12 @@ pub struct EngineStats {
     pub samples_appended: u64,
     /// Bytes of metrics on disk.
     pub metrics_bytes: u64,
+    /// Runs of samples that are sealed.
+    pub metrics_chunks: u64,
+    /// The oldest instant of the metrics, in milliseconds.
+    pub metrics_oldest_ms: Option<i64>,
+    /// The newest.
+    pub metrics_newest_ms: Option<i64>,
     /// Streams the log store knows.
     pub streams: u64,
     /// Lines appended since start.
@@ -170,6 +179,20 @@ pub trait Engine: Send + Sync + 'static {
         pushed: &Pushed<'_>,
         durability: Durability,
     ) -> Result<SamplesReport, EngineError>;
+    /// Stores exemplars of series whose ids come from [`Engine::intern`]. What is too old or too long is
+    /// left out.
+    fn append_exemplars(
+        &self,
+        exemplars: &[(SeriesId, Exemplar)],
+        durability: Durability,
+    ) -> Result<(), EngineError>;
+    /// The exemplars of the series that match any of the selectors, by series, in order of their
+    /// labels and times.
+    fn exemplars(
+        &self,
+        selectors: &[Vec<Matcher>],
+        range: TimeRange,
+    ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,
@@ -255,9 +278,22 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<Vec<vigie_logql::PatternCount>, QueryError>;
     /// From now on `observer` sees what is pushed.
     fn observe_logs(&self, observer: Arc<dyn LogObserver>);
+    /// Deletes the samples of a range of the metric series that fulfil all matchers: durable, and
+    /// seen by no query, when this returns. Returns how many series are affected.
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError>;
+    /// Leaves deleted samples out of all files, so that their room is free. May take minutes.
+    fn clean_tombstones(&self) -> Result<(), EngineError>;
+    /// Makes a snapshot of the metrics, which takes no room until the store removes what it has,
+    /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
+    /// two hours or so are not in it.
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
 
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
+    /// Does one step of what has no hurry: metrics that were sealed are put in order for long
+    /// keeping. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
+    /// sleep, and ends the step by saying `false`.
+    fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError>;
     /// Sizes and counts.
     fn stats(&self) -> EngineStats;
 }

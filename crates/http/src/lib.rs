@@ -20,6 +20,7 @@ mod guard;
 mod json;
 mod loki;
 mod metadata;
+mod notices;
 mod own;
 mod params;
 mod prometheus;
@@ -31,9 +32,12 @@ mod ui;
 pub mod views;
 
 pub use guard::Hosts;
+pub use loki::parse_time_ns as parse_loki_time_ns;
 pub use metadata::Metadata;
+pub use notices::{Notice, Notices};
+pub use params::parse_time_ms;
 pub use serve::{Door, bind, serve};
-pub use state::{Parts, State};
+pub use state::{JobSettings, Parts, Settings, State};
 
 /// The version of Prometheus whose API this is; clients choose features by it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";

@@ -1,9 +1,15 @@
 //! Prometheus' HTTP API (`web/api/v1/api.go`), shapes and words its own.
 
 pub mod alerting;
+pub mod cardinality;
+pub mod features;
+pub mod federate;
 pub mod listing;
+pub mod notices;
 pub mod query;
+pub mod selfmetrics;
 pub mod status;
+pub mod syntax;
 pub mod targets;
 pub mod write;
 
@@ -28,18 +34,28 @@ pub fn read_router() -> Router<State> {
         .route("/query", get(query::instant).post(query::instant))
         .route("/query_range", get(query::range).post(query::range))
         .route("/query_exemplars", get(query::exemplars).post(query::exemplars))
-        .route("/format_query", get(query::format).post(query::format))
+        .route("/format_query", get(syntax::format).post(syntax::format))
+        .route("/parse_query", get(syntax::parse).post(syntax::parse))
         .route("/labels", get(listing::labels).post(listing::labels))
         .route("/label/{name}/values", get(listing::label_values))
         .route("/series", get(listing::series).post(listing::series))
         .route("/metadata", get(listing::metadata))
         .route("/targets", get(targets::targets))
+        .route("/targets/relabel_steps", get(targets::relabel_steps))
         .route("/scrape_pools", get(targets::scrape_pools))
+        .route("/scrape_pools/config", get(targets::scrape_pool_config))
         .route("/rules", get(alerting::rules))
         .route("/alerts", get(alerting::alerts))
         .route("/alertmanagers", get(status::alertmanagers))
         .route("/status/buildinfo", get(status::buildinfo))
+        .route("/status/config", get(status::config))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/status/self_metrics", get(selfmetrics::self_metrics))
+        .route("/status/tsdb", get(cardinality::tsdb))
+        .route("/status/walreplay", get(status::walreplay))
+        .route("/features", get(features::features))
+        .route("/notifications", get(notices::list))
+        .route("/notifications/live", get(notices::live))
         .route("/status/flags", get(status::flags))
         .route("/read", post(status::no_remote_read))
         .fallback(any(not_found))

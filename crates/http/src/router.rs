@@ -4,6 +4,7 @@
 //! UI's own addresses, so that a client that looks for an API never gets HTML with a 200.
 
 use crate::guard::{Hosts, guard};
+use crate::prometheus::status;
 use crate::state::State;
 use crate::{alertmanager, documents, loki, own, prometheus, ui};
 use axum::Router;
@@ -12,7 +13,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -48,7 +49,10 @@ pub fn main(state: State) -> Router {
         .route("/api/search", get(own::search))
         .route("/api/dashboards/uid/{uid}", get(own::dashboard))
         .merge(lines())
-        .route("/version", get(version));
+        .route("/federate", get(prometheus::federate::federate))
+        .route("/-/quit", lifecycle(post(status::quit).put(status::quit)))
+        .route("/-/reload", lifecycle(post(status::reload).put(status::reload)))
+        .route("/version", get(status::version));
     finish(health(router, HEALTHY, "Prometheus Server is Ready.\n"), state)
 }
 
@@ -135,6 +139,11 @@ fn pages(mut router: Router<State>) -> Router<State> {
     router.route("/assets/{name}", get(ui::asset))
 }
 
+/// What ends or changes the program takes POST and PUT only.
+fn lifecycle(methods: MethodRouter<State>) -> MethodRouter<State> {
+    methods.get(status::only_post_or_put)
+}
+
 fn health(router: Router<State>, healthy: &'static str, ready: &'static str) -> Router<State> {
     router
         .route("/-/healthy", get(move || async move { healthy }))
@@ -171,11 +180,6 @@ async fn method_not_allowed(method: Method) -> Response {
 /// Loki's `/ready`.
 async fn loki_ready() -> &'static str {
     "ready\n"
-}
-
-async fn version() -> Response {
-    let body = format!(r#"{{"version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 async fn own_metrics(extract::State(state): extract::State<State>) -> Response {

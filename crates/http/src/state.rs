@@ -4,15 +4,18 @@ use crate::error::ApiError;
 use crate::guard::Hosts;
 use crate::loki::tail::Hub;
 use crate::metadata::Metadata;
+use crate::notices::Notices;
 use crate::views::{AlertView, TargetView};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use vigie_dashboards::Dashboard;
 use vigie_engine::{Engine, EngineError, QueryError, QueryErrorKind, QueryOptions};
+use vigie_model::Labels;
 use vigie_model::limits::QUERY_TIMEOUT_MS;
+use vigie_model::relabel::Rule;
 
 /// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
 /// for more cores and more memory than Vigie's users have).
@@ -39,6 +42,10 @@ pub struct Parts {
     pub alerts: Arc<dyn AlertView>,
     /// Targets and collectors.
     pub targets: Arc<dyn TargetView>,
+    /// What the operator must know about the server itself.
+    pub notices: Arc<Notices>,
+    /// What the program was told.
+    pub settings: Settings,
     /// What targets say of their metrics.
     pub metadata: Arc<Metadata>,
     /// The dashboards, in the order they are listed.
@@ -57,6 +64,53 @@ pub struct Parts {
     pub hosts: Hosts,
     /// Vigie's own metrics as text.
     pub own_metrics: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What the program was told, as the status pages show it.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Every flag and its value, by name.
+    pub flags: Vec<(String, String)>,
+    /// The configuration of scraping and rules as Prometheus' file, secrets hidden.
+    pub config_yaml: String,
+    /// The scrape jobs of that file.
+    pub jobs: Vec<JobSettings>,
+    /// Added to what leaves the machine.
+    pub external_labels: Labels,
+    /// The address that people use; targets on this machine are shown under its host.
+    pub external_url: String,
+    /// The port of the main listener.
+    pub port: u16,
+    /// The working directory.
+    pub directory: String,
+    /// The machine's name.
+    pub host_name: String,
+    /// Whether `/api/v1/admin/tsdb/*` answers.
+    pub admin_api: bool,
+    /// Notified by `/-/quit`, when that is allowed.
+    pub lifecycle: Option<Arc<Notify>>,
+}
+
+/// What the file says of a scrape job.
+#[derive(Clone, Debug, Default)]
+pub struct JobSettings {
+    /// Its name.
+    pub name: String,
+    /// Its part of the file.
+    pub yaml: String,
+    /// `relabel_configs`.
+    pub relabel: Vec<Rule>,
+}
+
+impl Settings {
+    /// A job by its name; the error is upstream's.
+    pub(crate) fn job(&self, name: &str) -> Result<&JobSettings, ApiError> {
+        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+            ApiError::bad_data(format!(
+                "error retrieving scrape config: scrape pool {name:?} not found"
+            ))
+        })
+    }
 }
 
 impl Deref for State {

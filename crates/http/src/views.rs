@@ -26,6 +26,8 @@ pub struct GroupView {
     pub file: String,
     /// Milliseconds between evaluations.
     pub interval_ms: i64,
+    /// Most alerts or series of one rule; 0 for no limit.
+    pub limit: usize,
     /// When it was evaluated last; 0 before the first time.
     pub last_evaluation_ms: i64,
     /// How long that took.
@@ -81,6 +83,8 @@ pub struct AlertInstance {
     pub state: &'static str,
     /// Since when.
     pub active_at_ms: i64,
+    /// Since when only `keep_firing_for` holds it.
+    pub keep_firing_since_ms: Option<i64>,
     /// The value of the expression.
     pub value: f64,
 }
@@ -137,6 +141,20 @@ pub struct NotificationView {
 pub trait TargetView: Send + Sync {
     /// All targets, collectors included, in order of job and instance.
     fn list(&self) -> Vec<Target>;
+    /// What relabelling dropped: for each job, those that are kept in memory and how many there
+    /// are.
+    fn dropped(&self) -> Vec<DroppedTargets>;
+}
+
+/// The targets of one job that relabelling dropped.
+#[derive(Clone, Debug)]
+pub struct DroppedTargets {
+    /// The job.
+    pub scrape_pool: String,
+    /// Their labels before relabelling.
+    pub discovered_labels: Vec<Labels>,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// One target.

@@ -26,6 +26,8 @@ mod part;
 mod part_write;
 mod record;
 mod select;
+mod shred;
+mod shredded;
 mod store;
 mod time;
 

@@ -11,7 +11,6 @@ mod query;
 pub use append::{Appended, Batch, Durability};
 pub use query::StreamVolume;
 
-use crate::block::Columns;
 use crate::catalog::Catalog;
 use crate::head::Head;
 use crate::part::Part;
@@ -22,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vigie_disk::{Disk, Floor, SegmentId, Wal, WalOptions};
+use vigie_model::LogBlock;
 
 const PART_SUFFIX: &str = ".part";
 const TMP_SUFFIX: &str = ".tmp";
@@ -46,7 +46,7 @@ struct State {
     head: Head,
     /// What is being sealed, and the log segment before which the log goes when it is.
     frozen: Option<(Arc<Head>, SegmentId)>,
-    /// By number.
+    /// By order of arrival.
     parts: Arc<Vec<Arc<Part>>>,
     /// Files that could not be opened as parts; they go when their day is over.
     broken: Vec<PathBuf>,
@@ -62,8 +62,7 @@ struct State {
 struct RecentBlock {
     number: u64,
     block: usize,
-    columns: Columns,
-    text: Vec<u8>,
+    rows: Arc<dyn LogBlock>,
 }
 
 #[derive(Default)]
@@ -235,7 +234,7 @@ fn open_parts(disk: &dyn Disk, dir: &Path, catalog: &mut Catalog) -> Result<List
             }
         }
     }
-    parts.sort_unstable_by_key(|part| part.number);
+    parts.sort_unstable_by_key(|part| part.order);
     Ok(Listed { parts, broken, next_number })
 }
 

@@ -1,8 +1,9 @@
 //! What the store does each second and not at the door: syncing, sealing, cutting the log,
-//! closing segments, retention, and watching the disk's free space. All of it in bounded steps.
+//! closing segments, and watching the disk's free space. All of it in bounded steps.
 
 use crate::MetricsError;
 use crate::head::CHUNK_ROWS_MIN;
+use crate::planted::{self, Bug};
 use crate::record;
 use crate::segment::SEGMENT_BYTES;
 use crate::store::Store;
@@ -11,8 +12,8 @@ use vigie_disk::DiskError;
 
 /// Rows that have waited this long are sealed, however few they are.
 const OPEN_MS_MAX: i64 = 2 * 3600 * 1000;
-/// A segment is closed when it is this old.
-const SEGMENT_MS: i64 = 24 * 3600 * 1000;
+/// A segment is closed when it is this old; then a compaction makes a block of it.
+const SEGMENT_MS: i64 = 2 * 3600 * 1000;
 /// The log may grow by this for each series, so that most groups have enough rows to seal when it
 /// is cut.
 const LOG_BYTES_PER_SERIES: u64 = 48;
@@ -57,6 +58,7 @@ impl Store {
                 first = result;
             }
         };
+        step(self.exemplars.lock().sync());
         if Ticks::is_due(&mut ticks.free_space_ms, now_ms, FREE_SPACE_EVERY_MS) {
             step(self.floor.look(&*self.disk));
         }
@@ -90,7 +92,11 @@ impl Store {
         self.seal_groups(&groups, |open_bytes| open_bytes > budget / 2)
     }
 
-    fn seal_groups(&self, groups: &[u32], go_on: impl Fn(usize) -> bool) -> Result<(), DiskError> {
+    pub(crate) fn seal_groups(
+        &self,
+        groups: &[u32],
+        go_on: impl Fn(usize) -> bool,
+    ) -> Result<(), DiskError> {
         for groups in groups.chunks(GROUPS_PER_STEP) {
             let mut heads = self.heads.lock();
             for group in groups {
@@ -115,7 +121,11 @@ impl Store {
     }
 
     /// A checkpoint, but not soon after one that failed; until then its error.
-    fn checkpoint_or_wait(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
+    pub(crate) fn checkpoint_or_wait(
+        &self,
+        ticks: &mut Ticks,
+        now_ms: i64,
+    ) -> Result<(), DiskError> {
         if let Some((failed_ms, error)) = &ticks.failed_checkpoint
             && (*failed_ms..*failed_ms + CHECKPOINT_AGAIN_MS).contains(&now_ms)
         {
@@ -137,7 +147,7 @@ impl Store {
                 let rows = &heads.groups[at as usize].rows;
                 if rows.len() >= CHUNK_ROWS_MIN {
                     self.seal(&mut heads, at)?;
-                } else if !rows.is_empty() {
+                } else if !rows.is_empty() && !planted::is(Bug::RowsNotCarried) {
                     let mut payload = Vec::new();
                     record::put_rows_head(&mut payload, &[], rows.len());
                     for row in rows {
@@ -160,6 +170,7 @@ impl Store {
         self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;
         self.wal.sync_all()?;
         self.wal.remove_before(new_part)?;
+        self.heads.lock().log_mentions_lost = false;
         self.log_bytes_after_cut.store(self.wal.bytes(), Ordering::Relaxed);
         Ok(())
     }
@@ -180,7 +191,7 @@ impl Store {
         Ok((id, bytes))
     }
 
-    /// Closes the open segment when it is large or a day old, and finishes what a crash left.
+    /// Closes the open segment when it is large or two hours old, and finishes what a crash left.
     fn close_segments(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
         let mut due = Vec::new();
         {
@@ -199,36 +210,20 @@ impl Store {
         // The chunks of a closed segment must not know series that the log could still lose.
         // With what a checkpoint syncs, little is left to sync under the lock.
         self.checkpoint_or_wait(ticks, now_ms)?;
-        for id in due {
-            let mut heads = self.heads.lock();
-            self.wal.sync_all()?;
-            let chunks = heads.chunks_of(id);
-            heads.segments.close(id, &chunks)?;
-        }
-        Ok(())
+        due.into_iter().try_for_each(|id| self.close_segment(id))
     }
 
-    /// Removes segments that are wholly too old, and the oldest while the files are too large.
-    fn forget_old(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
-        let oldest_kept_ms = now_ms.saturating_sub(self.options.retention_ms);
-        let mut log_is_cut = false;
-        loop {
-            let disk_bytes = self.stats().disk_bytes;
-            let is_over = self.options.disk_bytes_max.is_some_and(|max| disk_bytes > max);
-            let mut heads = self.heads.lock();
-            let Some(id) = heads.segments.oldest_closed(oldest_kept_ms, is_over) else {
-                return Ok(());
-            };
-            if !log_is_cut {
-                // A log that mentions a removed segment would be read as "its rows are gone".
-                drop(heads);
-                self.checkpoint_or_wait(ticks, now_ms)?;
-                log_is_cut = true;
-                continue;
-            }
-            heads.segments.remove(id)?;
-            heads.forget_segment(id);
-        }
+    fn close_segment(&self, id: u32) -> Result<(), DiskError> {
+        let mut heads = self.heads.lock();
+        self.wal.sync_all()?;
+        let chunks = heads.chunks_of(id);
+        heads.segments.close(id, &chunks)
+    }
+
+    /// Closes the open segment, if there is one, right after a checkpoint.
+    pub(crate) fn close_active(&self) -> Result<(), DiskError> {
+        let id = self.heads.lock().segments.active().map(|active| active.id);
+        id.map_or(Ok(()), |id| self.close_segment(id))
     }
 
     /// Makes everything durable and the log empty, so that the next start has nothing to replay.

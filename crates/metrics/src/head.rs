@@ -9,11 +9,14 @@
 //! at most one place, open row or chunk: what arrives again is compared and dropped at the door;
 //! a series has one place (group, column) for ever.
 
+use crate::block::{Block, Place as SectionPlace};
 use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
 use crate::column;
 use crate::record::{Definition, Part};
+use crate::sealed;
 use crate::segment::{ChunkMeta, Scanned, Segments, read_chunk};
+use crate::tombstone::{Source, Tombstone};
 use crate::{Appended, CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX, Options};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -105,6 +108,10 @@ struct Recent {
 pub(crate) struct Heads {
     pub(crate) groups: Vec<Group>,
     pub(crate) segments: Segments,
+    /// Ascending by id.
+    pub(crate) blocks: Vec<Arc<Block>>,
+    /// Those of the manifest.
+    pub(crate) tombstones: Vec<Arc<Tombstone>>,
     /// By series id.
     places: Vec<Place>,
     /// Series with a place that no log has yet.
@@ -119,6 +126,9 @@ pub(crate) struct Heads {
     pub(crate) seal_error: Option<DiskError>,
     /// The segment of which a log mentions a chunk that is not there.
     torn: Option<u32>,
+    /// The log mentions a chunk that is not there, so its segment must not go before the log is cut:
+    /// a mark of a segment that is gone says that its rows are safe.
+    pub(crate) log_mentions_lost: bool,
     placed: usize,
     encoder: Encoder,
     recent: Option<Recent>,
@@ -129,6 +139,8 @@ impl Heads {
         Heads {
             groups: Vec::new(),
             segments,
+            blocks: Vec::new(),
+            tombstones: Vec::new(),
             places: Vec::new(),
             unlogged: Vec::new(),
             pending: Vec::new(),
@@ -137,6 +149,7 @@ impl Heads {
             now_ms: 0,
             seal_error: None,
             torn: None,
+            log_mentions_lost: false,
             placed: 0,
             encoder: Encoder::default(),
             recent: None,
@@ -364,6 +377,13 @@ impl Heads {
             .copied()
             .collect();
         let mut left: Vec<(u32, f64)> = part.columns.into_iter().zip(part.values).collect();
+        let here = self.blocks.iter().filter(|block| block.overlaps(part.ts_ms, part.ts_ms));
+        for block in here.cloned().collect::<Vec<_>>() {
+            match sealed::without_those_in(self, &block, part.group, part.ts_ms, &left, counts) {
+                Ok(still) => left = still,
+                Err(error) => tracing::debug!(%error, "no duplicates are looked for here"),
+            }
+        }
         for meta in chunks {
             match self.without_those_in(&meta, part.ts_ms, &left, counts) {
                 Ok(still) => left = still,
@@ -372,6 +392,14 @@ impl Heads {
         }
         let (columns, values) = left.into_iter().unzip();
         Part { columns, values, ..part }
+    }
+
+    fn is_hidden(&self, group: u32, column: u32, segment: u32, ts_ms: i64) -> bool {
+        !self.tombstones.is_empty() && {
+            let id = self.groups[group as usize].series[column as usize];
+            let source = Source::Segment(segment);
+            self.tombstones.iter().any(|tombstone| tombstone.hides(source, id, ts_ms))
+        }
     }
 
     /// The cells of one instant that a chunk does not have.
@@ -395,13 +423,14 @@ impl Heads {
         let mut found = Appended::default();
         if let Ok(at) = chunk.timestamps_ms.binary_search(&ts_ms) {
             let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
+            let group = chunk.group;
             for (column, value) in cells {
                 let stored = match chunk.body(*column) {
-                    Some(body) => {
+                    Some(body) if !self.is_hidden(group, *column, meta.segment, ts_ms) => {
                         column::decode(body, &mut values).map_err(corrupt)?;
                         values[at]
                     }
-                    None => ABSENT,
+                    _ => ABSENT,
                 };
                 match stored.to_bits() {
                     bits if bits == ABSENT.to_bits() => still.push((*column, *value)),
@@ -462,6 +491,7 @@ impl Heads {
     /// Notes that a chunk which a log mentions is not there: the rows stay open and are sealed again.
     pub(crate) fn note_lost(&mut self, group: u32, segment: u32) {
         self.torn = Some(segment);
+        self.log_mentions_lost = true;
         if let Some(group) = self.groups.get_mut(group as usize) {
             group.keeps_rows = true;
         }
@@ -558,19 +588,34 @@ impl Heads {
         chunks
     }
 
-    /// Forgets the chunks of a segment that is removed.
-    pub(crate) fn forget_segment(&mut self, segment: u32) {
+    /// Forgets the segments before `end` and their chunks.
+    pub(crate) fn forget_segments_before(&mut self, end: u32) {
         self.recent = None;
+        self.segments.forget_before(end);
         for group in &mut self.groups {
-            group.chunks.retain(|meta| meta.segment != segment);
+            group.chunks.retain(|meta| meta.segment >= end);
         }
+    }
+
+    /// Takes in a section of a block. `false` when its group is not known.
+    pub(crate) fn note_section(&mut self, place: &SectionPlace) -> bool {
+        let Some(group) = self.groups.get_mut(place.group as usize) else { return false };
+        group.sealed_ms = group.sealed_ms.max(place.max_ms);
+        group.newest_ms = group.newest_ms.max(place.max_ms);
+        true
     }
 
     /// The oldest instant there is.
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         let sealed = self.segments.list.iter().map(|segment| segment.min_ms);
+        let blocks = self.blocks.iter().map(|block| block.entry.min_ms);
         let open = self.groups.iter().filter_map(|group| group.rows.first()).map(|row| row.ts_ms);
-        sealed.chain(open).min().filter(|ms| *ms != i64::MAX)
+        sealed.chain(blocks).chain(open).min().filter(|ms| *ms != i64::MAX)
+    }
+
+    /// The newest instant there is.
+    pub(crate) fn newest_ms(&self) -> Option<i64> {
+        self.groups.iter().map(|group| group.newest_ms).max().filter(|ms| *ms != i64::MIN)
     }
 }
 

@@ -3,8 +3,9 @@
 //! A scrape is a row: one instant, many series. The store keeps it so. Series that arrive together
 //! form a *group*; its newest rows are open, in memory and in a write-ahead log; when there are
 //! enough of them they are turned into a *chunk*, column by column, and appended to a *segment*
-//! file. A query reads the chunks it needs and the open rows, and gets columns with shared
-//! timestamps ([`vigie_model::columns`]).
+//! file. Every two hours the segment becomes a *block*, sorted by group; a day's blocks become one
+//! ([`Store::compact`]). A query reads the columns it needs and the open rows, and gets columns with
+//! shared timestamps ([`vigie_model::columns`]).
 //!
 //! The promise of [`Store::append`]: [`Durability::Synced`] returns when the rows survive a power
 //! cut; [`Durability::Written`] when they survive the death of the process, and [`Store::tick`],
@@ -14,36 +15,56 @@
 //! a sync that fails: the file is written again. Damage is named with file and offset:
 //! a chunk that is damaged while the store is open is an error of the queries that need it;
 //! at the next start it is left out, logged and counted ([`Stats::damaged`]), and the rest serves.
+//! A damaged place of a block is an error of the first query that meets it, and then left out.
 //! Only a damaged list of series, without which no chunk can be understood, keeps the store closed.
 //! The store takes no lock on its directory and starts no thread: the program does both.
-//! Formats: `docs/formats/metrics-log.md`, `docs/formats/metrics-segment.md` and
-//! `docs/formats/wal.md`.
+//! Formats: `docs/formats/metrics-manifest.md`, `docs/formats/metrics-block.md`,
+//! `docs/formats/metrics-segment.md`, `docs/formats/metrics-log.md` and `docs/formats/wal.md`.
 
 #![forbid(unsafe_code)]
 
+mod bitmap;
+mod block;
+mod blocks;
 mod catalog;
 mod checkpoint;
 mod chunk;
 mod column;
+mod compact;
+mod delete;
+mod exemplars;
 mod head;
 mod ints;
+mod manifest;
+mod merge;
+#[doc(hidden)]
+pub mod planted;
 mod push;
 mod read;
 mod record;
+mod retention;
+mod sealed;
+mod section;
 mod segment;
 mod series_log;
+mod snapshot;
 mod store;
+mod tombstone;
 
+pub use compact::Pace;
+pub use exemplars::ExemplarsAppended;
 pub use push::PushOutcome;
 pub use store::Store;
 
 use vigie_disk::DiskError;
 use vigie_model::limits::{
-    LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
+    EXEMPLARS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
 };
 
 /// Rows of a chunk.
 const CHUNK_ROWS_MAX: usize = 120;
+/// Rows of a page of a block's column: where the forms of a column have paid their fixed costs.
+const PAGE_ROWS_MAX: usize = 480;
 /// Columns of a group; a target with more series gets several groups.
 const GROUP_COLUMNS_MAX: usize = 4096;
 /// Numbers of groups that may be missing between two that a log names.
@@ -76,6 +97,8 @@ pub struct Options {
     pub label_name_bytes_max: usize,
     /// Longest label value.
     pub label_value_bytes_max: usize,
+    /// Exemplars that are kept; 0 keeps none.
+    pub exemplars_max: usize,
 }
 
 impl Default for Options {
@@ -92,6 +115,7 @@ impl Default for Options {
             labels_max: LABELS_PER_SERIES_MAX,
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,
             label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
+            exemplars_max: EXEMPLARS_MAX,
         }
     }
 }
@@ -137,13 +161,21 @@ pub struct Stats {
     pub chunks: u64,
     /// Segment files.
     pub segments: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Deletions that are not folded in yet.
+    pub tombstones: u64,
     /// Length of the write-ahead log.
     pub log_bytes: u64,
     /// Length of all files, the log included.
     pub disk_bytes: u64,
     /// The oldest instant there is.
     pub oldest_ms: Option<i64>,
-    /// Damaged places found when the store was opened; each was logged with file and offset.
+    /// Exemplars kept.
+    pub exemplars: u64,
+    /// The newest instant there is.
+    pub newest_ms: Option<i64>,
+    /// Damaged places that are passed over; each was logged with file and offset.
     pub damaged: u64,
 }
 

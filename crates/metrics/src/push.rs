@@ -7,7 +7,7 @@
 //!
 //! The seed of the keys is drawn when the store is opened, and they are kept nowhere.
 
-use crate::{Appended, Durability, MetricsError, Store};
+use crate::{Appended, Durability, ExemplarsAppended, MetricsError, Store};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
 use vigie_model::{Labels, Pushed, PushedSample, Row, SeriesId};
@@ -82,6 +82,8 @@ impl Keys {
 pub struct PushOutcome {
     /// Of the floats of series whose labels are acceptable.
     pub samples: Appended,
+    /// Of the exemplars of the same.
+    pub exemplars: ExemplarsAppended,
     /// Why labels or whole kinds of samples are not acceptable: the first reasons.
     pub reasons: Vec<String>,
 }
@@ -109,6 +111,13 @@ impl Store {
         let mut outcome = PushOutcome::default();
         let ids = self.resolve(pushed, &mut outcome.reasons);
         outcome.samples = self.append(&Rows::of(pushed.samples, &ids).rows(), durability)?;
+        let exemplars: Vec<_> = pushed
+            .exemplars
+            .iter()
+            .map(|one| (ids[one.series as usize], one.exemplar.clone()))
+            .filter(|(id, _)| *id != NO_SERIES)
+            .collect();
+        outcome.exemplars = self.append_exemplars(&exemplars, durability)?;
         if !pushed.histograms.is_empty() {
             let count = pushed.histograms.len();
             outcome.reasons.push(format!(

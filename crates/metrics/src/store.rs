@@ -1,20 +1,23 @@
 //! The store itself: opening, the door for rows, numbers.
 //!
-//! Locks: `heads` may be held while `catalog` is taken, never the other way round; the log has its
-//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
+//! Locks, in the order in which they may be taken: `compaction`, `manifest`, `heads`, `catalog`; the
+//! log has its own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
 //! of the log or of the chunks is full, every few million samples.
 //! A row is written to the log and put into its group under one hold of `heads`, so the log's order
 //! is the order in which the groups saw the rows.
 
+use crate::blocks;
 use crate::catalog::Catalog;
+use crate::exemplars::Exemplars;
 use crate::head::Heads;
+use crate::manifest::Manifest;
 use crate::push::Keys;
 use crate::record::{self, Record};
 use crate::segment::{Found, Segments};
 use crate::series_log::SeriesLog;
 use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
 use parking_lot::{Mutex, RwLock};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use vigie_disk::{Disk, DiskError, Floor, Refused, Wal, WalOptions};
@@ -29,12 +32,21 @@ const OPEN_BYTES_SLACK: usize = 4;
 /// The metrics of one machine. Shared between threads; every method blocks.
 pub struct Store {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
     pub(crate) options: Options,
     pub(crate) wal: Wal,
     pub(crate) catalog: Arc<RwLock<Catalog>>,
     pub(crate) heads: Mutex<Heads>,
+    /// The manifest as it is on the disk.
+    pub(crate) manifest: Mutex<Manifest>,
+    /// Held by the one compaction that may run.
+    pub(crate) compaction: Mutex<()>,
+    /// Damage found in the manifest and in whole blocks when the store was opened.
+    damage: u64,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
+    /// May be held while `catalog` is taken.
+    pub(crate) exemplars: Mutex<Exemplars>,
     pub(crate) floor: Floor,
     /// The log's length when it was last cut: the rows that were carried over.
     pub(crate) log_bytes_after_cut: AtomicU64,
@@ -52,13 +64,17 @@ impl Store {
         })
     }
 
-    /// The order is: list of series, log, chunks. A log may build on series that another record of
+    /// The order is: manifest, list of series, log, blocks, chunks. A log may build on series that another record of
     /// it defined, so after damage what could be read is moved out of it at once.
     fn open_in(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, DiskError> {
         disk.create_dir_all(dir)?;
         let mut catalog = Catalog::default();
-        let (segments, found) = Segments::open(disk.clone(), &dir.join("segments"))?;
+        let mut start = blocks::start(&*disk, dir)?;
+        let (segments, found) =
+            Segments::open(disk.clone(), &dir.join("segments"), start.manifest.segment_min)?;
         let mut heads = Heads::new(segments);
+        let hidden = start.manifest.tombstones.iter();
+        hidden.for_each(|tombstone| heads.segments.reserve(tombstone.segment_max));
         let series_log = SeriesLog::open(&*disk, &dir.join("series.log"), &mut |definition| {
             heads.restore(&definition, &mut catalog).map(|_| ())
         })?;
@@ -85,22 +101,30 @@ impl Store {
                 "the metrics store was not closed: unfinished writes were left out"
             );
         }
+        heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
+        heads.tombstones.clone_from(&start.manifest.tombstones);
         take_in(found, &mut heads, !wal.damage().is_empty())?;
-        for error in &heads.segments.damage {
+        for error in heads.segments.damage.iter().chain(&start.damage) {
             tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
         }
         heads.retire_torn()?;
         heads.drop_sealed_again();
+        let exemplars = Exemplars::open(disk.clone(), dir, options.exemplars_max, &catalog)?;
         let floor = Floor::new(dir, options.free_bytes_min);
         floor.look(&*disk)?;
         let store = Store {
             disk,
+            dir: dir.to_path_buf(),
             options,
             wal,
             catalog: Arc::new(RwLock::new(catalog)),
             heads: Mutex::new(heads),
+            manifest: Mutex::new(start.manifest),
+            compaction: Mutex::default(),
+            damage: start.damage.len() as u64,
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
+            exemplars: Mutex::new(exemplars),
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
@@ -222,6 +246,7 @@ impl Store {
 
     /// Makes everything durable. The store may be used further; dropping it loses nothing.
     pub fn close(&self) -> Result<(), MetricsError> {
+        self.exemplars.lock().sync()?;
         Ok(self.wal.sync_all()?)
     }
 
@@ -229,6 +254,10 @@ impl Store {
     pub fn stats(&self) -> Stats {
         let log_bytes = self.wal.bytes();
         let series_log_bytes = self.series_log.lock().bytes();
+        let (exemplars, exemplar_bytes, exemplar_damage) = {
+            let ring = self.exemplars.lock();
+            (ring.len() as u64, ring.bytes(), ring.damage())
+        };
         let heads = self.heads.lock();
         Stats {
             series: heads.placed() as u64,
@@ -237,11 +266,27 @@ impl Store {
             open_bytes: heads.open_bytes as u64,
             chunks: heads.groups.iter().map(|group| group.chunks.len() as u64).sum(),
             segments: heads.segments.list.len() as u64,
+            blocks: heads.blocks.len() as u64,
+            tombstones: heads.tombstones.len() as u64,
             log_bytes,
-            disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes(),
+            disk_bytes: log_bytes
+                + series_log_bytes
+                + exemplar_bytes
+                + heads.segments.bytes()
+                + heads.blocks.iter().map(|block| block.entry.bytes).sum::<u64>(),
             oldest_ms: heads.oldest_ms(),
-            damaged: (self.wal.damage().len() + heads.segments.damage.len()) as u64,
+            newest_ms: heads.newest_ms(),
+            exemplars,
+            damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
+                as u64
+                + heads.blocks.iter().map(|block| block.damaged()).sum::<u64>()
+                + self.damage,
         }
+    }
+
+    /// The files of a segment.
+    pub(crate) fn segment_paths(&self, id: u32) -> [PathBuf; 2] {
+        self.heads.lock().segments.paths(id)
     }
 
     /// The budget for open rows.

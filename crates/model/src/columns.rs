@@ -200,6 +200,26 @@ pub struct PushedHistogram {
     pub histogram: Histogram,
 }
 
+/// What stands behind a sample: usually the trace that it counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    /// When it was observed.
+    pub ts_ms: i64,
+    /// What was observed.
+    pub value: f64,
+    /// Its own labels, `trace_id` and the like.
+    pub labels: Labels,
+}
+
+/// One exemplar that somebody pushed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PushedExemplar {
+    /// Which series of the push.
+    pub series: u32,
+    /// The exemplar.
+    pub exemplar: Exemplar,
+}
+
 /// Samples of many series, the series known by a key of the bytes in which their labels came.
 ///
 /// A store that has met a key needs no labels; for one it has not it calls `labels`, once.
@@ -211,6 +231,8 @@ pub struct Pushed<'a> {
     pub samples: &'a [PushedSample],
     /// The native histograms, in any order.
     pub histograms: &'a [PushedHistogram],
+    /// The exemplars; those of a series in the order of their times.
+    pub exemplars: &'a [PushedExemplar],
     /// The labels of a series, or why they are not acceptable.
     pub labels: &'a dyn Fn(usize) -> Result<Labels, String>,
 }

@@ -29,8 +29,8 @@ pub mod value;
 
 pub use blocks::{Direction, LogBlock, LogBlocks, LogEntry, LogRange, Needle, StreamId};
 pub use columns::{
-    Column, LabelLookup, MetricGroup, Pushed, PushedHistogram, PushedSample, ReadError, Row,
-    Selection, SeriesId, TimeRange,
+    Column, Exemplar, LabelLookup, MetricGroup, Pushed, PushedExemplar, PushedHistogram,
+    PushedSample, ReadError, Row, Selection, SeriesId, TimeRange,
 };
 pub use histogram::Histogram;
 pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME};

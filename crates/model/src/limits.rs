@@ -1,5 +1,9 @@
 //! The named limits that more than one crate applies. Sizes are bytes, times milliseconds.
 
+/// Exemplars kept when the configuration does not say how many.
+pub const EXEMPLARS_MAX: usize = 10_000;
+/// Most exemplars that a configuration may ask for: each takes about 200 bytes of memory.
+pub const EXEMPLARS_MOST: usize = 1_000_000;
 /// Longest label name accepted at any door.
 pub const LABEL_NAME_BYTES_MAX: usize = 1024;
 /// Longest label value accepted at any door.

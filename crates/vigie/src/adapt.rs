@@ -7,10 +7,10 @@ use vigie_collect::{CollectHandle, MetricSink};
 use vigie_engine::{Durability, Engine, EngineError, PushBatch, QueryOptions, When};
 use vigie_http::Metadata;
 use vigie_http::views::{
-    ActiveView, AlertInstance, AlertRuleView, AlertView, GroupView, NotificationView, RuleView,
-    Target, TargetView,
+    ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
+    NotificationView, RuleView, Target, TargetView,
 };
-use vigie_model::{Labels, LogEntry, Row, SeriesId};
+use vigie_model::{Exemplar, Labels, LogEntry, Row, SeriesId};
 use vigie_watch::{
     AlertState, AlertStatus, GroupStatus, Health, RuleEvaluator, RuleStatus, SampleSink,
     WatchHandle,
@@ -31,6 +31,11 @@ impl MetricSink for Store {
 
     fn append(&self, rows: &[Row<'_>]) -> Result<(), String> {
         self.engine.append(rows, Durability::Written).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn exemplars(&self, exemplars: &[(SeriesId, Exemplar)]) -> Result<(), String> {
+        let done = self.engine.append_exemplars(exemplars, Durability::Written);
+        done.map_err(|error| error.to_string())
     }
 
     fn metadata(&self, name: &str, kind: MetricKind, help: &str, unit: &str) {
@@ -146,6 +151,7 @@ fn group_view(group: GroupStatus) -> GroupView {
         name: group.name,
         file: group.file,
         interval_ms: group.interval_ms,
+        limit: group.limit,
         last_evaluation_ms: group.last_evaluation_ms.unwrap_or(0),
         evaluation_ms: group.evaluation_time_s * 1000.0,
         rules: group.rules.into_iter().map(rule_view).collect(),
@@ -179,6 +185,7 @@ fn instance(alert: AlertStatus) -> AlertInstance {
         annotations: Labels::from_pairs(alert.annotations),
         state: alert.state.as_str(),
         active_at_ms: alert.active_at_ms,
+        keep_firing_since_ms: alert.keep_firing_since_ms,
         value: alert.value,
     }
 }
@@ -203,5 +210,13 @@ impl TargetView for Targets {
                 timeout_ms: one.timeout_ms,
             })
             .collect()
+    }
+    fn dropped(&self) -> Vec<DroppedTargets> {
+        let job = |(scrape_pool, discovered_labels): (String, Vec<Labels>)| DroppedTargets {
+            count: discovered_labels.len(),
+            scrape_pool,
+            discovered_labels,
+        };
+        self.0.dropped().into_iter().map(job).collect()
     }
 }

@@ -1,6 +1,9 @@
 //! The command line: Vigie's flags, and those that compose files pass to the programs it replaces,
 //! each accepted, or refused with a reason.
 
+use crate::lines::LogsArgs;
+use crate::lines::import::Import;
+use crate::query::QueryArgs;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -26,6 +29,16 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Watch a demonstration: a backend, its PostgreSQL, a load generator, all on this machine.
     Demo(DemoArgs),
+    /// Ask a running Vigie in PromQL.
+    Query(QueryArgs),
+    /// Show lines of a running Vigie, by LogQL.
+    Logs(LogsArgs),
+    /// Copy what another program has kept.
+    Import {
+        /// From what.
+        #[command(subcommand)]
+        what: Import,
+    },
 }
 
 /// Flags of `run`.
@@ -86,9 +99,12 @@ pub struct RunArgs {
     /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
-    /// Accepted for compose files written for Prometheus; changes nothing.
-    #[arg(long = "web.enable-lifecycle", hide = true)]
+    /// Let POST /-/quit end the program.
+    #[arg(long = "web.enable-lifecycle")]
     pub lifecycle: bool,
+    /// Let /api/v1/admin/tsdb/* delete series and make snapshots.
+    #[arg(long = "web.enable-admin-api")]
+    pub admin_api: bool,
     /// Accepted for compose files written for Prometheus; changes nothing.
     #[arg(long = "web.enable-remote-write-receiver", hide = true)]
     pub remote_write: bool,
@@ -128,12 +144,11 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Flags that other programs know and Vigie refuses, with the reason. A name that ends with a dot
 /// stands for all that begin with it.
-const REFUSED: [(&str, &str); 17] = [
+const REFUSED: [(&str, &str); 16] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
     ("--storage.tsdb.", "Vigie's store has no such switch: remove the flag"),
     ("--enable-feature", "feature flags are not built yet: remove the flag"),
     ("--agent", "agent mode is not built yet"),
-    ("--web.enable-admin-api", "the admin API is not built yet: remove the flag"),
     ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
     ("--web.max-connections", "the limit is fixed at 512 for each port: remove the flag"),
     ("--web.telemetry-path", "the pages of the exporters are at /metrics: remove the flag"),
@@ -151,6 +166,9 @@ const REFUSED: [(&str, &str); 17] = [
 const TAKEN: [&str; 3] =
     ["--storage.tsdb.path", "--storage.tsdb.retention.time", "--storage.tsdb.retention.size"];
 
+/// Commands that take no flags of the originals.
+const COMMANDS_OF_OUR_OWN: [&str; 1] = ["query"];
+
 /// The arguments as text.
 pub fn arguments(all: impl IntoIterator<Item = OsString>) -> Result<Vec<String>> {
     let text = |argument: OsString| {
@@ -162,7 +180,13 @@ pub fn arguments(all: impl IntoIterator<Item = OsString>) -> Result<Vec<String>>
 /// The arguments as clap wants them: Go's single dash before a long name becomes two.
 /// A flag that is known and refused ends with its reason.
 pub fn normalise(arguments: impl IntoIterator<Item = String>) -> Result<Vec<String>> {
-    let mut out = Vec::new();
+    let mut arguments = arguments.into_iter().peekable();
+    let mut out: Vec<String> = arguments.by_ref().take(1).collect();
+    // A question may begin with a minus, and is none of the originals' flags.
+    if arguments.peek().is_some_and(|command| COMMANDS_OF_OUR_OWN.contains(&command.as_str())) {
+        out.extend(arguments);
+        return Ok(out);
+    }
     for argument in arguments {
         let long = argument.strip_prefix('-').is_some_and(|name| {
             name.len() > 1 && name.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -219,6 +243,7 @@ mod tests {
         }
         assert!(Cli::try_parse_from(["vigie", "--log.level=loud"]).is_err());
         assert!(Cli::try_parse_from(line("vigie demo --rate 5").unwrap()).is_ok());
+        assert!(Cli::try_parse_from(line("vigie query -up -o json").unwrap()).is_ok());
         assert!(Cli::try_parse_from(line("vigie frobnicate").unwrap()).is_err());
     }
 

@@ -42,6 +42,12 @@ pub struct Plan {
     pub own_interval_ms: i64,
     /// Whether this is the demonstration.
     pub demo: bool,
+    /// Every flag and its value.
+    pub flags: Vec<(String, String)>,
+    /// Whether the admin API answers.
+    pub admin_api: bool,
+    /// Whether `/-/quit` ends the program.
+    pub lifecycle: bool,
 }
 
 /// The plan of `vigie run`.
@@ -103,6 +109,9 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         groups: groups(&config, config.evaluation_interval_ms)?,
         own_interval_ms: config.scrape_interval_ms,
         demo: false,
+        flags: crate::flags::of(arguments, &config),
+        admin_api: arguments.admin_api,
+        lifecycle: arguments.lifecycle,
         config,
     })
 }
@@ -147,6 +156,9 @@ pub fn for_demo(arguments: &DemoArgs, demo: &Demo) -> Result<Plan> {
             .collect(),
         own_interval_ms: SECOND_MS,
         demo: true,
+        flags: Vec::new(),
+        admin_api: false,
+        lifecycle: false,
         config,
     })
 }

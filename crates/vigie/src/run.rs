@@ -6,6 +6,7 @@
 
 use crate::adapt::{Alerts, Store, Targets};
 use crate::builtin::{self, Builtin};
+use crate::compaction;
 use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
@@ -15,20 +16,27 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_collect::tail::{TailConfig, Tailer};
 use vigie_collect::{Collect, CollectHandle};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
-use vigie_http::{Door, Hosts, Metadata, Parts, State, content, router};
+use vigie_http::{
+    Door, Hosts, JobSettings, Metadata, Notices, Parts, Settings, State, content, router,
+};
 use vigie_ledger::Ledger;
 use vigie_model::duration::format_duration_ms;
 use vigie_net::HttpClient;
 use vigie_watch::{Connections, SystemClock, Watch, WatchConfig, WatchHandle};
 
+/// Prometheus' notice while it ends.
+const SHUTTING_DOWN: &str = "Prometheus is shutting down and gracefully stopping all operations.";
+
 /// Everything that runs until the program is told to stop.
 struct Running {
+    notices: Arc<Notices>,
+    quit: Arc<Notify>,
     embedded: Arc<Embedded>,
     collect: Arc<CollectHandle>,
     watch: Arc<WatchHandle>,
@@ -39,6 +47,7 @@ struct Running {
 struct Addresses {
     /// The first, as a browser writes it.
     url: String,
+    port: u16,
     ips: Vec<IpAddr>,
 }
 
@@ -56,9 +65,14 @@ pub async fn run(plan: Plan) -> Result<()> {
     running.tasks.extend(doors);
     // Nobody may be reading; that is no reason to end.
     let _ = writeln!(std::io::stdout(), "Vigie watches this machine: {}", addresses.url);
-    wait_for_the_end().await?;
+    tokio::select! {
+        asked = wait_for_the_end() => asked?,
+        () = running.quit.notified() => tracing::info!("/-/quit was asked for"),
+    }
     tracing::info!("stopping");
+    running.notices.add(SHUTTING_DOWN, now_ms());
     stop.send_replace(true);
+    running.notices.close();
     tokio::select! {
         ended = end(running) => ended,
         asked_again = wait_for_the_end() => {
@@ -73,6 +87,7 @@ fn addresses_of(listeners: &[TcpListener]) -> Result<Addresses> {
     let first = all.first().context("there is no address to listen on")?;
     Ok(Addresses {
         url: format!("http://{first}"),
+        port: first.port(),
         ips: all.iter().map(|address| address.ip()).collect(),
     })
 }
@@ -104,7 +119,9 @@ async fn start(
     let collect =
         Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options));
 
-    let mut tasks = vec![tokio::spawn(tick(engine.clone(), stopped.clone()))];
+    let (notices, quit) = (Arc::new(Notices::default()), Arc::new(Notify::new()));
+    let mut tasks = vec![tokio::spawn(tick(engine.clone(), notices.clone(), stopped.clone()))];
+    tasks.push(tokio::spawn(compaction::run(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
     let tailer =
         Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;
@@ -116,6 +133,8 @@ async fn start(
         engine,
         alerts: Arc::new(Alerts { watch: watch.clone(), receivers }),
         targets: Arc::new(Targets(collect.clone())),
+        notices: notices.clone(),
+        settings: settings(&plan, addresses, &quit)?,
         metadata,
         dashboards: dashboards()?,
         started_at_ms,
@@ -130,13 +149,45 @@ async fn start(
     if plan.config.classic_ports {
         tasks.extend(classic_ports(&state, pages, stopped).await);
     }
-    Ok(Running { embedded, collect, watch, tasks })
+    Ok(Running { notices, quit, embedded, collect, watch, tasks })
+}
+
+fn job_settings(plan: &Plan) -> Vec<JobSettings> {
+    let job = |(name, yaml): &(String, String)| JobSettings {
+        relabel: plan
+            .jobs
+            .iter()
+            .find(|job| job.job_name == *name)
+            .map_or_else(Vec::new, |job| job.relabel.clone()),
+        name: name.clone(),
+        yaml: yaml.clone(),
+    };
+    plan.config.shown.jobs.iter().map(job).collect()
+}
+
+/// What the status pages show of what the program was told.
+fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Settings> {
+    let directory = std::env::current_dir().context("there is no working directory")?;
+    Ok(Settings {
+        flags: plan.flags.clone(),
+        config_yaml: plan.config.shown.yaml.clone(),
+        jobs: job_settings(plan),
+        external_labels: plan.config.external_labels.clone(),
+        external_url: plan.external_url.clone().unwrap_or_else(|| addresses.url.clone()),
+        port: addresses.port,
+        directory: directory.display().to_string(),
+        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        admin_api: plan.admin_api,
+        lifecycle: plan.lifecycle.then(|| quit.clone()),
+    })
 }
 
 async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
+        late_window_ms: plan.config.late_window_ms,
+        exemplars_max: plan.config.exemplars_max,
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
     };
@@ -194,7 +245,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Once a second: syncs, seals, retention. Trouble is said once, until it is over.
-async fn tick(engine: Arc<dyn Engine>, mut stopped: watch::Receiver<bool>) {
+async fn tick(engine: Arc<dyn Engine>, notices: Arc<Notices>, mut stopped: watch::Receiver<bool>) {
     let mut timer = tokio::time::interval(Duration::from_secs(1));
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut trouble = String::new();
@@ -211,10 +262,12 @@ async fn tick(engine: Arc<dyn Engine>, mut stopped: watch::Receiver<bool>) {
             Err(error) => error.to_string(),
         };
         if now != trouble {
+            notices.remove(&trouble);
             if now.is_empty() {
                 tracing::info!("the stores are written to again");
             } else {
                 tracing::error!("{now}");
+                notices.add(&now, now_ms());
             }
             trouble = now;
         }

@@ -113,6 +113,26 @@ pub struct Sample<'a> {
     pub ts_ms: Option<i64>,
     /// The kind that the last `# TYPE` gave.
     pub kind: MetricKind,
+    /// What stands behind `#`, in OpenMetrics only.
+    pub exemplar: Option<Exemplar<'a>>,
+}
+
+/// An exemplar as it stands in a body.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar<'a> {
+    /// The braces and what is between them, raw.
+    pub braces: &'a [u8],
+    /// The value.
+    pub value: f64,
+    /// Its own time, if it has one.
+    pub ts_ms: Option<i64>,
+}
+
+impl Exemplar<'_> {
+    /// The labels, escapes undone.
+    pub fn labels(&self) -> Result<Labels, String> {
+        series::exemplar_labels(self.braces)
+    }
 }
 
 impl Sample<'_> {

@@ -6,7 +6,7 @@
 
 use super::explain::{self, Expecting};
 use super::number::{parse_float, quote};
-use super::{Entry, Format, MetricKind, ParseError, Sample};
+use super::{Entry, Exemplar, Format, MetricKind, ParseError, Sample};
 use memchr::{memchr, memchr2};
 use std::ops::Range;
 
@@ -156,8 +156,8 @@ impl<'a> Scanner<'a> {
         }
         let series = &self.body[start..self.at];
         let value = self.value("metric")?;
-        let ts_ms = self.rest_of_line()?;
-        Ok(Sample { series, value, ts_ms, kind: self.kind })
+        let (ts_ms, exemplar) = self.rest_of_line()?;
+        Ok(Sample { series, value, ts_ms, kind: self.kind, exemplar })
     }
 
     /// Where the value after the braces ends, for an error that quotes it.
@@ -326,8 +326,11 @@ impl<'a> Scanner<'a> {
     }
 
     /// The timestamp and the exemplar, if any, and the end of the line.
-    fn rest_of_line(&mut self) -> Result<Option<i64>, String> {
-        if self.openmetrics { self.rest_of_openmetrics() } else { self.rest_of_text() }
+    fn rest_of_line(&mut self) -> Result<(Option<i64>, Option<Exemplar<'a>>), String> {
+        if self.openmetrics {
+            return self.rest_of_openmetrics();
+        }
+        Ok((self.rest_of_text()?, None))
     }
 
     fn rest_of_text(&mut self) -> Result<Option<i64>, String> {
@@ -371,19 +374,23 @@ impl<'a> Scanner<'a> {
         Ok(ts_ms)
     }
 
-    fn rest_of_openmetrics(&mut self) -> Result<Option<i64>, String> {
+    fn rest_of_openmetrics(&mut self) -> Result<(Option<i64>, Option<Exemplar<'a>>), String> {
         let mut ts_ms = None;
         if self.byte() == Some(b' ') && !self.at_exemplar() {
             ts_ms = self.openmetrics_timestamp("")?;
         }
         if self.at_exemplar() {
+            let braces = self.at + 3;
             self.at += 4;
             self.braces(true, true)?;
-            self.value("exemplar labels")?;
-            self.openmetrics_timestamp("exemplar ")?;
-            return self.end_line("expected next entry after exemplar timestamp").map(|()| ts_ms);
+            let braces = &self.body[braces..self.at];
+            let value = self.value("exemplar labels")?;
+            let own_ms = self.openmetrics_timestamp("exemplar ")?;
+            self.end_line("expected next entry after exemplar timestamp")?;
+            return Ok((ts_ms, Some(Exemplar { braces, value, ts_ms: own_ms })));
         }
-        self.end_line("expected next entry after timestamp").map(|()| ts_ms)
+        self.end_line("expected next entry after timestamp")?;
+        Ok((ts_ms, None))
     }
 
     fn at_exemplar(&self) -> bool {

@@ -38,6 +38,16 @@ pub(super) fn labels(series: &[u8], kind: MetricKind) -> Result<Labels, String> 
     Ok(labels)
 }
 
+/// The labels of an exemplar, whose braces the scanner has accepted.
+pub(super) fn exemplar_labels(braces: &[u8]) -> Result<Labels, String> {
+    let text =
+        std::str::from_utf8(braces).map_err(|_| "invalid UTF-8 in an exemplar".to_owned())?;
+    let mut pairs = Vec::new();
+    read_pairs(text.strip_prefix('{').unwrap_or(text), MetricKind::Unknown, &mut pairs);
+    let pairs = pairs.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    Ok(Labels::from_pairs(pairs))
+}
+
 /// Reads what stands between the braces. The scanner has checked the form.
 fn read_pairs<'a>(
     mut rest: &'a str,

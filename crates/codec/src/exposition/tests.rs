@@ -56,7 +56,7 @@ fn what_go_does_not_read_as_a_float_is_refused() {
 }
 
 #[test]
-fn openmetrics_skips_exemplars_and_demands_its_end() {
+fn openmetrics_sets_exemplars_apart_and_demands_its_end() {
     let body = "# TYPE h histogram\n# UNIT h_seconds seconds\n\
                 h_bucket{le=\"1\"} 3 # {id=\"a # b\"} 0.5 1.5\nh_sum 1 12.345\n# EOF\n";
     let got = samples(body, Format::OpenMetrics).unwrap();
@@ -67,6 +67,15 @@ fn openmetrics_skips_exemplars_and_demands_its_end() {
         r#"{__name__="h_sum"} 1 @12345"#,
     ];
     assert_eq!(got, wanted);
+    let mut exemplars = Vec::new();
+    parse(body.as_bytes(), Format::OpenMetrics, &mut |entry| {
+        if let Entry::Sample(Sample { exemplar: Some(exemplar), .. }) = entry {
+            let labels = exemplar.labels().unwrap().to_string();
+            exemplars.push((labels, exemplar.value, exemplar.ts_ms));
+        }
+    })
+    .unwrap();
+    assert_eq!(exemplars, [(r#"{id="a # b"}"#.to_owned(), 0.5, Some(1500))]);
     for (body, line, what) in [
         ("a 1\nb 2\n", 3, "data does not end with # EOF"),
         ("a 1\n# EOF\nb", 2, "unexpected data after # EOF"),

@@ -7,7 +7,7 @@ use super::task::{Command, Plan, Source, TargetState, Task};
 use super::{Health, TargetStatus, now_ms};
 use crate::{Collector, MetricSink};
 use foldhash::fast::FixedState;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +51,7 @@ pub struct CollectHandle {
     options: Options,
     runtime: tokio::runtime::Handle,
     collectors: Mutex<Vec<Arc<dyn Collector>>>,
+    dropped: Mutex<BTreeMap<String, Vec<Labels>>>,
     running: Mutex<Vec<Running>>,
 }
 
@@ -90,6 +91,7 @@ impl Collect {
             options,
             runtime: tokio::runtime::Handle::current(),
             collectors: Mutex::new(collectors),
+            dropped: Mutex::new(BTreeMap::new()),
             running: Mutex::new(Vec::new()),
         };
         handle.reload(jobs);
@@ -107,6 +109,12 @@ impl CollectHandle {
             .filter(|one| one.state.listed.load(Ordering::Acquire))
             .map(|one| one.state.status.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
+    }
+
+    /// What relabelling drops: for each job, built-in collectors not among them, the labels before
+    /// it.
+    pub fn dropped(&self) -> BTreeMap<String, Vec<Labels>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the program's own page says about its targets.
@@ -182,14 +190,19 @@ impl CollectHandle {
         let collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
         let mut wanted: Vec<Wanted> = collectors.iter().map(built_in).collect();
         drop(collectors);
+        let mut dropped = BTreeMap::new();
         for job in jobs {
             let job = Arc::new(job);
-            let (found, errors) = targets(&job);
-            for error in errors {
+            let found = targets(&job);
+            for error in found.errors {
                 tracing::error!(%error, "a target cannot be used");
             }
-            wanted.extend(found.into_iter().map(|target| scraped(&job, target)));
+            // Targets are limited, and so are those that are only remembered.
+            let kept = found.dropped.into_iter().take(TARGETS_MAX).collect();
+            dropped.insert(job.job_name.clone(), kept);
+            wanted.extend(found.targets.into_iter().map(|target| scraped(&job, target)));
         }
+        *self.dropped.lock().unwrap_or_else(PoisonError::into_inner) = dropped;
         wanted
     }
 

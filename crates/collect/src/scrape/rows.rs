@@ -10,7 +10,7 @@ use std::sync::Arc;
 use vigie_codec::exposition::{Entry, Format, MetricKind, Sample, parse, unescape_help};
 use vigie_model::limits::{LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX};
 use vigie_model::relabel::{self, Rule};
-use vigie_model::{Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
+use vigie_model::{Exemplar, Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
 
 /// Most families whose metadata a target may set.
 const METADATA_MAX: usize = 10_000;
@@ -52,6 +52,8 @@ struct Batch {
     ids: Vec<SeriesId>,
     values: Vec<f64>,
     own_ts: BTreeMap<i64, (Vec<SeriesId>, Vec<f64>)>,
+    /// Those without a time of their own have 0 until the row's is known.
+    exemplars: Vec<(SeriesId, Exemplar)>,
     scraped: usize,
     kept: usize,
     added: usize,
@@ -237,6 +239,12 @@ impl TargetRows {
         if self.rules.sample_limit > 0 && batch.kept > self.rules.sample_limit {
             return Err("sample limit exceeded".to_owned());
         }
+        if let Some(raw) = sample.exemplar
+            && let Ok(labels) = raw.labels()
+        {
+            let ts_ms = raw.ts_ms.or(ts_ms).unwrap_or(0);
+            batch.exemplars.push((id, Exemplar { ts_ms, value: raw.value, labels }));
+        }
         match ts_ms {
             None => {
                 batch.ids.push(id);
@@ -311,12 +319,19 @@ impl TargetRows {
         Ok(*self.report_ids.insert(ids))
     }
 
-    fn write(&self, ts_ms: i64, batch: &Batch) -> Result<(), String> {
+    fn write(&self, ts_ms: i64, batch: &mut Batch) -> Result<(), String> {
         let own =
             batch.own_ts.iter().map(|(ts_ms, (ids, values))| Row::floats(*ts_ms, ids, values));
         let main = Row::floats(ts_ms, &batch.ids, &batch.values);
         let rows: Vec<Row<'_>> = own.chain(std::iter::once(main)).collect();
-        self.sink.append(&rows)
+        self.sink.append(&rows)?;
+        if batch.exemplars.is_empty() {
+            return Ok(());
+        }
+        for (_, exemplar) in batch.exemplars.iter_mut().filter(|(_, one)| one.ts_ms == 0) {
+            exemplar.ts_ms = ts_ms;
+        }
+        self.sink.exemplars(&batch.exemplars)
     }
 
     fn note_metadata(&mut self, said: &[Entry<'_>]) {

@@ -20,14 +20,24 @@ pub(super) struct Target {
     pub timeout_ms: i64,
 }
 
-/// The targets of `job`, each once; those that relabelling drops are left out.
-/// A target that cannot be used is a sentence in the second list.
-pub(super) fn targets(job: &ScrapeJob) -> (Vec<Target>, Vec<String>) {
-    let (mut targets, mut errors) = (Vec::<Target>::new(), Vec::new());
+/// What a job names.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What is to be scraped, each once.
+    pub targets: Vec<Target>,
+    /// What relabelling drops: the labels before it.
+    pub dropped: Vec<Labels>,
+    /// A sentence for each that cannot be used.
+    pub errors: Vec<String>,
+}
+
+/// The targets of `job`.
+pub(super) fn targets(job: &ScrapeJob) -> Found {
+    let Found { mut targets, mut dropped, mut errors } = Found::default();
     for group in &job.static_targets {
         for address in &group.targets {
             let discovered = discovered(job, address, &group.labels);
-            match target(job, discovered) {
+            match target(job, &discovered) {
                 Ok(Some(target)) => {
                     let known =
                         targets.iter().any(|t| t.labels == target.labels && t.url == target.url);
@@ -35,12 +45,12 @@ pub(super) fn targets(job: &ScrapeJob) -> (Vec<Target>, Vec<String>) {
                         targets.push(target);
                     }
                 }
-                Ok(None) => {}
+                Ok(None) => dropped.push(discovered),
                 Err(what) => errors.push(format!("job {:?}, {address}: {what}", job.job_name)),
             }
         }
     }
-    (targets, errors)
+    Found { targets, dropped, errors }
 }
 
 /// The labels that relabelling starts from.
@@ -63,8 +73,8 @@ fn discovered(job: &ScrapeJob, address: &str, group: &Labels) -> Labels {
     labels.build()
 }
 
-fn target(job: &ScrapeJob, discovered: Labels) -> Result<Option<Target>, String> {
-    let Some(changed) = relabel::relabel(&discovered, &job.relabel) else { return Ok(None) };
+fn target(job: &ScrapeJob, discovered: &Labels) -> Result<Option<Target>, String> {
+    let Some(changed) = relabel::relabel(discovered, &job.relabel) else { return Ok(None) };
     let Some(address) = changed.get("__address__").map(str::to_owned) else {
         return Err("no address".to_owned());
     };
@@ -94,7 +104,8 @@ fn target(job: &ScrapeJob, discovered: Labels) -> Result<Option<Target>, String>
         labels.set("instance", address.as_str());
     }
     let loopback = is_loopback(&address);
-    Ok(Some(Target { labels: labels.build(), discovered, url, loopback, interval_ms, timeout_ms }))
+    let (labels, discovered) = (labels.build(), discovered.clone());
+    Ok(Some(Target { labels, discovered, url, loopback, interval_ms, timeout_ms }))
 }
 
 fn url(job: &ScrapeJob, labels: &Labels, address: &str) -> String {
@@ -173,7 +184,7 @@ mod tests {
     fn targets_get_their_defaults_and_relabelling_moves_them() {
         let mut job = crate::scrape::testing_job("probe", &["localhost:1", "localhost:1"]);
         job.params = vec![("m".into(), "x y".into()), ("m".into(), "z".into())];
-        let (found, errors) = targets(&job);
+        let Found { targets: found, errors, .. } = targets(&job);
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].url, "http://localhost:1/metrics?m=x+y&m=z");
@@ -186,7 +197,7 @@ mod tests {
             rule("__param_target", "instance", "$1"),
             rule("nothing", "__address__", "10.0.0.1:9115"),
         ];
-        let (found, _) = targets(&job);
+        let found = targets(&job).targets;
         assert_eq!(found[0].url, "http://10.0.0.1:9115/metrics?m=x+y&m=z&target=localhost%3A1");
         assert_eq!(found[0].labels.get("instance"), Some("localhost:1"));
         assert!(!found[0].loopback);
@@ -196,9 +207,24 @@ mod tests {
             targets: vec!["h".into()],
             labels: Labels::from_pairs([("__scrape_timeout__", "10s")]),
         });
-        let (found, errors) = targets(&job);
+        let Found { targets: found, errors, .. } = targets(&job);
         assert!(found.is_empty() && errors.len() == 3, "{errors:?}");
         assert_eq!(errors[0], "job \"probe\", localhost:1: no address");
+    }
+
+    #[test]
+    fn what_relabelling_drops_is_known() {
+        let mut job = crate::scrape::testing_job("probe", &["a:1", "b:1"]);
+        let drop_b = Rule {
+            regex: regex::Regex::new("^(?s:b:1)$").unwrap(),
+            action: Action::Drop,
+            ..rule("__address__", "", "")
+        };
+        job.relabel = vec![drop_b];
+        let found = targets(&job);
+        assert_eq!((found.targets.len(), found.errors.len()), (1, 0));
+        assert_eq!(found.dropped.len(), 1);
+        assert_eq!(found.dropped[0].get("__address__"), Some("b:1"));
     }
 
     #[test]

@@ -36,10 +36,36 @@ pub(crate) struct Prometheus {
     _remote_read: Option<Unbuilt>,
     #[serde(rename = "otlp")]
     _otlp: Option<Unbuilt>,
-    #[serde(rename = "storage")]
-    _storage: Option<Unbuilt>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) storage: Storage,
     #[serde(rename = "tracing")]
     _tracing: Option<Unbuilt>,
+}
+
+/// `storage:`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Storage {
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) tsdb: Tsdb,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) exemplars: Exemplars,
+}
+
+/// `storage.tsdb:`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tsdb {
+    pub(crate) out_of_order_time_window: Option<DurationMs>,
+    #[serde(rename = "retention")]
+    _retention: Option<Unbuilt>,
+}
+
+/// `storage.exemplars:`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Exemplars {
+    pub(crate) max_exemplars: Option<Spanned<usize>>,
 }
 
 /// `global:`.

@@ -79,6 +79,7 @@ pub(super) fn push(
     reasons.extend(refused_samples(&done.samples));
     Ok(SamplesReport {
         samples: done.samples.appended + done.samples.duplicates,
+        exemplars: done.exemplars.appended + done.exemplars.duplicates,
         refusal: (!reasons.is_empty()).then(|| reasons.join("\n")),
     })
 }

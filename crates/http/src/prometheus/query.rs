@@ -1,4 +1,4 @@
-//! `query`, `query_range`, `query_exemplars`, `format_query`.
+//! `query`, `query_range`, `query_exemplars`.
 
 use super::success;
 use crate::error::ApiError;
@@ -7,8 +7,10 @@ use crate::params::{Params, parse_step_ms};
 use crate::state::{State, now_ms};
 use axum::extract;
 use axum::response::Response;
-use vigie_engine::When;
+use vigie_engine::{QueryError, QueryErrorKind, When};
+use vigie_model::TimeRange;
 use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
+use vigie_model::value::format_value;
 use vigie_promql::{Answer, Value};
 
 /// `/api/v1/query`: one instant.
@@ -49,32 +51,34 @@ pub async fn range(
     ask(&state, &params, When::Range { start_ms, end_ms, step_ms }).await
 }
 
-/// The width at which Prometheus splits an expression (`promql/parser/prettier.go`).
-const PRETTY_WIDTH_BYTES: usize = 100;
-
-/// `/api/v1/format_query`: the expression as Prometheus lays it out.
-pub async fn format(params: Params) -> Result<Response, ApiError> {
+/// `/api/v1/query_exemplars`: the exemplars of every series that the query selects.
+pub async fn exemplars(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let start_ms = params.time_ms("start")?.unwrap_or(i64::MIN);
+    let end_ms = params.time_ms("end")?.unwrap_or(i64::MAX);
+    if end_ms < start_ms {
+        let words = "end timestamp must not be before start timestamp";
+        return Err(ApiError::bad_data(words));
+    }
     let text = params.get("query").unwrap_or("");
-    let expr =
-        vigie_promql::parse(text).map_err(|error| ApiError::invalid_parameter("query", error))?;
-    let pretty = expr.pretty(PRETTY_WIDTH_BYTES);
+    let expr = vigie_promql::parse(text).map_err(|error| ApiError::bad_data(error.to_string()))?;
+    let selectors: Vec<_> = expr.selectors().into_iter().map(<[_]>::to_vec).collect();
+    let engine = state.engine.clone();
+    let range = TimeRange { start_ms, end_ms };
+    let found = state.run(move || engine.exemplars(&selectors, range)).await?;
     Ok(success(
         |json| {
-            json.text(&pretty);
-        },
-        &[],
-        &[],
-    ))
-}
-
-/// `/api/v1/query_exemplars`: none are stored yet. Prometheus answers the same, without a warning,
-/// where its exemplar storage is off.
-pub async fn exemplars(params: Params) -> Result<Response, ApiError> {
-    let text = params.get("query").unwrap_or("");
-    vigie_promql::parse(text).map_err(|error| ApiError::bad_data(error.to_string()))?;
-    Ok(success(
-        |json| {
-            json.raw("[]");
+            json.list(&found, |json, (labels, exemplars)| {
+                json.raw("{\"seriesLabels\":").labels(labels).raw(",\"exemplars\":");
+                json.list(exemplars, |json, exemplar| {
+                    json.raw("{\"labels\":").labels(&exemplar.labels);
+                    json.raw(",\"value\":").text(&format_value(exemplar.value));
+                    json.raw(",\"timestamp\":").seconds(exemplar.ts_ms).raw("}");
+                });
+                json.raw("}");
+            });
         },
         &[],
         &[],
@@ -100,11 +104,22 @@ async fn ask(state: &State, params: &Params, when: When) -> Result<Response, Api
     state
         .run_query(timeout_ms, move |mut options| {
             options.lookback_ms = lookback_ms.filter(|ms| *ms > 0);
-            let answer = engine.query_metrics(&expr, when, &options)?;
+            let answer = engine.query_metrics(&expr, when, &options).map_err(refused)?;
             // Still on the thread that may block: a million points take a while to write.
             Ok(respond(answer, limit))
         })
         .await
+}
+
+/// What Prometheus finds before it evaluates is the parameter's fault to it.
+fn refused(error: QueryError) -> QueryError {
+    match error.kind {
+        QueryErrorKind::BadData => {
+            let message = format!("invalid parameter \"query\": {}", error.message);
+            QueryError { message, ..error }
+        }
+        _ => error,
+    }
 }
 
 fn respond(answer: Answer, limit: usize) -> Response {

@@ -1,34 +1,53 @@
-//! `status/*` and the doors that are not built.
+//! `status/*`: the build, the process, what it was told, and how far its start is.
 
 use super::success;
 use crate::error::ApiError;
-use crate::state::{State, now_ms};
+use crate::json::Json;
+use crate::state::{State, now_ms, rfc3339};
 use axum::extract;
-use axum::response::Response;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+
+/// Go's memory limit when there is none.
+const GO_MEMORY_LIMIT_NONE: i64 = i64::MAX;
 
 /// `/api/v1/status/buildinfo`. It must have no `features`: Grafana would take us for Mimir.
 pub async fn buildinfo() -> Response {
-    success(
-        |json| {
-            json.raw(r#"{"version":"#).text(crate::PROMETHEUS_VERSION);
-            json.raw(r#","revision":"#).text(concat!("vigie-", env!("CARGO_PKG_VERSION")));
-            json.raw(r#","branch":"main","buildUser":"vigie","buildDate":"","goVersion":""}"#);
-        },
-        &[],
-        &[],
-    )
+    success(write_build, &[], &[])
 }
 
-/// `/api/v1/status/runtimeinfo`: what Prometheus' page shows and we know.
+/// `/version`: the same without an envelope, and Vigie's own version beside it.
+pub async fn version() -> Response {
+    let mut json = Json::default();
+    write_build(&mut json);
+    json.raw("\n");
+    ([(CONTENT_TYPE, "application/json")], json.into_bytes()).into_response()
+}
+
+fn write_build(json: &mut Json) {
+    json.raw(r#"{"version":"#).text(crate::PROMETHEUS_VERSION);
+    json.raw(r#","revision":"#).text(concat!("vigie-", env!("CARGO_PKG_VERSION")));
+    json.raw(r#","branch":"main","buildUser":"vigie","buildDate":"","goVersion":""}"#);
+}
+
+/// `/api/v1/status/runtimeinfo`.
 pub async fn runtimeinfo(extract::State(state): extract::State<State>) -> Response {
     let stats = state.engine.stats();
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     success(
         |json| {
-            json.raw(r#"{"startTime":"#).text(&crate::state::rfc3339(state.started_at_ms));
-            json.raw(r#","serverTime":"#).text(&crate::state::rfc3339(now_ms()));
+            json.raw(r#"{"startTime":"#).text(&rfc3339(state.started_at_ms));
+            json.raw(r#","CWD":"#).text(&state.settings.directory);
+            json.raw(r#","hostname":"#).text(&state.settings.host_name);
+            json.raw(r#","serverTime":"#).text(&rfc3339(now_ms()));
+            // The configuration is read once, and a wrong one keeps Vigie from starting.
+            json.raw(r#","reloadConfigSuccess":true,"lastConfigTime":"#);
+            json.text(&rfc3339(state.started_at_ms));
             json.raw(&format!(
-                r#","reloadConfigSuccess":true,"corruptionCount":0,"timeSeriesCount":{},"storageRetention":"#,
-                stats.series
+                r#","corruptionCount":{},"goroutineCount":{tasks},"GOMAXPROCS":{cores},"GOMEMLIMIT":{GO_MEMORY_LIMIT_NONE},"GOGC":"","GODEBUG":"","timeSeriesCount":{},"storageRetention":"#,
+                stats.metrics_damaged, stats.series
             ));
             json.text(&state.retention_text).raw("}");
         },
@@ -37,12 +56,34 @@ pub async fn runtimeinfo(extract::State(state): extract::State<State>) -> Respon
     )
 }
 
-/// `/api/v1/status/flags`: those that mean the same here.
+/// `/api/v1/status/flags`: every flag with the value it has.
 pub async fn flags(extract::State(state): extract::State<State>) -> Response {
+    let flags = &state.settings.flags;
     success(
         |json| {
-            json.raw(r#"{"query.lookback-delta":"5m","query.max-samples":"50000000","query.timeout":"2m","#);
-            json.raw(r#""storage.tsdb.retention.time":"#).text(&state.retention_text).raw("}");
+            json.pairs(flags.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        },
+        &[],
+        &[],
+    )
+}
+
+/// `/api/v1/status/config`: what is scraped and evaluated, as Prometheus' file, secrets hidden.
+pub async fn config(extract::State(state): extract::State<State>) -> Response {
+    success(
+        |json| {
+            json.raw(r#"{"yaml":"#).text(&state.settings.config_yaml).raw("}");
+        },
+        &[],
+        &[],
+    )
+}
+
+/// `/api/v1/status/walreplay` of a server that is ready: all of it is read.
+pub async fn walreplay() -> Response {
+    success(
+        |json| {
+            json.raw(r#"{"min":0,"max":0,"current":0}"#);
         },
         &[],
         &[],
@@ -63,4 +104,37 @@ pub async fn alertmanagers() -> Response {
 /// `/api/v1/read`.
 pub async fn no_remote_read() -> ApiError {
     ApiError::not_found("remote read is not built yet: ask /api/v1/query_range instead")
+}
+
+/// POST and PUT of `/-/quit`.
+pub async fn quit(extract::State(state): extract::State<State>) -> Response {
+    match &state.settings.lifecycle {
+        Some(end) => {
+            end.notify_one();
+            plain(StatusCode::OK, "Requesting termination... Goodbye!")
+        }
+        None => plain(StatusCode::FORBIDDEN, LIFECYCLE_OFF),
+    }
+}
+
+/// POST and PUT of `/-/reload`.
+pub async fn reload(extract::State(state): extract::State<State>) -> Response {
+    match &state.settings.lifecycle {
+        Some(_) => plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed to reload config: reading it again is not built yet: restart Vigie\n",
+        ),
+        None => plain(StatusCode::FORBIDDEN, LIFECYCLE_OFF),
+    }
+}
+
+/// GET of both.
+pub async fn only_post_or_put() -> Response {
+    plain(StatusCode::METHOD_NOT_ALLOWED, "Only POST or PUT requests allowed")
+}
+
+const LIFECYCLE_OFF: &str = "Lifecycle API is not enabled.";
+
+fn plain(status: StatusCode, words: &'static str) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words).into_response()
 }

@@ -18,8 +18,8 @@ use std::borrow::Cow;
 use vigie_codec::compression::{UnpackError, unpack_snappy, unpack_zstd};
 use vigie_codec::remote_write::{Request, Version, decode};
 use vigie_engine::{Durability, Engine, EngineError, SamplesReport};
-use vigie_model::Pushed;
 use vigie_model::limits::{PUSH_BODY_BYTES_MAX, PUSH_DECODED_BYTES_MAX};
+use vigie_model::{Exemplar, Pushed, PushedExemplar};
 
 /// The media type of both protocols.
 const PROTOBUF: &str = "application/x-protobuf";
@@ -54,17 +54,21 @@ pub async fn write(
         let body = unpack(&encoding, &body)?;
         store(&*engine, &metadata, version, &body)
     });
-    let (samples, answer) = match done.await {
-        Ok(Ok(SamplesReport { samples, refusal: None })) => {
-            (samples, StatusCode::NO_CONTENT.into_response())
+    let (report, answer) = match done.await {
+        Ok(Ok(report)) => {
+            let answer = match &report.refusal {
+                None => StatusCode::NO_CONTENT.into_response(),
+                Some(words) => plain((StatusCode::BAD_REQUEST, words.clone())),
+            };
+            (report, answer)
         }
-        Ok(Ok(SamplesReport { samples, refusal: Some(words) })) => {
-            (samples, plain((StatusCode::BAD_REQUEST, words)))
+        Ok(Err(refusal)) => (SamplesReport::default(), plain(refusal)),
+        Err(error) => {
+            let refusal = (error.status(), error.message().to_owned());
+            (SamplesReport::default(), plain(refusal))
         }
-        Ok(Err(refusal)) => (0, plain(refusal)),
-        Err(error) => (0, plain((error.status(), error.message().to_owned()))),
     };
-    if version == Version::V2 { with_counts(answer, samples) } else { answer }
+    if version == Version::V2 { with_counts(answer, &report) } else { answer }
 }
 
 /// Which message a content type announces; without one it is 1.0, as Prometheus has it.
@@ -120,10 +124,12 @@ fn store(
     let request = decode(version, body, engine.key_seed())
         .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
     let labels = |series| request.labels(series).map_err(|error| error.to_string());
+    let exemplars = exemplars(&request);
     let pushed = Pushed {
         keys: &request.keys,
         samples: &request.samples,
         histograms: &request.histograms,
+        exemplars: &exemplars,
         labels: &labels,
     };
     let report = engine.push_samples(&pushed, Durability::Synced).map_err(|error| match error {
@@ -136,6 +142,16 @@ fn store(
     })?;
     learn(metadata, &request);
     Ok(report)
+}
+
+/// The exemplars whose labels can be read; Prometheus passes the others over too.
+fn exemplars(request: &Request<'_>) -> Vec<PushedExemplar> {
+    let read = |wire: &vigie_codec::remote_write::WireExemplar<'_>| {
+        let labels = request.exemplar_labels(wire).ok()?;
+        let exemplar = Exemplar { ts_ms: wire.ts_ms, value: wire.value, labels };
+        Some(PushedExemplar { series: wire.series, exemplar })
+    };
+    request.exemplars.iter().filter_map(read).collect()
 }
 
 /// Remembers what the sender says of its metrics.
@@ -161,9 +177,10 @@ fn family<'a>(name: &'a str, kind: &str) -> &'a str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// What 2.0 wants to know. Native histograms and exemplars are not stored yet.
-fn with_counts(mut answer: Response, samples: u64) -> Response {
-    for (name, count) in [("samples", samples), ("histograms", 0), ("exemplars", 0)] {
+/// What 2.0 wants to know. Native histograms are not stored yet.
+fn with_counts(mut answer: Response, report: &SamplesReport) -> Response {
+    let counts = [("samples", report.samples), ("histograms", 0), ("exemplars", report.exemplars)];
+    for (name, count) in counts {
         let name = format!("x-prometheus-remote-write-{name}-written");
         if let Ok(name) = HeaderName::try_from(name) {
             answer.headers_mut().insert(name, count.into());

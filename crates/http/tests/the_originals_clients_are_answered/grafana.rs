@@ -107,12 +107,16 @@ async fn rules_alerts_and_targets_have_prometheus_shape() {
         assert_eq!((count, groups.len()), (rules, usize::from(rules > 0)), "{query}");
     }
     let without = house.get("/api/v1/rules?exclude_alerts=True").await.json();
-    assert_eq!(without["data"]["groups"][0]["rules"][0]["alerts"], json!([]));
+    assert_eq!(without["data"]["groups"][0]["rules"][0]["alerts"], json!(null));
 
     for (query, active) in [("", 1), ("state=dropped", 0), ("state=ACTIVE", 1), ("state=z", 0)] {
         let json = house.get(&format!("/api/v1/targets?{query}")).await.json();
         assert_eq!(json["data"]["activeTargets"].as_array().unwrap().len(), active, "{query}");
-        assert_eq!(json["data"]["droppedTargets"], json!([]));
+        let shown = query.is_empty() || query == "state=dropped";
+        let dropped = json!([{"discoveredLabels":{"__address__":"b:1"},"scrapePool":"node"}]);
+        let counts = if shown { json!({"node": 1}) } else { json!(null) };
+        assert_eq!(json["data"]["droppedTargets"], if shown { dropped } else { json!([]) });
+        assert_eq!(json["data"]["droppedTargetCounts"], counts, "{query}");
     }
     for (query, alerts) in [
         ("", 1),

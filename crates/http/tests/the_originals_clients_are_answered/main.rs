@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
 mod doors;
+mod golden;
 mod grafana;
 mod lines;
+mod prometheus;
 mod recorded;
 mod remote_write;
 mod strangers;

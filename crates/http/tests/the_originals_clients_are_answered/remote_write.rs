@@ -151,3 +151,40 @@ async fn floats_beside_a_native_histogram_are_kept() {
         }
     }
 }
+
+#[tokio::test]
+async fn exemplars_that_are_pushed_are_found_by_query() {
+    let house = House::new();
+    let trace = |id: &str| vec![("trace_id".to_owned(), id.to_owned())];
+    let mut one = series("lat_bucket", "x", &[(NOW_MS, 1.0)]);
+    one.exemplars = vec![
+        (trace("a"), 0.25, NOW_MS),
+        (trace("b"), 0.5, NOW_MS + 1500),
+        // Out of order: passed over, and no reason to refuse the push.
+        (trace("c"), 0.5, NOW_MS - 1),
+    ];
+    let pushed = [one, series("other", "x", &[(NOW_MS, 1.0)])];
+    let body = zstd::encode_all(&encode_v2(&pushed)[..], 1).unwrap();
+    let headers = [("content-encoding", "zstd"), ("content-type", TYPE_V2)];
+    let answer = house.send("POST", "/api/v1/write", &headers, body).await;
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let written = answer.headers.get("x-prometheus-remote-write-exemplars-written").unwrap();
+    assert_eq!(written, "2");
+    let start = NOW_MS / 1000;
+    let ask = |query: &str, end: i64| {
+        format!("/api/v1/query_exemplars?query={query}&start={start}&end={end}")
+    };
+    let found = house.get(&ask("rate(lat_bucket%5B5m%5D)%2Bother", start + 2)).await;
+    assert_eq!(
+        found.body,
+        concat!(
+            r#"{"status":"success","data":[{"seriesLabels":{"__name__":"lat_bucket","job":"x"},"#,
+            r#""exemplars":[{"labels":{"trace_id":"a"},"value":"0.25","timestamp":1700000000},"#,
+            r#"{"labels":{"trace_id":"b"},"value":"0.5","timestamp":1700000001.500}]}]}"#
+        )
+    );
+    let found = house.get(&ask("lat_bucket", start)).await;
+    assert!(found.body.contains("\"a\"") && !found.body.contains("\"b\""), "{}", found.body);
+    let found = house.get(&ask("lat_bucket", start - 1)).await;
+    assert_eq!(found.status, 400, "{}", found.body);
+}

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use tower::ServiceExt;
 use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine};
 use vigie_http::views::{
-    ActiveView, AlertInstance, AlertRuleView, AlertView, GroupView, NotificationView, RuleView,
-    Target, TargetView,
+    ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
+    NotificationView, RuleView, Target, TargetView,
 };
-use vigie_http::{Hosts, Metadata, Parts, State, router};
+use vigie_http::{Hosts, Metadata, Notices, Parts, Settings, State, router};
 use vigie_model::{Labels, Row};
 
 /// What came back.
@@ -34,11 +34,25 @@ impl Answer {
 pub struct House {
     router: Router,
     engine: Arc<Embedded>,
+    pub notices: Arc<Notices>,
     _folder: tempfile::TempDir,
 }
 
 impl House {
     pub fn new() -> House {
+        House::with(Settings::default())
+    }
+
+    pub fn with(settings: Settings) -> House {
+        House::build(settings, &["g"])
+    }
+
+    /// With rule groups of these names.
+    pub fn with_groups(groups: &'static [&'static str]) -> House {
+        House::build(Settings::default(), groups)
+    }
+
+    fn build(settings: Settings, groups: &'static [&'static str]) -> House {
         let folder = tempfile::tempdir().unwrap();
         let week_ms = 7 * 86_400_000;
         let options = EmbeddedOptions {
@@ -47,12 +61,15 @@ impl House {
             ..Default::default()
         };
         let engine = Arc::new(Embedded::open(folder.path(), options).unwrap());
+        let notices = Arc::new(Notices::default());
         let metadata = Arc::new(Metadata::default());
         metadata.learn("temperature", "gauge", "How warm it is.", "celsius");
         let state = State::new(Parts {
             engine: engine.clone(),
-            alerts: Arc::new(Views),
-            targets: Arc::new(Views),
+            alerts: Arc::new(Views { groups }),
+            targets: Arc::new(Views { groups }),
+            notices: notices.clone(),
+            settings,
             metadata,
             dashboards: vec![
                 vigie_dashboards::normalise(
@@ -69,7 +86,12 @@ impl House {
             hosts: Hosts::new(&[], None, false),
             own_metrics: Box::new(String::new),
         });
-        House { router: router::main(state), engine, _folder: folder }
+        House { router: router::main(state), engine, notices, _folder: folder }
+    }
+
+    /// The engine behind the router.
+    pub fn engine(&self) -> &Embedded {
+        &self.engine
     }
 
     /// For a listener.
@@ -131,8 +153,18 @@ impl House {
     }
 }
 
-/// One group with an alert and a recording rule, one target.
-struct Views;
+/// `text` as a query parameter.
+pub fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// Groups with an alert and a recording rule each, one target.
+struct Views {
+    groups: &'static [&'static str],
+}
 
 impl AlertView for Views {
     fn groups(&self) -> Vec<GroupView> {
@@ -152,6 +184,7 @@ impl AlertView for Views {
             annotations: Labels::default(),
             state: "firing",
             active_at_ms: 1_000,
+            keep_firing_since_ms: None,
             value: 0.0,
         };
         let alert = AlertRuleView {
@@ -161,14 +194,16 @@ impl AlertView for Views {
             annotations: Labels::default(),
             alerts: vec![instance],
         };
-        vec![GroupView {
-            name: "g".to_owned(),
+        let group = |name: &&str| GroupView {
+            name: (*name).to_owned(),
             file: "f.yml".to_owned(),
             interval_ms: 15_000,
+            limit: 0,
             last_evaluation_ms: 1_000,
             evaluation_ms: 5.0,
-            rules: vec![rule("Down", Some(alert)), rule("a:b", None)],
-        }]
+            rules: vec![rule("Down", Some(alert.clone())), rule("a:b", None)],
+        };
+        self.groups.iter().map(group).collect()
     }
 
     fn active(&self) -> Vec<ActiveView> {
@@ -206,6 +241,14 @@ impl TargetView for Views {
             health: "up",
             interval_ms: 15_000,
             timeout_ms: 10_000,
+        }]
+    }
+
+    fn dropped(&self) -> Vec<DroppedTargets> {
+        vec![DroppedTargets {
+            scrape_pool: "node".to_owned(),
+            discovered_labels: vec![Labels::from_pairs([("__address__", "b:1")])],
+            count: 1,
         }]
     }
 }

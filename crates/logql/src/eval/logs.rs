@@ -225,7 +225,7 @@ impl Search<'_> {
         if let Some(prefilter) = &self.prefilter {
             let streams = &mut self.streams;
             let mut labels = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
-            prefilter.apply(block, &mut labels, &mut wanted)?;
+            prefilter.apply(&self.pipeline, block, &mut labels, &mut wanted)?;
         }
         let mut line = Vec::new();
         for step in 0..rows {

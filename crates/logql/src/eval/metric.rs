@@ -4,6 +4,7 @@
 //! per series and step, however many lines there are; the others keep their samples by series, and a
 //! window is a slice of them. A series is a column with one slot per step.
 
+use super::columns::{Memo, Outcome, Plan, Recall, number};
 use super::prefilter::Prefilter;
 use super::value::{MatrixSeries, Value, VectorSample};
 use super::window::{Point, Window, aggregate, counted, only_counts};
@@ -15,7 +16,7 @@ use crate::ast::{
 use crate::pipeline::labels::{ERROR_LABEL, LabelSet, LineLabels};
 use crate::pipeline::{Pipeline, Sample, required_texts, series_labels};
 use std::collections::HashMap;
-use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, StreamId};
+use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, SlotValues, StreamId};
 use vigie_model::limits::{LABEL_VALUE_BYTES_MAX, QUERY_POINTS_MAX};
 use vigie_model::{MatchOp, regexp};
 
@@ -59,6 +60,13 @@ impl Steps {
     /// The steps whose windows `(end - range, end]` hold `ts_ns`, where a window ends `offset_ns`
     /// before its step: from the first to the one behind the last.
     fn seeing(&self, ts_ns: i64, range: &RangeAggregation) -> std::ops::Range<usize> {
+        if let Some(age_ns) =
+            self.end_ns().checked_sub(range.offset_ns).and_then(|end| end.checked_sub(ts_ns))
+            && self.count == 1
+        {
+            let is_seen = age_ns >= 0 && age_ns < range.range_ns;
+            return if is_seen { 0..1 } else { 0..0 };
+        }
         let (start, step) = (i128::from(self.start_ns), i128::from(self.step_ns));
         let shifted = i128::from(ts_ns) + i128::from(range.offset_ns) - start;
         // Rounded up: the first step at or after the sample, and the first at or after its leaving.
@@ -341,6 +349,7 @@ impl Evaluator<'_> {
             unwrapped: unwrap.map(|unwrap| unwrap.label.as_str()),
             texts,
             prefilter: Prefilter::of(&range.log.stages),
+            recall: Recall::of(range, grouping),
             counts_only: counts_only(range),
             labels_fixed: range.unwrap.is_none() && only_line_filters(&range.log.stages),
             steps: self.steps,
@@ -360,6 +369,19 @@ impl Evaluator<'_> {
         // In order, so that sums and the error reported do not depend on a hash.
         collected.sort_by(|(left, _), (right, _)| left.cmp(right));
         Ok(collected)
+    }
+}
+
+/// The number in a slot of numbers.
+fn unwrapped(
+    block: &dyn LogBlock,
+    shape: usize,
+    slot: usize,
+    rank: usize,
+) -> Result<f64, EvalError> {
+    match block.values(shape, slot)? {
+        SlotValues::Numbers { mantissas, scale } => Ok(number(mantissas[rank], scale)),
+        _ => unreachable!("`Memo::of` looked at the column"),
     }
 }
 
@@ -417,6 +439,8 @@ struct Reader<'a> {
     unwrapped: Option<&'a str>,
     texts: Vec<&'a [u8]>,
     prefilter: Option<Prefilter<'a>>,
+    /// How the outcomes of rows are remembered.
+    recall: Option<Recall<'a>>,
     counts_only: bool,
     labels_fixed: bool,
     steps: Steps,
@@ -444,19 +468,124 @@ impl Reader<'_> {
             let streams = &mut self.of_stream;
             let mut labels =
                 |id| streams.entry(id).or_insert_with(|| (blocks.labels(id), None)).0.clone();
-            prefilter.apply(block, &mut labels, &mut wanted)?;
+            prefilter.apply(&self.pipeline, block, &mut labels, &mut wanted)?;
         }
-        let mut line = Vec::new();
-        for row in (0..rows).filter(|row| wanted[*row]) {
-            if !self.counts_only {
-                block.line(row, &mut line)?;
+        match self.recall.take() {
+            Some(recall) if !self.counts_only => {
+                let done = self.recalled(&recall, block, blocks, &wanted, budget);
+                self.recall = Some(recall);
+                done
             }
-            budget.line(line.len())?;
-            self.row(block, blocks, row, &mut line, budget)?;
+            recall => {
+                self.recall = recall;
+                let mut line = Vec::new();
+                for row in (0..rows).filter(|row| wanted[*row]) {
+                    if !self.counts_only {
+                        block.line(row, &mut line)?;
+                    }
+                    budget.line(line.len())?;
+                    self.row(block, blocks, row, &mut line, budget)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads rows whose outcome repeats that of others with the same values.
+    fn recalled(
+        &mut self,
+        recall: &Recall<'_>,
+        block: &dyn LogBlock,
+        blocks: &dyn LogBlocks,
+        wanted: &[bool],
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
+        let shapes = block.shapes();
+        let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
+        let mut memos: Vec<Option<Memo>> = Vec::new();
+        let (mut line, mut last) = (Vec::new(), None);
+        for row in (0..wanted.len()).filter(|row| wanted[*row]) {
+            let shape = shapes.filter(|_| recall.kind.is_some()).map_or(0, |s| s.of_row[row]);
+            let key = (shape, block.stream(row), block.metadata_set(row));
+            let at = match last.filter(|(of, _)| *of == key) {
+                Some((_, at)) => at,
+                None => match known.get(&key) {
+                    Some(&at) => at,
+                    None => {
+                        memos.push(self.memo(recall, block, blocks, row, shape)?);
+                        known.insert(key, memos.len() - 1);
+                        memos.len() - 1
+                    }
+                },
+            };
+            last = Some((key, at));
+            let rank = shapes.map_or(row, |shapes| shapes.ranks[row] as usize);
+            let outcome = match &mut memos[at] {
+                Some(memo) => memo.recall(block, rank)?,
+                None => Outcome::EachItsOwn,
+            };
+            if recall.needs_line || matches!(outcome, Outcome::Unknown | Outcome::EachItsOwn) {
+                block.line(row, &mut line)?;
+                if recall.needs_line && !self.pipeline.line_passes(&line) {
+                    budget.line(line.len())?;
+                    continue;
+                }
+            }
+            match (outcome, &mut memos[at]) {
+                (Outcome::Dropped, _) => budget.line(0)?,
+                (Outcome::Series(series), Some(memo)) => {
+                    budget.line(0)?;
+                    let value = match memo.unwrapped {
+                        Some(slot) => unwrapped(block, shape as usize, slot, rank)?,
+                        None => 1.0,
+                    };
+                    self.sample(series, block.timestamps_ns()[row], value, budget)?;
+                }
+                (_, memo) => {
+                    budget.line(line.len())?;
+                    let series = self.row(block, blocks, row, &mut line, budget)?;
+                    if let Some(memo) = memo.as_mut().filter(|_| outcome == Outcome::Unknown) {
+                        let outcome = match series {
+                            _ if self.labels.has_error() => Outcome::EachItsOwn,
+                            None => Outcome::Dropped,
+                            Some(series) => Outcome::Series(series),
+                        };
+                        memo.remember(block, rank, outcome)?;
+                    }
+                }
+            }
         }
         Ok(())
     }
 
+    /// How the outcomes of rows like this one are remembered; `None` if they are not.
+    fn memo(
+        &mut self,
+        recall: &Recall<'_>,
+        block: &dyn LogBlock,
+        blocks: &dyn LogBlocks,
+        row: usize,
+        shape: u32,
+    ) -> Result<Option<Memo>, EvalError> {
+        let Some(kind) = recall.kind else {
+            return Ok(Memo::of(recall, None, block, 0)?);
+        };
+        let Some(shapes) = block.shapes() else { return Ok(None) };
+        let of_shape = &shapes.shapes[shape as usize];
+        if of_shape.kind != kind {
+            return Ok(None);
+        }
+        let id = block.stream(row);
+        let stream = self.of_stream.entry(id).or_insert_with(|| (blocks.labels(id), None));
+        let metadata = block.metadata(row);
+        let plan = Plan::of(&self.pipeline, of_shape, &stream.0, &metadata, &mut self.labels);
+        match plan {
+            Some(plan) => Ok(Memo::of(recall, Some(&plan), block, shape as usize)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs a row through the pipeline; the place of the series that it belongs to.
     fn row(
         &mut self,
         block: &dyn LogBlock,
@@ -464,7 +593,7 @@ impl Reader<'_> {
         row: usize,
         line: &mut Vec<u8>,
         budget: &mut Budget<'_>,
-    ) -> Result<(), EvalError> {
+    ) -> Result<Option<usize>, EvalError> {
         let ts_ns = block.timestamps_ns()[row];
         let id = block.stream(row);
         let (stream, known) =
@@ -472,9 +601,9 @@ impl Reader<'_> {
         let metadata = block.metadata(row);
         self.labels.start(&stream, &metadata);
         if !self.counts_only && !self.pipeline.run(ts_ns, line, &mut self.labels) {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(value) = self.sample.take(line, &mut self.labels) else { return Ok(()) };
+        let Some(value) = self.sample.take(line, &mut self.labels) else { return Ok(None) };
         let cacheable = self.labels_fixed && metadata.is_empty();
         let at = match known.filter(|_| cacheable) {
             Some(at) => at,
@@ -483,6 +612,18 @@ impl Reader<'_> {
         if cacheable {
             self.of_stream.insert(id, (stream, Some(at)));
         }
+        self.sample(at, ts_ns, value, budget)?;
+        Ok(Some(at))
+    }
+
+    /// Takes a sample of a series.
+    fn sample(
+        &mut self,
+        at: usize,
+        ts_ns: i64,
+        value: f64,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
         match &mut self.collected[at].1 {
             Collected::Points(points) => {
                 budget.hold(2)?;

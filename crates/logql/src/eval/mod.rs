@@ -2,6 +2,7 @@
 
 mod aggregate;
 pub(crate) mod binary;
+mod columns;
 pub(crate) mod fields;
 pub(crate) mod follow;
 pub(crate) mod logs;

@@ -2,19 +2,21 @@
 //!
 //! `{…} | json | duration_ms > 1000` needs the field of every line and the text of few.
 //! A row is left out only where the whole pipeline would drop it: the filter is the first thing that
-//! happens to what the parser finds, and neither the stream nor the row's metadata has the label
-//! (theirs would be compared instead). Rows that stay go through the pipeline as ever.
+//! happens to what the parser finds. Rows that stay go through the pipeline as ever.
 
 use super::EvalError;
+use super::columns::{Place, Plan, as_label, number, shape_kind};
 use crate::ast::{LabelFilter, Stage};
-use crate::pipeline::labels::DUPLICATE_SUFFIX;
+use crate::pipeline::Pipeline;
+use crate::pipeline::labels::{DUPLICATE_SUFFIX, LineLabels};
 use crate::units::parse_go_float;
+use std::collections::HashMap;
 use vigie_model::Labels;
-use vigie_model::blocks::{Field, FieldParser, FieldQuestion, LogBlock, StreamId};
+use vigie_model::blocks::{LogBlock, ShapeKind, Shapes, SlotValues, StreamId};
 
 /// The conditions that columns can answer.
 pub(super) struct Prefilter<'a> {
-    parser: FieldParser,
+    kind: ShapeKind,
     conditions: Vec<&'a LabelFilter>,
 }
 
@@ -22,15 +24,7 @@ impl<'a> Prefilter<'a> {
     /// What of `stages` columns can answer; `None` if nothing.
     pub(super) fn of(stages: &'a [Stage]) -> Option<Prefilter<'a>> {
         let mut stages = stages.iter().skip_while(|stage| matches!(stage, Stage::Line(_)));
-        let parser = match stages.next()? {
-            Stage::Json(extractions) if extractions.is_empty() => FieldParser::Json,
-            Stage::Logfmt { strict: false, keep_empty: false, extractions }
-                if extractions.is_empty() =>
-            {
-                FieldParser::Logfmt
-            }
-            _ => return None,
-        };
+        let kind = shape_kind(stages.next()?)?;
         let mut conditions = Vec::new();
         for stage in stages {
             match stage {
@@ -39,32 +33,73 @@ impl<'a> Prefilter<'a> {
                 _ => break,
             }
         }
-        (!conditions.is_empty()).then_some(Prefilter { parser, conditions })
+        (!conditions.is_empty()).then_some(Prefilter { kind, conditions })
     }
 
-    /// Clears the rows that the conditions drop. `labels` gives the labels of a stream.
+    /// Clears the rows that the conditions drop. `stream` gives the labels of a stream.
     pub(super) fn apply(
         &self,
+        pipeline: &Pipeline,
         block: &dyn LogBlock,
-        labels: &mut dyn FnMut(StreamId) -> Labels,
+        stream: &mut dyn FnMut(StreamId) -> Labels,
         rows: &mut [bool],
     ) -> Result<(), EvalError> {
-        for condition in &self.conditions {
-            let name = name_of(condition);
-            let Some(field) = block.field(FieldQuestion { parser: self.parser, name }) else {
-                continue;
+        let Some(shapes) = block.shapes() else { return Ok(()) };
+        // What is known of the rows of a shape, a stream and a metadata set: their answers' place.
+        let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
+        let mut answers: Vec<Vec<Answers>> = Vec::new();
+        let mut labels = LineLabels::default();
+        let mut last = None;
+        for (row, keep) in rows.iter_mut().enumerate().filter(|(_, keep)| **keep) {
+            let key = (shapes.of_row[row], block.stream(row), block.metadata_set(row));
+            let at = match last.filter(|(of, _)| *of == key) {
+                Some((_, at)) => at,
+                None => *known.entry(key).or_insert_with(|| {
+                    answers.push(self.answers(
+                        pipeline,
+                        shapes,
+                        key.0,
+                        &stream(key.1),
+                        &block.metadata(row),
+                        &mut labels,
+                    ));
+                    answers.len() - 1
+                }),
             };
-            let answers = Answers::new(condition, field?);
-            for (row, keep) in rows.iter_mut().enumerate().filter(|(_, keep)| **keep) {
-                if answers.holds(row) {
-                    continue;
+            last = Some((key, at));
+            for answer in &mut answers[at] {
+                if !answer.holds(block, key.0 as usize, shapes.ranks[row] as usize)? {
+                    *keep = false;
+                    break;
                 }
-                let taken = labels(block.stream(row)).get(name).is_some()
-                    || block.metadata(row).get(name).is_some();
-                *keep = taken;
             }
         }
         Ok(())
+    }
+
+    fn answers(
+        &self,
+        pipeline: &Pipeline,
+        shapes: Shapes<'_>,
+        shape: u32,
+        stream: &Labels,
+        metadata: &Labels,
+        labels: &mut LineLabels,
+    ) -> Vec<Answers<'a>> {
+        let shape = &shapes.shapes[shape as usize];
+        let plan = (shape.kind == self.kind)
+            .then(|| Plan::of(pipeline, shape, stream, metadata, labels))
+            .flatten();
+        let Some(plan) = plan else { return Vec::new() };
+        let answer = |condition: &&'a LabelFilter| match plan.place(name_of(condition)) {
+            Some(Place::Slot(slot)) => Answers::Slot(condition, *slot, None),
+            Some(Place::Fixed(value)) => Answers::Always(word_holds(condition, value)),
+            None => Answers::Always(match condition {
+                LabelFilter::Text(matcher) => matcher.matches_empty(),
+                _ => false,
+            }),
+        };
+        self.conditions.iter().map(answer).collect()
     }
 }
 
@@ -83,7 +118,7 @@ fn conjuncts<'a>(filter: &'a LabelFilter, out: &mut Vec<&'a LabelFilter>) {
 
 /// Whether a label of this name can only be the field of this name: errors are made, and a suffix
 /// is given to a field whose name is taken.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     !name.starts_with("__") && !name.ends_with(DUPLICATE_SUFFIX)
 }
 
@@ -95,44 +130,47 @@ fn name_of(condition: &LabelFilter) -> &str {
     }
 }
 
-/// A condition's outcome by row or by word.
-enum Answers {
-    /// By row.
-    Rows(Vec<bool>),
-    /// By word, and of the rows without a word.
-    Words { by_word: Vec<bool>, absent: bool, codes: Vec<Option<u32>> },
+/// A condition's outcome for rows of one shape.
+enum Answers<'a> {
+    /// For all of them.
+    Always(bool),
+    /// By the values of a slot; by its words once they have been looked at.
+    Slot(&'a LabelFilter, usize, Option<Vec<bool>>),
 }
 
-impl Answers {
-    fn new(condition: &LabelFilter, field: Field) -> Answers {
-        match (condition, field) {
-            (LabelFilter::Number { op, value, .. }, Field::Numbers(numbers)) => Answers::Rows(
-                numbers
-                    .into_iter()
-                    .map(|number| number.is_some_and(|number| op.holds(number, *value)))
-                    .collect(),
-            ),
-            // A number's text is not at hand: the line decides.
-            (_, Field::Numbers(numbers)) => Answers::Rows(vec![true; numbers.len()]),
-            (condition, Field::Words { words, codes }) => Answers::Words {
-                by_word: words.iter().map(|word| word_holds(condition, word)).collect(),
-                absent: match condition {
-                    LabelFilter::Text(matcher) => matcher.matches_empty(),
-                    _ => false,
-                },
-                codes,
-            },
-        }
-    }
-
-    fn holds(&self, row: usize) -> bool {
-        match self {
-            Answers::Rows(rows) => rows[row],
-            Answers::Words { by_word, absent, codes } => {
-                codes[row].map_or(*absent, |code| by_word[code as usize])
+impl Answers<'_> {
+    fn holds(
+        &mut self,
+        block: &dyn LogBlock,
+        shape: usize,
+        rank: usize,
+    ) -> Result<bool, EvalError> {
+        let (condition, slot, by_word) = match self {
+            Answers::Always(holds) => return Ok(*holds),
+            Answers::Slot(condition, slot, by_word) => (*condition, *slot, by_word),
+        };
+        Ok(match (block.values(shape, slot)?, condition) {
+            (SlotValues::Words { words, codes }, _) => {
+                let by_word = by_word.get_or_insert_with(|| {
+                    words.iter().map(|word| bytes_hold(condition, word)).collect()
+                });
+                by_word[codes.get(rank).copied().map_or(0, usize::from)]
             }
-        }
+            (SlotValues::Numbers { mantissas, scale }, LabelFilter::Number { op, value, .. }) => {
+                op.holds(number(mantissas[rank], scale), *value)
+            }
+            _ => {
+                let mut value = Vec::new();
+                block.value(shape, slot, rank, &mut value)?;
+                bytes_hold(condition, &value)
+            }
+        })
     }
+}
+
+/// Whether a value passes; one that only a parser can read does, for the pipeline to decide.
+fn bytes_hold(condition: &LabelFilter, value: &[u8]) -> bool {
+    as_label(value).is_none_or(|word| word_holds(condition, word))
 }
 
 /// Whether a word passes; one that is no number passes, with an error that the pipeline notes.

@@ -160,6 +160,24 @@ impl Pipeline {
         self.steps.iter().all(|step| self.run_step(step, ts_ns, line, labels))
     }
 
+    /// Runs the parsers only: what they find goes into the labels.
+    pub fn parse_only(&self, line: &mut Vec<u8>, labels: &mut LineLabels) {
+        let is_parser = |step: &&Compiled| matches!(step, Compiled::Json | Compiled::Logfmt { .. });
+        if !self.hints.nothing {
+            self.steps.iter().filter(is_parser).for_each(|step| self.parse(step, line, labels));
+        }
+    }
+
+    /// Whether a line, as stored, passes the line filters.
+    pub fn line_passes(&self, line: &[u8]) -> bool {
+        self.steps.iter().all(|step| match step {
+            Compiled::Line { negative, searches } => {
+                searches.iter().any(|search| search.matches(line)) != *negative
+            }
+            _ => true,
+        })
+    }
+
     fn run_step(
         &self,
         step: &Compiled,

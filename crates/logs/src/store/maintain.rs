@@ -4,7 +4,9 @@ use super::{PART_SUFFIX, State, Store, raise_sealed};
 use crate::LogsError;
 use crate::head::Head;
 use crate::part::Part;
-use crate::part_write;
+use crate::part_write::{self, Origin};
+use crate::shred::frames::QUICK;
+use crate::shred::shapes::InRow;
 use crate::time::{day_name, day_of};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -68,7 +70,7 @@ impl Store {
             raise_sealed(&mut self.catalog.write(), &part);
             parts.push(part);
         }
-        parts.sort_unstable_by_key(|part| part.number);
+        parts.sort_unstable_by_key(|part| part.order);
         state.parts = Arc::new(parts);
         state.frozen = None;
         drop(state);
@@ -114,8 +116,10 @@ impl Store {
     ) -> Result<Part, LogsError> {
         let path = self.parts_dir.join(format!("{}-{number:010}{PART_SUFFIX}", day_name(day)));
         let labels_of = |id: StreamId| self.catalog.read().labels(id).clone();
-        let bytes =
-            part_write::encode(head, rows, &labels_of).map_err(|e| DiskError::io(&path, e))?;
+        let rows: Vec<InRow<'_>> = rows.iter().map(|&at| head.in_row(at)).collect();
+        let origin = Origin { order: number, replaces: Vec::new() };
+        let bytes = part_write::encode(&rows, &origin, QUICK, &labels_of)
+            .map_err(|e| DiskError::io(&path, e))?;
         write_atomic(&*self.disk, &path, &bytes)?;
         let mut intern = |labels: &_| {
             let id = self.catalog.write().intern(labels, usize::MAX);

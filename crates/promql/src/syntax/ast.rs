@@ -58,6 +58,32 @@ impl Expr {
     pub fn value_type(&self) -> ValueType {
         self.root.value_type()
     }
+
+    /// The conditions of every selector in the expression, from left to right.
+    pub fn selectors(&self) -> Vec<&[Matcher]> {
+        let (mut found, mut left) = (Vec::new(), vec![&self.root]);
+        while let Some(node) = left.pop() {
+            match &node.kind {
+                NodeKind::Number { .. } | NodeKind::Text(_) => {}
+                NodeKind::Vector(selector) | NodeKind::Matrix { selector, .. } => {
+                    found.push(&selector.matchers[..]);
+                }
+                NodeKind::Subquery(subquery) => left.push(&subquery.expr),
+                NodeKind::Aggregate(aggregate) => {
+                    left.push(&aggregate.expr);
+                    left.extend(&aggregate.parameter);
+                }
+                NodeKind::Call(call) => left.extend(call.args.iter().rev()),
+                NodeKind::Unary { operand, .. } => left.push(operand),
+                NodeKind::Paren(inner) => left.push(inner),
+                NodeKind::Binary(chain) => {
+                    left.extend(chain.steps.iter().rev().map(|step| &step.rhs));
+                    left.push(&chain.first);
+                }
+            }
+        }
+        found
+    }
 }
 
 /// The type of a value.
