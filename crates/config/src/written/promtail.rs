@@ -1,5 +1,6 @@
 //! The part of promtail's file that says which files are followed.
 
+use super::log_metrics::Metric;
 use crate::LogFiles;
 use crate::error::ConfigError;
 use crate::yaml::{Accepted, Source, Spanned, TextMap, Unbuilt, or_default};
@@ -11,7 +12,10 @@ use vigie_model::Labels;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Promtail {
     #[serde(deserialize_with = "or_default")]
-    scrape_configs: Vec<Spanned<Scrape>>,
+    pub(crate) scrape_configs: Vec<Spanned<Scrape>>,
+    /// Vigie's own addition.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) metrics: Vec<Spanned<Metric>>,
     #[serde(rename = "server")]
     _server: Accepted,
     #[serde(rename = "positions")]
@@ -22,7 +26,7 @@ pub(crate) struct Promtail {
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Scrape {
+pub(crate) struct Scrape {
     job_name: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     static_configs: Vec<Static>,
