@@ -94,7 +94,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         here.section(section, |source, written: Promtail, _| {
             config.log_metrics = log_metrics::read(source, &written.metrics)?;
             // A section of nothing but metrics leaves the files to be found.
-            if !written.scrape_configs.is_empty() || written.metrics.is_empty() {
+            if written.scrape_configs.is_some() || written.metrics.is_empty() {
                 config.log_files = Some(promtail::read(source, &written)?);
             }
             Ok(())

@@ -11,8 +11,7 @@ use vigie_model::Labels;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Promtail {
-    #[serde(deserialize_with = "or_default")]
-    pub(crate) scrape_configs: Vec<Spanned<Scrape>>,
+    pub(crate) scrape_configs: Option<Vec<Spanned<Scrape>>>,
     /// Vigie's own addition.
     #[serde(deserialize_with = "or_default")]
     pub(crate) metrics: Vec<Spanned<Metric>>,
@@ -54,7 +53,7 @@ struct Static {
 /// The files as used.
 pub(crate) fn read(source: &Source<'_>, written: &Promtail) -> Result<Vec<LogFiles>, ConfigError> {
     let mut files = Vec::new();
-    for scrape in &written.scrape_configs {
+    for scrape in written.scrape_configs.iter().flatten() {
         for one in &scrape.value.static_configs {
             let Some(path) = one.labels.get("__path__") else {
                 let message =
