@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn take(&mut self, len: u64) -> Result<Reader<'a>, ProtoError> {
+    pub(crate) fn take(&mut self, len: u64) -> Result<Reader<'a>, ProtoError> {
         let rest = self.bytes.len() - self.at;
         let len = usize::try_from(len)
             .ok()

@@ -9,7 +9,7 @@ mod snapshot;
 
 use crate::{
     AppendReport, Durability, Engine, EngineError, EngineStats, LogObserver, LogVolume, LogWhen,
-    PushBatch, PushReport, QueryError, QueryOptions, SamplesReport, When,
+    MetricsBlock, PushBatch, PushReport, QueryError, QueryOptions, SamplesReport, When,
 };
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -248,6 +248,19 @@ impl Engine for Embedded {
         range: LogRange,
     ) -> Result<Vec<Labels>, EngineError> {
         Ok(union(selectors, |matchers| self.logs.series(matchers, range))?)
+    }
+
+    fn metric_blocks(&self) -> Vec<MetricsBlock> {
+        let block = |block: vigie_metrics::BlockInfo| MetricsBlock {
+            number: block.number,
+            checksum: block.checksum,
+            min_ms: block.min_ms,
+            max_ms: block.max_ms,
+            samples: block.samples,
+            series: block.series,
+            sections: block.sections,
+        };
+        self.metrics.blocks().into_iter().map(block).collect()
     }
 
     fn log_volumes(

@@ -164,6 +164,25 @@ pub struct EngineStats {
     pub logs_damaged: u64,
 }
 
+/// A block of metrics that is put in order for long keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsBlock {
+    /// Its number; no other block of the store has or had it.
+    pub number: u32,
+    /// The checksum of its tables.
+    pub checksum: u32,
+    /// Its first instant, in milliseconds.
+    pub min_ms: i64,
+    /// Its last instant.
+    pub max_ms: i64,
+    /// Samples in it, deleted ones included.
+    pub samples: u64,
+    /// Series in it.
+    pub series: u64,
+    /// Its parts, each a group of series over some time.
+    pub sections: u64,
+}
+
 /// Metrics and logs, wherever they are kept.
 pub trait Engine: Send + Sync + 'static {
     /// The id of a series, made when it is new.
@@ -262,6 +281,19 @@ pub trait Engine: Send + Sync + 'static {
         range: LogRange,
     ) -> Result<Vec<Labels>, EngineError>;
 
+    /// Deletes the samples of a range of the metric series that fulfil all matchers: durable, and
+    /// seen by no query, when this returns. Returns how many series are affected.
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError>;
+    /// Leaves deleted samples out of all files, so that their room is free. May take minutes.
+    fn clean_tombstones(&self) -> Result<(), EngineError>;
+    /// Makes a snapshot of the metrics, which takes no room until the store removes what it has,
+    /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
+    /// two hours or so are not in it.
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
+
+    /// The blocks of metrics, oldest first.
+    fn metric_blocks(&self) -> Vec<MetricsBlock>;
+
     /// How much of each stream that fulfils all matchers lies in a range.
     fn log_volumes(
         &self,
@@ -278,15 +310,6 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<Vec<vigie_logql::PatternCount>, QueryError>;
     /// From now on `observer` sees what is pushed.
     fn observe_logs(&self, observer: Arc<dyn LogObserver>);
-    /// Deletes the samples of a range of the metric series that fulfil all matchers: durable, and
-    /// seen by no query, when this returns. Returns how many series are affected.
-    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError>;
-    /// Leaves deleted samples out of all files, so that their room is free. May take minutes.
-    fn clean_tombstones(&self) -> Result<(), EngineError>;
-    /// Makes a snapshot of the metrics, which takes no room until the store removes what it has,
-    /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
-    /// two hours or so are not in it.
-    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
 
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
