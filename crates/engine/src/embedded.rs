@@ -316,7 +316,10 @@ impl Engine for Embedded {
     }
 
     fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError> {
-        self.metrics.compact(now_ms, pace).map_err(metrics::error)
+        let metrics = self.metrics.compact(now_ms, pace).map_err(metrics::error);
+        // One store's trouble is not the other's.
+        let logs = self.logs.compact(now_ms, pace).map_err(logs::error);
+        Ok(metrics? | logs?)
     }
 
     fn stats(&self) -> EngineStats {

@@ -313,8 +313,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
-    /// Does one step of what has no hurry: metrics that were sealed are put in order for long
-    /// keeping. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
+    /// Does one step of what has no hurry: what was sealed is put in order for long
+    /// keeping, and deleted lines leave the disk. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
     /// sleep, and ends the step by saying `false`.
     fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError>;
     /// Sizes and counts.
