@@ -301,6 +301,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The blocks of metrics, oldest first.
     fn metric_blocks(&self) -> Vec<MetricsBlock>;
+
     /// How much of each stream that fulfils all matchers lies in a range.
     fn log_volumes(
         &self,
