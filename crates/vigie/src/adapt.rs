@@ -80,7 +80,14 @@ impl RuleEvaluator for Store {
             self.engine.query_metrics(&expr, When::Instant(ts_ms), &QueryOptions::default());
         match answer.map_err(|error| error.to_string())?.value {
             vigie_promql::Value::Vector(samples) => {
-                Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect())
+                match samples.iter().find(|one| one.histogram.is_some()) {
+                    Some(native) => Err(format!(
+                        "the rule yields a native histogram for {}, which rules cannot store yet; \
+                         use histogram_quantile, histogram_count or their like",
+                        native.labels
+                    )),
+                    None => Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect()),
+                }
             }
             vigie_promql::Value::Scalar { value, .. } => Ok(vec![(Labels::default(), value)]),
             _ => Err("rule result is not a vector or scalar".to_owned()),

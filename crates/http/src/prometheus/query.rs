@@ -11,7 +11,7 @@ use vigie_engine::{QueryError, QueryErrorKind, When};
 use vigie_model::TimeRange;
 use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
 use vigie_model::value::format_value;
-use vigie_promql::{Answer, Value};
+use vigie_promql::{Answer, BucketRange, FloatHistogram, Value};
 
 /// `/api/v1/query`: one instant.
 pub async fn instant(
@@ -141,6 +141,30 @@ fn respond(answer: Answer, limit: usize) -> Response {
     success(|json| write_value(json, &value), &warnings, &infos)
 }
 
+/// A native histogram: count, sum, and the buckets that are not empty, each with a number that says
+/// which of its bounds belong to it (`util/jsonutil/marshal.go`): 0 the upper, 1 the lower, 2 none,
+/// 3 both.
+fn write_histogram(json: &mut Json, ts_ms: i64, histogram: &FloatHistogram) {
+    let number = vigie_model::value::format_value;
+    let ranges: Vec<BucketRange> =
+        histogram.ascending().into_iter().filter(|range| range.count != 0.0).collect();
+    json.raw("[").seconds(ts_ms).raw(r#",{"count":"#).text(&number(histogram.count));
+    json.raw(r#","sum":"#).text(&number(histogram.sum));
+    if !ranges.is_empty() {
+        json.raw(r#","buckets":"#).list(&ranges, |json, range| {
+            json.raw(match (range.lower_inclusive, range.upper_inclusive) {
+                (false, true) => "[0,",
+                (true, false) => "[1,",
+                (false, false) => "[2,",
+                (true, true) => "[3,",
+            });
+            json.text(&number(range.lower)).raw(",").text(&number(range.upper));
+            json.raw(",").text(&number(range.count)).raw("]");
+        });
+    }
+    json.raw("}]");
+}
+
 fn write_value(json: &mut Json, value: &Value) {
     match value {
         Value::Scalar { ts_ms, value } => {
@@ -155,16 +179,34 @@ fn write_value(json: &mut Json, value: &Value) {
         }
         Value::Vector(samples) => {
             json.raw(r#"{"resultType":"vector","result":"#).list(samples, |json, sample| {
-                json.raw(r#"{"metric":"#).labels(&sample.labels).raw(r#","value":"#);
-                json.point(sample.ts_ms, sample.value).raw("}");
+                json.raw(r#"{"metric":"#).labels(&sample.labels);
+                match &sample.histogram {
+                    None => {
+                        json.raw(r#","value":"#).point(sample.ts_ms, sample.value).raw("}");
+                    }
+                    Some(histogram) => {
+                        json.raw(r#","histogram":"#);
+                        write_histogram(json, sample.ts_ms, histogram);
+                        json.raw("}");
+                    }
+                }
             });
         }
         Value::Matrix(series) => {
             json.raw(r#"{"resultType":"matrix","result":"#).list(series, |json, series| {
-                json.raw(r#"{"metric":"#).labels(&series.labels).raw(r#","values":"#);
-                json.list(&series.points, |json, (ts_ms, value)| {
-                    json.point(*ts_ms, *value);
-                });
+                json.raw(r#"{"metric":"#).labels(&series.labels);
+                if !series.points.is_empty() || series.histograms.is_empty() {
+                    json.raw(r#","values":"#);
+                    json.list(&series.points, |json, (ts_ms, value)| {
+                        json.point(*ts_ms, *value);
+                    });
+                }
+                if !series.histograms.is_empty() {
+                    json.raw(r#","histograms":"#);
+                    json.list(&series.histograms, |json, (ts_ms, histogram)| {
+                        write_histogram(json, *ts_ms, histogram);
+                    });
+                }
                 json.raw("}");
             });
         }
