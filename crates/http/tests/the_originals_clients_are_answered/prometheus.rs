@@ -43,6 +43,14 @@ fn trees() -> Vec<(&'static str, Value)> {
             }),
         ),
         (
+            "up + fill_left (1) up",
+            json!({
+                "type": "binaryExpr", "op": "+", "bool": false, "lhs": up, "rhs": up,
+                "matching": {"card": "one-to-one", "labels": [], "on": false, "include": [],
+                    "fillValues": {"lhs": 1, "rhs": null}},
+            }),
+        ),
+        (
             "up or up",
             json!({
                 "type": "binaryExpr", "op": "or", "bool": false, "lhs": up, "rhs": up,
