@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use vigie_disk::{DirLock, Disk, DiskError, Meter, RealDisk, Tell};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, Selection, SeriesId, TimeRange,
 };
 
 /// What the owner of the directory decides.
@@ -163,6 +163,14 @@ impl Engine for Embedded {
             found.extend(self.metrics.exemplars(matchers, range));
         }
         Ok(found.into_iter().collect())
+    }
+
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError> {
+        Ok(self.metrics.select(matchers, range)?)
     }
 
     fn query_metrics(
@@ -327,7 +335,10 @@ impl Engine for Embedded {
     }
 
     fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError> {
-        self.metrics.compact(now_ms, pace).map_err(metrics::error)
+        let metrics = self.metrics.compact(now_ms, pace).map_err(metrics::error);
+        // One store's trouble is not the other's.
+        let logs = self.logs.compact(now_ms, pace).map_err(logs::error);
+        Ok(metrics? | logs?)
     }
 
     fn stats(&self) -> EngineStats {

@@ -13,9 +13,8 @@
 //!
 //! Values are bit-exact. A full disk refuses new rows and nothing else, and ends by itself; so does
 //! a sync that fails: the file is written again. Damage is named with file and offset:
-//! a chunk that is damaged while the store is open is an error of the queries that need it;
-//! at the next start it is left out, logged and counted ([`Stats::damaged`]), and the rest serves.
-//! A damaged place of a block is an error of the first query that meets it, and then left out.
+//! a damaged place is an error of the first query that meets it; from then on it is left out, logged
+//! and counted ([`Stats::damaged`]), and the rest serves.
 //! Only a damaged list of series, without which no chunk can be understood, keeps the store closed.
 //! The store takes no lock on its directory and starts no thread: the program does both.
 //! Formats: `docs/formats/metrics-manifest.md`, `docs/formats/metrics-block.md`,
@@ -35,6 +34,7 @@ mod compact;
 mod delete;
 mod exemplars;
 mod head;
+mod inspect;
 mod ints;
 mod listed;
 mod manifest;
@@ -55,6 +55,7 @@ mod tombstone;
 
 pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
+pub use inspect::{Analysis, FileStats, MetricStats, Verified};
 pub use listed::BlockInfo;
 pub use push::PushOutcome;
 pub use store::Store;
@@ -185,6 +186,8 @@ pub struct Stats {
     pub newest_ms: Option<i64>,
     /// Damaged places that are passed over; each was logged with file and offset.
     pub damaged: u64,
+    /// Bytes at the ends of files that a dead process had not finished, as found at the start.
+    pub unfinished_bytes: u64,
 }
 
 /// Why the store could not do something.

@@ -41,8 +41,9 @@ pub struct Store {
     pub(crate) manifest: Mutex<Manifest>,
     /// Held by the one compaction that may run.
     pub(crate) compaction: Mutex<()>,
+    unfinished_bytes: u64,
     /// Damage found in the manifest and in whole blocks when the store was opened.
-    damage: u64,
+    pub(crate) damage: Vec<DiskError>,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
     /// May be held while `catalog` is taken.
@@ -125,6 +126,7 @@ impl Store {
         }
         heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
         heads.tombstones.clone_from(&start.manifest.tombstones);
+        let unfinished_bytes = wal.cut_bytes() + found.cut_bytes;
         take_in(found, &mut heads, !wal.damage().is_empty())?;
         for error in heads.segments.damage.iter().chain(&start.damage) {
             tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
@@ -143,7 +145,8 @@ impl Store {
             heads: Mutex::new(heads),
             manifest: Mutex::new(start.manifest),
             compaction: Mutex::default(),
-            damage: start.damage.len() as u64,
+            unfinished_bytes,
+            damage: start.damage,
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
             exemplars: Mutex::new(exemplars),
@@ -322,10 +325,11 @@ impl Store {
             oldest_ms: heads.oldest_ms(),
             newest_ms: heads.newest_ms(),
             exemplars,
+            unfinished_bytes: self.unfinished_bytes,
             damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
                 as u64
                 + heads.blocks.iter().map(|block| block.damaged()).sum::<u64>()
-                + self.damage,
+                + (self.damage.len() + heads.segments.aside.len()) as u64,
         }
     }
 
