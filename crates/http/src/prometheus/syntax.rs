@@ -6,7 +6,7 @@
 
 use super::success;
 use crate::error::ApiError;
-use crate::json::Json;
+use crate::json::{Json, float_text};
 use crate::params::Params;
 use axum::response::Response;
 use vigie_model::Matcher;
@@ -230,4 +230,12 @@ fn write_matching(json: &mut Json, step: &ChainStep) {
     json.texts(step.matching.include.iter().map(String::as_str)).raw(r#","labels":"#);
     json.texts(step.matching.labels.iter().map(String::as_str));
     json.raw(&format!(r#","on":{}}}"#, step.matching.on));
+}
+
+/// A number, or nothing where nothing is filled in. JSON has no word for the other floats.
+fn write_fill(json: &mut Json, fill: Option<f64>) {
+    match fill.filter(|value| value.is_finite()) {
+        Some(value) => json.raw(&float_text(value)),
+        None => json.raw("null"),
+    };
 }
