@@ -91,6 +91,21 @@ pub struct LogVolume {
     pub chunks: u64,
 }
 
+/// A request to delete lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDeletion {
+    /// Its number.
+    pub id: u64,
+    /// When it came, in milliseconds.
+    pub created_ms: i64,
+    /// The selector and the line filters, as LogQL.
+    pub query: String,
+    /// Which instants.
+    pub range: LogRange,
+    /// Whether the lines have gone from disk.
+    pub is_done: bool,
+}
+
 /// Sees lines as they are stored: who follows them, who counts them.
 ///
 /// It is told after a push is durable and before the push is answered, so it must be quick and must
@@ -316,6 +331,13 @@ pub trait Engine: Send + Sync + 'static {
         step_s: i64,
         options: &QueryOptions,
     ) -> Result<Vec<vigie_logql::PatternCount>, QueryError>;
+    /// Deletes the lines of a range that a query of a selector and line filters finds: durable, and
+    /// seen by nobody, when this returns the number of the request.
+    fn delete_logs(&self, expr: &vigie_logql::Expr, range: LogRange) -> Result<u64, EngineError>;
+    /// The requests to delete lines, oldest first.
+    fn log_deletions(&self) -> Vec<LogDeletion>;
+    /// Takes a request back, as far as its lines are still there; whether there was one to take.
+    fn cancel_log_deletion(&self, id: u64) -> Result<bool, EngineError>;
     /// From now on `observer` sees what is pushed.
     fn observe_logs(&self, observer: Arc<dyn LogObserver>);
 

@@ -339,3 +339,44 @@ async fn one_stream_per_request_id_is_absorbed_or_refused_in_words() {
     let count = answer.json()["data"]["result"][0]["value"][1].as_str().unwrap().parse::<u64>();
     assert!(count.unwrap() >= 98_000, "{}", answer.body);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_deleted_and_requests_listed_and_taken_back() {
+    let house = House::new();
+    let at = now_ns() - 1_000_000_000;
+    let body = push_body("a", &[(at, "secret one"), (at + 1, "plain"), (at + 2, "secret two")]);
+    assert_eq!(house.ask("POST", "/loki/api/v1/push", &JSON, &body).await.status, 204);
+    let path = |query: &str, rest: &str| {
+        let query = query.replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+        format!("/loki/api/v1/delete?query={}{rest}", query.replace('|', "%7C").replace(' ', "+"))
+    };
+    for (query, rest, words) in [
+        ("", "&start=1", "query not set\n"),
+        ("{app=", "&start=1", "parse error"),
+        (r#"{app="a"}"#, "", "start time not set\n"),
+        (
+            r#"{app="a"}"#,
+            "&start=x",
+            "invalid start time: require unix seconds or RFC3339 format\n",
+        ),
+        (r#"{app="a"}"#, "&start=1&end=5000000000", "deletes in the future are not allowed\n"),
+        (r#"{app="a"}"#, "&start=3&end=2", "start time can't be greater than end time\n"),
+        (r#"{app="a"} | json"#, "&start=1", "a delete request takes line filters"),
+    ] {
+        let answer = house.ask("POST", &path(query, rest), &[], "").await;
+        assert_eq!(answer.status, 400, "{query}{rest}");
+        assert!(answer.body.starts_with(words), "{query}{rest}: {}", answer.body);
+    }
+    let made = house.ask("POST", &path(r#"{app="a"} |= "secret""#, "&start=1"), &[], "").await;
+    assert_eq!(made.status, 204, "{}", made.body);
+    let left = lines_of(&house, r#"{app="a"}"#).await;
+    assert_eq!(left.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>(), ["plain"]);
+    let list = house.get("/loki/api/v1/delete").await.json();
+    assert_eq!(list[0]["query"], r#"{app="a"} |= "secret""#);
+    assert_eq!((&list[0]["status"], &list[0]["start_time"]), (&json!("received"), &json!(1)));
+    let id = list[0]["request_id"].as_str().unwrap();
+    let back = format!("/loki/api/v1/delete?request_id={id}");
+    assert_eq!(house.ask("DELETE", &back, &[], "").await.status, 204);
+    assert_eq!(house.ask("DELETE", &back, &[], "").await.status, 404);
+    assert_eq!(lines_of(&house, r#"{app="a"}"#).await.len(), 3);
+}
