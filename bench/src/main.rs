@@ -4,6 +4,7 @@
 //! The program is the release binary named by `VIGIE_BIN`, with its own folder, a private
 //! PostgreSQL, the host collected every 15 s and the shipped rules evaluated.
 
+mod disk;
 mod load;
 mod logs;
 mod metrics;
@@ -58,6 +59,7 @@ fn main() -> Result<()> {
     match arguments.first().map_or("all", String::as_str) {
         "all" => {
             whole(&gates)?;
+            disk::run(&gates)?;
             metrics::run(&gates, metrics::GATED_SERIES, metrics::GATED_STEPS)?;
             logs::run(&gates)
         }
@@ -67,9 +69,10 @@ fn main() -> Result<()> {
             let series = number(1, metrics::GATED_SERIES as u64)?;
             metrics::run(&gates, series as usize, number(2, metrics::GATED_STEPS)?)
         }
+        "disk" => disk::run(&gates),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, logs, metrics [SERIES STEPS], load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], disk, logs, load --url URL"
         ),
     }
 }

@@ -8,14 +8,14 @@ mod metrics;
 mod snapshot;
 
 use crate::{
-    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
-    QueryError, QueryOptions, SamplesReport, When,
+    AppendReport, Durability, Engine, EngineError, EngineStats, LogObserver, LogVolume, LogWhen,
+    MetricsBlock, PushBatch, PushReport, QueryError, QueryOptions, SamplesReport, When,
 };
 use std::path::Path;
-use std::sync::Arc;
-use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
+use std::sync::{Arc, PoisonError, RwLock};
+use vigie_disk::{DirLock, Disk, DiskError, Meter, RealDisk, Tell};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, Selection, SeriesId, TimeRange,
 };
 
 /// What the owner of the directory decides.
@@ -55,12 +55,22 @@ pub struct Embedded {
     directory: std::path::PathBuf,
     metrics: vigie_metrics::Store,
     logs: vigie_logs::Store,
+    observers: RwLock<Vec<Arc<dyn LogObserver>>>,
     _lock: DirLock,
 }
 
 impl Embedded {
     /// Locks the directory (made when it is missing) and opens both stores.
     pub fn open(directory: &Path, options: EmbeddedOptions) -> Result<Embedded, EngineError> {
+        Embedded::open_telling(directory, options, &|_| ())
+    }
+
+    /// [`Embedded::open`] that tells how far it is.
+    pub fn open_telling(
+        directory: &Path,
+        options: EmbeddedOptions,
+        tell: &Tell<'_>,
+    ) -> Result<Embedded, EngineError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         disk.create_dir_all(directory).map_err(unavailable)?;
         let lock = DirLock::acquire(directory).map_err(unavailable)?;
@@ -71,7 +81,9 @@ impl Embedded {
             exemplars_max: options.exemplars_max,
             ..Default::default()
         };
-        let metrics = vigie_metrics::Store::open(disk.clone(), &directory.join("metrics"), metrics);
+        let metrics_dir = directory.join("metrics");
+        let metrics = vigie_metrics::Store::open_telling(disk.clone(), &metrics_dir, metrics, tell);
+        Meter::start(tell, "the logs", 0);
         let logs = vigie_logs::Options {
             retention_ms: options.logs_retention_ms,
             disk_bytes_max: options.logs_disk_bytes_max,
@@ -83,6 +95,7 @@ impl Embedded {
             directory: directory.to_owned(),
             metrics: metrics.map_err(metrics::error)?,
             logs: logs.map_err(logs::error)?,
+            observers: RwLock::default(),
             _lock: lock,
         })
     }
@@ -152,6 +165,14 @@ impl Engine for Embedded {
         Ok(found.into_iter().collect())
     }
 
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError> {
+        Ok(self.metrics.select(matchers, range)?)
+    }
+
     fn query_metrics(
         &self,
         expr: &vigie_promql::Expr,
@@ -195,7 +216,12 @@ impl Engine for Embedded {
         batches: &[PushBatch<'_>],
         durability: Durability,
     ) -> Result<PushReport, EngineError> {
-        logs::push(&self.logs, batches, durability)
+        let report = logs::push(&self.logs, batches, durability)?;
+        if report.appended > 0 {
+            let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
+            observers.iter().for_each(|observer| observer.stored(batches));
+        }
+        Ok(report)
     }
 
     fn query_logs(
@@ -241,6 +267,48 @@ impl Engine for Embedded {
         range: LogRange,
     ) -> Result<Vec<Labels>, EngineError> {
         Ok(union(selectors, |matchers| self.logs.series(matchers, range))?)
+    }
+
+    fn metric_blocks(&self) -> Vec<MetricsBlock> {
+        let block = |block: vigie_metrics::BlockInfo| MetricsBlock {
+            number: block.number,
+            checksum: block.checksum,
+            min_ms: block.min_ms,
+            max_ms: block.max_ms,
+            samples: block.samples,
+            series: block.series,
+            sections: block.sections,
+        };
+        self.metrics.blocks().into_iter().map(block).collect()
+    }
+
+    fn log_volumes(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<LogVolume>, EngineError> {
+        let volumes = self.logs.volumes(selector, range)?.into_iter();
+        let volume = |one: vigie_logs::StreamVolume| LogVolume {
+            labels: one.labels,
+            entries: one.entries,
+            bytes: one.bytes,
+            chunks: one.chunks,
+        };
+        Ok(volumes.map(volume).collect())
+    }
+
+    fn log_patterns(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+        step_s: i64,
+        options: &QueryOptions,
+    ) -> Result<Vec<vigie_logql::PatternCount>, QueryError> {
+        logs::patterns(&self.logs, selector, range, step_s, options)
+    }
+
+    fn observe_logs(&self, observer: Arc<dyn LogObserver>) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
     fn tick(&self, now_ms: i64) -> Result<(), EngineError> {

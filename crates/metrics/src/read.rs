@@ -14,7 +14,7 @@ use crate::chunk::Chunk;
 use crate::column;
 use crate::head::{Heads, OpenRow};
 use crate::section::{self, Head, Slot};
-use crate::segment::{ChunkMeta, read_chunk};
+use crate::segment::{Aside, ChunkMeta, read_chunk};
 use crate::store::Store;
 use crate::tombstone::{self, Source, Tombstone};
 use parking_lot::RwLock;
@@ -80,7 +80,7 @@ impl Store {
     ) -> Result<Vec<String>, ReadError> {
         let ids = self.live_ids(matchers, range);
         let catalog = self.catalog.read();
-        let pairs = pairs_of(&catalog, &ids);
+        let pairs = catalog.pairs_among(&ids);
         let names = catalog.names().filter_map(|(name, mut of_name)| {
             of_name.any(|pair| pairs.contains(pair)).then(|| name.to_string())
         });
@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<Vec<String>, ReadError> {
         let ids = self.live_ids(matchers, range);
         let catalog = self.catalog.read();
-        let pairs = pairs_of(&catalog, &ids);
+        let pairs = catalog.pairs_among(&ids);
         let values = catalog.values(name).filter(|(_, pair)| pairs.contains(*pair));
         Ok(values.map(|(value, _)| value.to_string()).take(limit).collect())
     }
@@ -108,15 +108,6 @@ impl Store {
         ids.retain(|id| live.contains(*id));
         ids
     }
-}
-
-/// The pairs that any of the series has.
-fn pairs_of(catalog: &Catalog, ids: &[u32]) -> Bitmap {
-    let mut pairs = Bitmap::default();
-    for id in ids {
-        catalog.pairs_of(*id).iter().for_each(|pair| pairs.insert(*pair));
-    }
-    pairs
 }
 
 /// The series with samples in the range: exactly for open rows, and for whole segments and blocks.
@@ -184,12 +175,17 @@ struct Sources {
     /// Those that overlap the range.
     blocks: Vec<Arc<Block>>,
     tombstones: Vec<Arc<Tombstone>>,
+    aside: Arc<Aside>,
 }
 
 impl Sources {
     fn take(heads: &Heads, range: TimeRange) -> Sources {
         let blocks = heads.blocks.iter().filter(|b| b.overlaps(range.start_ms, range.end_ms));
-        Sources { blocks: blocks.cloned().collect(), tombstones: heads.tombstones.clone() }
+        Sources {
+            blocks: blocks.cloned().collect(),
+            tombstones: heads.tombstones.clone(),
+            aside: heads.segments.aside.clone(),
+        }
     }
 
     /// What is hidden of selected series in a source, as index and instants.
@@ -259,10 +255,11 @@ impl Snapshot {
                 add(part, head.timestamps_ms)?;
             }
         }
-        for (meta, file) in &self.chunks {
-            let payload = read_chunk(&**file, meta)?;
+        for (meta, file) in self.chunks.iter().filter(|(meta, _)| !sources.aside.contains(meta)) {
             let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
-            let chunk = Chunk::parse(&payload).map_err(corrupt)?;
+            let note = |error: &DiskError| sources.aside.note(meta, error);
+            let payload = read_chunk(&**file, meta).inspect_err(note)?;
+            let chunk = Chunk::parse(&payload).map_err(corrupt).inspect_err(note)?;
             let source = Source::Segment(meta.segment);
             let hidden = sources.hidden(source, (meta.min_ms, meta.max_ms), &self.ids);
             let part = Part::of_chunk(&chunk, &self.columns, meta, file, hidden);

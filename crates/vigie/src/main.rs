@@ -17,6 +17,7 @@ mod plan;
 mod postgres;
 mod query;
 mod run;
+mod tsdb;
 
 use anyhow::Result;
 use clap::Parser;
@@ -38,6 +39,14 @@ fn main() -> ExitCode {
     let ended = match cli.command {
         Some(Command::Run(arguments)) => run(*arguments),
         Some(Command::Demo(arguments)) => demonstrate(arguments),
+        Some(Command::Tsdb(arguments)) => {
+            say_through_stderr("error");
+            match tsdb::run(&arguments) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(error) => Err(error),
+            }
+        }
         Some(Command::Query(arguments)) => block_on(query::query(arguments)),
         None => run(cli.run),
     };

@@ -99,7 +99,7 @@ async fn start(
     stopped: &watch::Receiver<bool>,
 ) -> Result<Running> {
     let started_at_ms = now_ms();
-    let embedded = open_stores(&plan).await?;
+    let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
     let metadata = Arc::new(Metadata::default());
     let store = Arc::new(Store { engine: engine.clone(), metadata: metadata.clone() });
@@ -177,12 +177,13 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
         port: addresses.port,
         directory: directory.display().to_string(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        search: plan.features.iter().any(|name| name == "search-api"),
         admin_api: plan.admin_api,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
 
-async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
+async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
@@ -191,10 +192,11 @@ async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
     };
-    let directory = plan.directory.clone();
+    let (directory, door) = (plan.directory.clone(), door.clone());
     tracing::info!("opening {}", directory.display());
     let opened = tokio::task::spawn_blocking(move || {
-        let stores = Embedded::open(&directory, options)?;
+        let tell = |progress| door.tell(progress);
+        let stores = Embedded::open_telling(&directory, options, &tell)?;
         // The stores judge what is too new by their last tick: the first comes before any sample.
         stores.tick(now_ms())?;
         Ok::<_, vigie_engine::EngineError>(stores)
