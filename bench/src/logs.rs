@@ -134,7 +134,6 @@ fn filled(dir: &Path, text: &[u8]) -> Result<(Source, f64)> {
 fn access_log(gates: &Gates, text: &[u8]) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let (source, cpu_s) = filled(dir.path(), text)?;
-    let print = |name: &str, what: &str, value: f64| gates.print(name, what, value, true);
     let megabytes = text.len() as f64 / 1e6;
     gates.print_least(
         "json_ingest_mb_per_cpu_s",
@@ -154,11 +153,17 @@ fn access_log(gates: &Gates, text: &[u8]) -> Result<()> {
         "JSON: disk ratio (Loki 2.9, VictoriaLogs 5.1)",
         ratio(&source),
     );
+    questions(gates, &source)
+}
+
+/// Questions about the access log.
+fn questions(gates: &Gates, source: &Source) -> Result<()> {
+    let print = |name: &str, what: &str, value: f64| gates.print(name, what, value, true);
     let end_ns = FIRST_NS + 3600 * 1_000_000_000;
     let ask = |query: &str, wanted: Option<f64>| -> Result<f64> {
         let expr = parse(query).map_err(|error| anyhow::anyhow!("{query}: {error}"))?;
         mean_ms(|| {
-            let answer = instant(&source, &expr, end_ns, &Options::default())?;
+            let answer = instant(source, &expr, end_ns, &Options::default())?;
             let Value::Vector(samples) = answer else { anyhow::bail!("{query}: no vector") };
             let sum: f64 = samples.iter().map(|sample| sample.value).sum();
             anyhow::ensure!(wanted.is_none_or(|wanted| wanted == sum), "{query}: {sum}");
@@ -206,7 +211,7 @@ fn access_log(gates: &Gates, text: &[u8]) -> Result<()> {
     let range = LogRange { start_ns: FIRST_NS, end_ns };
     let newest = mean_ms(|| {
         let options = Options::default();
-        let rows = query_logs(&source, &lines, range, Direction::Backward, 100, &options)?;
+        let rows = query_logs(source, &lines, range, Direction::Backward, 100, &options)?;
         anyhow::ensure!(rows.iter().map(|stream| stream.entries.len()).sum::<usize>() == 100);
         Ok(())
     })?;

@@ -153,7 +153,7 @@ impl Run {
                 1..4 => store.tick(NOW_MS).map(|()| self.sure.append(&mut self.written)),
                 // As late as needs be for every neighbour to be merged.
                 4 => store.compact(NOW_MS + 40 * DAY_NS / 1_000_000, &mut |_| true).map(|_| ()),
-                5 => self.delete(store),
+                5 if self.dice.roll(4) == 0 => self.delete(store),
                 _ => self.append(store),
             };
             if done.is_err() {

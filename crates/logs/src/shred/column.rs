@@ -155,7 +155,9 @@ fn parse_hex(text: &[u8], is_uuid: bool) -> Option<Vec<u8>> {
         .filter(|(at, _)| !(is_uuid && UUID_DASHES.contains(at)))
         .map(|(_, byte)| tag::hex_digit(*byte))
         .collect::<Option<_>>()?;
-    (digits.len() % 2 == 0)
+    digits
+        .len()
+        .is_multiple_of(2)
         .then(|| digits.chunks_exact(2).map(|two| two[0] << 4 | two[1]).collect())
 }
 

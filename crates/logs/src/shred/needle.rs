@@ -27,8 +27,7 @@ pub(crate) fn ways(statics: &[Vec<u8>], needle: &[u8]) -> Option<Vec<Vec<Ask>>> 
     }
     let mut search = Search { statics, needle, ways: Vec::new(), asked: Vec::new(), steps: 0 };
     let slots = statics.len() - 1;
-    for slot in 0..slots {
-        let text = &statics[slot];
+    for (slot, text) in statics[..slots].iter().enumerate() {
         // The needle starts in the static before the slot …
         for start in 0..text.len() {
             let begun = text.len() - start;

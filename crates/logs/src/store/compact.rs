@@ -210,7 +210,7 @@ impl Store {
             let is_spoilt = |part: &Arc<Part>| state.spoilt.contains(&part.number);
             let frozen = state.frozen.iter().flat_map(|(frozen, _)| frozen.spans());
             let in_head = doom.touches(state.head.spans().into_iter().chain(frozen));
-            (in_head, doom.parts_touched(&state.parts).any(|part| is_spoilt(part)))
+            (in_head, doom.parts_touched(&state.parts).any(is_spoilt))
         };
         if in_head {
             // The next time they are in a part.
