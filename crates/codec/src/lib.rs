@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod compression;
+pub mod documents;
 pub mod exposition;
 pub mod loki_push;
+pub mod otlp_logs;
 mod proto;
 pub mod remote_write;
 

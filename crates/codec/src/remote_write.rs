@@ -25,7 +25,7 @@
 //! Sources: `prompb/types.proto` and `prompb/io/prometheus/write/v2/types.proto` of Prometheus, the
 //! remote write specifications 1.0 and 2.0.
 
-mod histogram;
+pub(crate) mod histogram;
 mod labels;
 mod write;
 

@@ -8,11 +8,11 @@ mod metrics;
 mod snapshot;
 
 use crate::{
-    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
-    QueryError, QueryOptions, SamplesReport, When,
+    AppendReport, Durability, Engine, EngineError, EngineStats, LogObserver, LogVolume, LogWhen,
+    MetricsBlock, PushBatch, PushReport, QueryError, QueryOptions, SamplesReport, When,
 };
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
 use vigie_model::{
     Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
@@ -55,6 +55,7 @@ pub struct Embedded {
     directory: std::path::PathBuf,
     metrics: vigie_metrics::Store,
     logs: vigie_logs::Store,
+    observers: RwLock<Vec<Arc<dyn LogObserver>>>,
     _lock: DirLock,
 }
 
@@ -83,6 +84,7 @@ impl Embedded {
             directory: directory.to_owned(),
             metrics: metrics.map_err(metrics::error)?,
             logs: logs.map_err(logs::error)?,
+            observers: RwLock::default(),
             _lock: lock,
         })
     }
@@ -199,7 +201,12 @@ impl Engine for Embedded {
         batches: &[PushBatch<'_>],
         durability: Durability,
     ) -> Result<PushReport, EngineError> {
-        logs::push(&self.logs, batches, durability)
+        let report = logs::push(&self.logs, batches, durability)?;
+        if report.appended > 0 {
+            let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
+            observers.iter().for_each(|observer| observer.stored(batches));
+        }
+        Ok(report)
     }
 
     fn query_logs(
@@ -245,6 +252,48 @@ impl Engine for Embedded {
         range: LogRange,
     ) -> Result<Vec<Labels>, EngineError> {
         Ok(union(selectors, |matchers| self.logs.series(matchers, range))?)
+    }
+
+    fn metric_blocks(&self) -> Vec<MetricsBlock> {
+        let block = |block: vigie_metrics::BlockInfo| MetricsBlock {
+            number: block.number,
+            checksum: block.checksum,
+            min_ms: block.min_ms,
+            max_ms: block.max_ms,
+            samples: block.samples,
+            series: block.series,
+            sections: block.sections,
+        };
+        self.metrics.blocks().into_iter().map(block).collect()
+    }
+
+    fn log_volumes(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<LogVolume>, EngineError> {
+        let volumes = self.logs.volumes(selector, range)?.into_iter();
+        let volume = |one: vigie_logs::StreamVolume| LogVolume {
+            labels: one.labels,
+            entries: one.entries,
+            bytes: one.bytes,
+            chunks: one.chunks,
+        };
+        Ok(volumes.map(volume).collect())
+    }
+
+    fn log_patterns(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+        step_s: i64,
+        options: &QueryOptions,
+    ) -> Result<Vec<vigie_logql::PatternCount>, QueryError> {
+        logs::patterns(&self.logs, selector, range, step_s, options)
+    }
+
+    fn observe_logs(&self, observer: Arc<dyn LogObserver>) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
     fn tick(&self, now_ms: i64) -> Result<(), EngineError> {

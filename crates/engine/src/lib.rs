@@ -78,6 +78,29 @@ pub struct PushBatch<'a> {
     pub entries: &'a [LogEntry],
 }
 
+/// How much of a stream lies in a range, about: what the range only touches may count whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogVolume {
+    /// The stream.
+    pub labels: Labels,
+    /// Its lines.
+    pub entries: u64,
+    /// The bytes of its lines.
+    pub bytes: u64,
+    /// How many files it stands in.
+    pub chunks: u64,
+}
+
+/// Sees lines as they are stored: who follows them, who counts them.
+///
+/// It is told after a push is durable and before the push is answered, so it must be quick and must
+/// not push itself. Lines of a push that were there already, or that the store refused while it
+/// took the rest, are among them.
+pub trait LogObserver: Send + Sync {
+    /// These were pushed.
+    fn stored(&self, batches: &[PushBatch<'_>]);
+}
+
 /// The limits of one question.
 #[derive(Clone, Default)]
 pub struct QueryOptions {
@@ -87,6 +110,9 @@ pub struct QueryOptions {
     pub cancel: Option<Arc<AtomicBool>>,
     /// How far back an instant vector looks, in milliseconds; Prometheus' five minutes when not given.
     pub lookback_ms: Option<i64>,
+    /// Lines closer than this to the last one kept are left out (Loki's `interval`), in nanoseconds;
+    /// 0 keeps all.
+    pub log_interval_ns: i64,
 }
 
 impl QueryOptions {
@@ -138,6 +164,25 @@ pub struct EngineStats {
     pub metrics_damaged: u64,
     /// Damaged places of the log store that are passed over.
     pub logs_damaged: u64,
+}
+
+/// A block of metrics that is put in order for long keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsBlock {
+    /// Its number; no other block of the store has or had it.
+    pub number: u32,
+    /// The checksum of its tables.
+    pub checksum: u32,
+    /// Its first instant, in milliseconds.
+    pub min_ms: i64,
+    /// Its last instant.
+    pub max_ms: i64,
+    /// Samples in it, deleted ones included.
+    pub samples: u64,
+    /// Series in it.
+    pub series: u64,
+    /// Its parts, each a group of series over some time.
+    pub sections: u64,
 }
 
 /// Metrics and logs, wherever they are kept.
@@ -247,6 +292,25 @@ pub trait Engine: Send + Sync + 'static {
     /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
     /// two hours or so are not in it.
     fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
+
+    /// The blocks of metrics, oldest first.
+    fn metric_blocks(&self) -> Vec<MetricsBlock>;
+    /// How much of each stream that fulfils all matchers lies in a range.
+    fn log_volumes(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<LogVolume>, EngineError>;
+    /// The shapes of the lines of a selector, counted in steps of seconds.
+    fn log_patterns(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+        step_s: i64,
+        options: &QueryOptions,
+    ) -> Result<Vec<vigie_logql::PatternCount>, QueryError>;
+    /// From now on `observer` sees what is pushed.
+    fn observe_logs(&self, observer: Arc<dyn LogObserver>);
 
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;

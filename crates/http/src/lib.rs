@@ -14,6 +14,7 @@ mod alertmanager;
 mod body;
 mod compress;
 pub mod content;
+mod documents;
 mod error;
 mod guard;
 mod json;

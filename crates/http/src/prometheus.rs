@@ -1,5 +1,6 @@
 //! Prometheus' HTTP API (`web/api/v1/api.go`), shapes and words its own.
 
+pub mod admin;
 pub mod alerting;
 pub mod cardinality;
 pub mod features;
@@ -25,7 +26,7 @@ use vigie_model::Matcher;
 
 /// Everything under `/api/v1`.
 pub fn router() -> Router<State> {
-    read_router().route("/write", post(write::write))
+    read_router().merge(admin::router()).route("/write", post(write::write))
 }
 
 /// The part that only reads.
@@ -52,6 +53,7 @@ pub fn read_router() -> Router<State> {
         .route("/status/runtimeinfo", get(status::runtimeinfo))
         .route("/status/self_metrics", get(selfmetrics::self_metrics))
         .route("/status/tsdb", get(cardinality::tsdb))
+        .route("/status/tsdb/blocks", get(admin::blocks))
         .route("/status/walreplay", get(status::walreplay))
         .route("/features", get(features::features))
         .route("/notifications", get(notices::list))

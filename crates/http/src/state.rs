@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::guard::Hosts;
+use crate::loki::tail::Hub;
 use crate::metadata::Metadata;
 use crate::notices::Notices;
 use crate::views::{AlertView, TargetView};
@@ -28,6 +29,7 @@ pub struct State(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    tails: Arc<Hub>,
     queries: Arc<Semaphore>,
     pushes: Arc<Semaphore>,
 }
@@ -121,11 +123,19 @@ impl Deref for State {
 impl State {
     /// Shares the parts.
     pub fn new(parts: Parts) -> State {
+        let tails = Arc::new(Hub::default());
+        parts.engine.observe_logs(tails.clone());
         State(Arc::new(Shared {
             parts,
+            tails,
             queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
             pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE_MAX)),
         }))
+    }
+
+    /// Everybody who follows lines.
+    pub(crate) fn tails(&self) -> &Arc<Hub> {
+        &self.0.tails
     }
 
     /// Runs a listing when its turn comes, on a thread that may block.
@@ -156,7 +166,7 @@ impl State {
         let options = QueryOptions {
             deadline: Some(deadline),
             cancel: Some(cancel.0.clone()),
-            lookback_ms: None,
+            ..QueryOptions::default()
         };
         let done = blocking(move || {
             let answer = question(options);

@@ -2,7 +2,6 @@
 //! closing segments, and watching the disk's free space. All of it in bounded steps.
 
 use crate::MetricsError;
-use crate::head::CHUNK_ROWS_MIN;
 use crate::planted::{self, Bug};
 use crate::record;
 use crate::segment::SEGMENT_BYTES;
@@ -144,12 +143,13 @@ impl Store {
         for first in (0..count).step_by(GROUPS_PER_STEP) {
             let mut heads = self.heads.lock();
             for at in first..count.min(first + GROUPS_PER_STEP as u32) {
-                let rows = &heads.groups[at as usize].rows;
-                if rows.len() >= CHUNK_ROWS_MIN {
+                let group = &heads.groups[at as usize];
+                let rows = &group.rows;
+                if rows.len() >= group.seal_rows() {
                     self.seal(&mut heads, at)?;
                 } else if !rows.is_empty() && !planted::is(Bug::RowsNotCarried) {
                     let mut payload = Vec::new();
-                    record::put_rows_head(&mut payload, &[], rows.len());
+                    record::put_rows_head(&mut payload, rows.len());
                     for row in rows {
                         let (columns, objects) = (&row.columns, row.objects());
                         record::put_part(
@@ -166,13 +166,17 @@ impl Store {
             }
         }
         let mut series_log = self.series_log.lock();
-        let (new_series, pending_count) = {
+        let mut batches = Vec::new();
+        let pending_count = {
             let heads = self.heads.lock();
             let catalog = self.catalog.read();
-            let new = heads.pending.iter().map(|id| heads.definition(*id, &catalog));
-            (new.collect::<Vec<_>>(), heads.pending.len())
+            heads.batches(&heads.pending, &catalog, |batch, _| {
+                batches.push(batch.to_vec());
+                Ok::<(), DiskError>(())
+            })?;
+            heads.pending.len()
         };
-        series_log.append(&new_series)?;
+        series_log.append(&batches)?;
         self.heads.lock().pending.drain(..pending_count);
         let (segment, segment_bytes) = self.sync_active()?;
         self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;

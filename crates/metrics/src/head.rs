@@ -9,6 +9,7 @@
 //! at most one place, open row or chunk: what arrives again is compared and dropped at the door;
 //! a series has one place (group, column) for ever.
 
+use crate::batch::{self, Batch};
 use crate::block::{Block, Place as SectionPlace};
 use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
@@ -22,20 +23,22 @@ use crate::{Appended, CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX, Options};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use vigie_disk::DiskError;
+use vigie_disk::wire::Bad;
 use vigie_model::value::canonical;
 use vigie_model::{ABSENT, Histogram, Row, SeriesId, is_absent};
 
-/// Cells a chunk may have: larger groups are sealed with fewer rows.
-const CHUNK_CELLS_MAX: usize = 128 * 1024;
-/// Fewer rows than this are carried over at a checkpoint and not sealed.
-pub(crate) const CHUNK_ROWS_MIN: usize = 16;
+/// A group is sealed when it has so many rows, so that few are open and few are replayed.
+pub(crate) const SEAL_ROWS: usize = 16;
+/// Small groups wait until a chunk has about so many cells, as long as its rows are few enough.
+const SEAL_CELLS_MIN: usize = 512;
 /// How far in the future a sample may lie, as in Prometheus' doors.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
 /// Bytes of objects with which a group is sealed, however few rows they are.
 const OBJECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 const NO_GROUP: u32 = u32::MAX;
+const TWO_IDS: Bad = "two series have one id, or one series two";
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) group: u32,
     pub(crate) column: u32,
@@ -59,6 +62,8 @@ pub(crate) struct Group {
     /// A chunk of it is lost whose rows the log still has: a mark of a later chunk says nothing
     /// about them.
     keeps_rows: bool,
+    /// By how many 256ths the next chunk is shorter than others.
+    head_start: u8,
 }
 
 impl Group {
@@ -66,8 +71,12 @@ impl Group {
         self.rows.iter().map(|row| row.bytes()).sum()
     }
 
-    fn rows_max(&self) -> usize {
-        (CHUNK_CELLS_MAX / self.series.len().max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
+    /// How many rows are sealed. The first chunk after a start may be shorter, so that groups whose
+    /// rows come together are not all sealed together.
+    pub(crate) fn seal_rows(&self) -> usize {
+        let rows = SEAL_CELLS_MIN / self.series.len().max(1);
+        let rows = rows.clamp(SEAL_ROWS, CHUNK_ROWS_MAX);
+        rows - rows * usize::from(self.head_start) / 256
     }
 
     fn add_chunk(&mut self, meta: ChunkMeta) {
@@ -277,7 +286,10 @@ impl Heads {
     }
 
     fn add_group(&mut self, key: (u32, u32)) {
+        // Multiples of the golden ratio lie evenly between 0 and 1.
+        let head_start = (self.groups.len() as u32).wrapping_mul(0x9e37_79b9) >> 24;
         self.groups.push(Group {
+            head_start: head_start as u8,
             key,
             series: Vec::new(),
             rows: Vec::new(),
@@ -303,42 +315,69 @@ impl Heads {
         self.placed += 1;
     }
 
-    /// Gives a series the place it had before a restart. `Ok(false)` when it has it already.
+    /// Gives a series the id and the place it had before a restart. `Ok(false)` when it has them.
     pub(crate) fn restore(
         &mut self,
         definition: &Definition,
         catalog: &mut Catalog,
-    ) -> Result<bool, &'static str> {
+    ) -> Result<bool, Bad> {
         let Definition { id, group, column, labels } = definition;
         if !catalog.define(*id, labels) {
-            return Err("two series have one id, or one series two");
+            return Err(TWO_IDS);
         }
-        if let Some(place) = self.place(*id) {
-            let same = (place.group, place.column) == (*group, *column);
-            return if same { Ok(false) } else { Err("a series has two places") };
+        self.settle_again(*id, Place { group: *group, column: *column }, catalog)
+    }
+
+    /// [`Heads::restore`] for a batch. `new` gets the series that had no place.
+    pub(crate) fn restore_batch(
+        &mut self,
+        batch: &Batch,
+        catalog: &mut Catalog,
+        mut new: impl FnMut(&mut Heads, u32),
+    ) -> Result<(), Bad> {
+        for (member, is_good) in catalog.take_in(batch) {
+            if !is_good {
+                return Err(TWO_IDS);
+            }
+            let place = Place { group: member.group, column: member.column };
+            if self.settle_again(member.id, place, catalog)? {
+                new(self, member.id);
+            }
         }
-        let key = (catalog.pair_named(*id, "job"), catalog.pair_named(*id, "instance"));
-        if *group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
+        Ok(())
+    }
+
+    fn settle_again(&mut self, id: u32, place: Place, catalog: &Catalog) -> Result<bool, Bad> {
+        if let Some(known) = self.place(id) {
+            return if known == place { Ok(false) } else { Err("a series has two places") };
+        }
+        let Place { group, column } = place;
+        if group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
             return Err("a group has an impossible number");
         }
-        while self.groups.len() <= *group as usize {
+        while self.groups.len() <= group as usize {
             self.add_group((NO_PAIR, NO_PAIR));
         }
-        let known = &mut self.groups[*group as usize];
+        let known = &mut self.groups[group as usize];
         if known.series.is_empty() {
-            known.key = key;
+            known.key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
         }
-        if known.series.len() != *column as usize {
+        if known.series.len() != column as usize {
             return Err("a column of a group is missing");
         }
-        self.settle(*id, *group);
+        self.settle(id, group);
         Ok(true)
     }
 
-    /// What a log says about a series.
-    pub(crate) fn definition(&self, id: u32, catalog: &Catalog) -> Definition {
-        let Place { group, column } = self.places[id as usize];
-        Definition { id, group, column, labels: catalog.labels(id) }
+    /// Writes what the logs say about series, which must have places: `done` gets batches and how
+    /// many series are in each.
+    pub(crate) fn batches<E>(
+        &self,
+        ids: &[u32],
+        catalog: &Catalog,
+        done: impl FnMut(&[u8], usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        batch::encode(catalog, ids, |id| self.places[id as usize], done)
     }
 
     /// Puts a part into its group, cell by cell where it meets what is there already.
@@ -488,16 +527,17 @@ impl Heads {
             end = Some((meta.segment, u64::from(meta.offset) + u64::from(meta.bytes)));
         }
         let group = &mut self.groups[at as usize];
-        group.rows.shrink_to(CHUNK_ROWS_MIN);
+        group.rows.shrink_to(SEAL_ROWS);
         group.object_bytes = 0;
         group.opened_ms = 0;
+        group.head_start = 0;
         Ok(end)
     }
 
-    /// Whether a group has as many rows as a chunk takes, or as many bytes of objects.
+    /// Whether a group has enough rows to seal, or enough bytes of objects.
     pub(crate) fn is_full(&self, group: u32) -> bool {
         let group = &self.groups[group as usize];
-        group.rows.len() >= group.rows_max() || group.object_bytes >= OBJECT_BYTES_MAX
+        group.rows.len() >= group.seal_rows() || group.object_bytes >= OBJECT_BYTES_MAX
     }
 
     /// Forgets the open rows of a group: a log says that a chunk has them.

@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bitmap;
 mod block;
 mod blocks;
@@ -35,6 +36,7 @@ mod delete;
 mod exemplars;
 mod head;
 mod ints;
+mod listed;
 mod manifest;
 mod merge;
 mod object;
@@ -56,6 +58,7 @@ mod tombstone;
 
 pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
+pub use listed::BlockInfo;
 pub use push::PushOutcome;
 pub use store::Store;
 

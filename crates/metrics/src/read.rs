@@ -84,7 +84,7 @@ impl Store {
     ) -> Result<Vec<String>, ReadError> {
         let ids = self.live_ids(matchers, range);
         let catalog = self.catalog.read();
-        let pairs = pairs_of(&catalog, &ids);
+        let pairs = catalog.pairs_among(&ids);
         let names = catalog.names().filter_map(|(name, mut of_name)| {
             of_name.any(|pair| pairs.contains(pair)).then(|| name.to_string())
         });
@@ -101,7 +101,7 @@ impl Store {
     ) -> Result<Vec<String>, ReadError> {
         let ids = self.live_ids(matchers, range);
         let catalog = self.catalog.read();
-        let pairs = pairs_of(&catalog, &ids);
+        let pairs = catalog.pairs_among(&ids);
         let values = catalog.values(name).filter(|(_, pair)| pairs.contains(*pair));
         Ok(values.map(|(value, _)| value.to_string()).take(limit).collect())
     }
@@ -112,15 +112,6 @@ impl Store {
         ids.retain(|id| live.contains(*id));
         ids
     }
-}
-
-/// The pairs that any of the series has.
-fn pairs_of(catalog: &Catalog, ids: &[u32]) -> Bitmap {
-    let mut pairs = Bitmap::default();
-    for id in ids {
-        catalog.pairs_of(*id).iter().for_each(|pair| pairs.insert(*pair));
-    }
-    pairs
 }
 
 /// The series with samples in the range: exactly for open rows, and for whole segments and blocks.

@@ -14,7 +14,7 @@ use crate::manifest::Manifest;
 use crate::push::Keys;
 use crate::record::{self, Part, Record};
 use crate::segment::{Found, Segments};
-use crate::series_log::SeriesLog;
+use crate::series_log::{Said, SeriesLog};
 use crate::sound;
 use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
 use parking_lot::{Mutex, RwLock};
@@ -76,9 +76,13 @@ impl Store {
         let mut heads = Heads::new(segments);
         let hidden = start.manifest.tombstones.iter();
         hidden.for_each(|tombstone| heads.segments.reserve(tombstone.segment_max));
-        let series_log = SeriesLog::open(&*disk, &dir.join("series.log"), &mut |definition| {
-            heads.restore(&definition, &mut catalog).map(|_| ())
-        })?;
+        let series_log =
+            SeriesLog::open(&*disk, &dir.join("series.log"), &mut |said| match said {
+                Said::Batch(batch) => heads.restore_batch(&batch, &mut catalog, |_, _| ()),
+                Said::Definitions(definitions) => definitions
+                    .iter()
+                    .try_for_each(|definition| heads.restore(definition, &mut catalog).map(|_| ())),
+            })?;
         let log_dir = dir.join("wal");
         let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
         let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
@@ -216,16 +220,14 @@ impl Store {
             if parts.is_empty() {
                 return Ok(());
             }
-            let new = heads.unlogged.iter().map(|id| heads.definition(*id, &catalog));
-            record::put_rows_head(&mut payload, &new.collect::<Vec<_>>(), parts.len());
+            self.log_series(&mut heads, &catalog)?;
         }
+        record::put_rows_head(&mut payload, parts.len());
         for part in &parts {
             let Part { group, ts_ms, columns, values, objects } = part;
             record::put_part(&mut payload, *group, *ts_ms, columns, values, objects);
         }
         self.wal.append(&payload)?;
-        let logged = std::mem::take(&mut heads.unlogged);
-        heads.pending.extend(logged);
         for part in parts {
             let group = part.group;
             heads.insert(part, counts);
@@ -235,6 +237,20 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Tells the log about the series that have got a place since it was last told.
+    fn log_series(&self, heads: &mut Heads, catalog: &Catalog) -> Result<(), DiskError> {
+        let new = std::mem::take(&mut heads.unlogged);
+        let mut logged = 0;
+        let told = heads.batches(&new, catalog, |batch, count| {
+            self.wal.append(&record::series(batch))?;
+            logged += count;
+            Ok(())
+        });
+        heads.pending.extend_from_slice(&new[..logged]);
+        heads.unlogged.extend_from_slice(&new[logged..]);
+        told
     }
 
     /// Seals a group and marks it in the log, so that a restart need not look for duplicates.
@@ -295,12 +311,15 @@ impl Store {
 
     /// The budget for open rows.
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
-        self.options.open_bytes_max.max(heads.placed() * crate::head::CHUNK_ROWS_MIN * 8)
+        self.options.open_bytes_max.max(heads.placed() * crate::head::SEAL_ROWS * 8)
     }
 }
 
 fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<(), &'static str> {
     match record {
+        Record::Series(batch) => {
+            heads.restore_batch(&batch, catalog, |heads, id| heads.pending.push(id))
+        }
         Record::Rows(definitions, parts) => {
             for definition in definitions {
                 if heads.restore(&definition, catalog)? {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use support::{ALL, patient, read, target};
 use vigie_disk::sim::SimDisk;
 use vigie_metrics::{Durability, MetricsError, Options, Store};
-use vigie_model::{Row, SeriesId};
+use vigie_model::{Labels, Row, SeriesId};
 
 fn try_append(store: &Store, ts_ms: i64, series: &[SeriesId]) -> Result<(), MetricsError> {
     let values = vec![ts_ms as f64 / 3.0; series.len()];
@@ -70,7 +70,9 @@ fn a_log_that_cannot_be_cut_does_not_grow_by_trying() {
     let options = Options { log_bytes_max: 2_000, ..patient() };
     let store = Store::open(Arc::new(disk.clone()), Path::new("/data"), options).unwrap();
     for instance in 0..10 {
-        let series = target(&store, instance, 40);
+        let mut series = target(&store, instance, 40);
+        let long = format!("{instance}{}", "x".repeat(4_000));
+        series.push(store.intern(&Labels::from_pairs([("path", long)])).unwrap());
         for n in 0..5 {
             try_append(&store, n, &series).unwrap();
         }

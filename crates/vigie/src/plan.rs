@@ -8,7 +8,7 @@ use vigie_collect::host::HostConfig;
 use vigie_collect::tail::{StartAt, TailSource, TimestampFrom};
 use vigie_config::http_client::{HttpClientConfig, Secret};
 use vigie_config::rules::RuleGroup;
-use vigie_config::scrape::{PostgresTarget, ScrapeJob, StaticTargets};
+use vigie_config::scrape::{PostgresTarget, ScrapeJob, ScrapeProtocol, StaticTargets};
 use vigie_config::{Config, LoadOptions};
 use vigie_model::Labels;
 use vigie_model::duration::parse_duration_ms;
@@ -215,6 +215,10 @@ fn backend(address: &str, interval_ms: i64, when_seen: bool) -> ScrapeJob {
         http: HttpClientConfig::default(),
         sample_limit: 0,
         body_size_bytes_max: 0,
+        protocols: ScrapeProtocol::defaults(false),
+        fallback_protocol: None,
+        native_histograms: false,
+        classic_histograms: false,
         when_seen,
     }
 }

@@ -379,3 +379,62 @@ async fn only_who_is_allowed_ends_the_program() {
     end.notified().await;
     assert_eq!(open.ask("PUT", "/-/reload", &[], "").await.status, 500);
 }
+
+#[tokio::test]
+async fn series_are_deleted_and_snapshots_made_where_it_is_allowed() {
+    let house = House::with(Settings { admin_api: true, ..Settings::default() });
+    for x in ["1", "2"] {
+        house.store(10_000, &[(&[("__name__", "a"), ("x", x)], 1.0)]);
+        house.store(20_000, &[(&[("__name__", "a"), ("x", x)], 2.0)]);
+    }
+    let count = async |at: u32| {
+        let path = format!("/api/v1/query?query=count_over_time(a%5B5s%5D)&time={at}");
+        house.get(&path).await.json()["data"]["result"].as_array().unwrap().len()
+    };
+    assert_eq!((count(10).await, count(20).await), (2, 2));
+    let delete = "/api/v1/admin/tsdb/delete_series";
+    let one = house.form(delete, "match[]=a%7Bx=%221%22%7D&start=15&end=25").await;
+    assert_eq!((one.status, one.body.as_str()), (204, ""));
+    assert_eq!((count(10).await, count(20).await), (2, 1));
+    let put = house.ask("PUT", &format!("{delete}?match[]=a&end=15"), &[], "").await;
+    assert_eq!((put.status, count(10).await, count(20).await), (204, 0, 1));
+    let clean = house.ask("POST", "/api/v1/admin/tsdb/clean_tombstones", &[], "").await;
+    assert_eq!((clean.status, clean.body.as_str()), (204, ""));
+    assert_eq!((count(10).await, count(20).await), (0, 1));
+    let snapshot = house.ask("POST", "/api/v1/admin/tsdb/snapshot?skip_head=true", &[], "").await;
+    let name = snapshot.json()["data"]["name"].as_str().unwrap().to_owned();
+    assert!(name.len() == 33 && name.contains("Z-"), "{name}");
+    let blocks = house.get("/api/v1/status/tsdb/blocks").await.json();
+    assert!(blocks["data"]["blocks"].is_array(), "{blocks}");
+    for (path, status, words) in [
+        ("delete_series", 400, "no match[] parameter provided"),
+        (
+            "delete_series?match[]=a%7B",
+            400,
+            "invalid parameter \"match[]\": 1:3: parse error: unexpected end of input inside braces",
+        ),
+        (
+            "delete_series?match[]=a&start=x",
+            400,
+            "invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp",
+        ),
+        (
+            "snapshot?skip_head=x",
+            400,
+            "invalid parameter \"skip_head\": unable to parse boolean: strconv.ParseBool: parsing \"x\": invalid syntax",
+        ),
+    ] {
+        let answer = house.ask("POST", &format!("/api/v1/admin/tsdb/{path}"), &[], "").await;
+        let error = answer.json()["error"].as_str().map(str::to_owned);
+        assert_eq!((answer.status, error.as_deref()), (status, Some(words)), "{path}");
+    }
+    let shut = House::new();
+    for door in ["delete_series?match[]=a", "clean_tombstones", "snapshot"] {
+        let path = format!("/api/v1/admin/tsdb/{door}");
+        let off =
+            json!({"status": "error", "errorType": "unavailable", "error": "admin APIs disabled"});
+        let answer = shut.ask("POST", &path, &[], "").await;
+        assert_eq!((answer.status, answer.json()), (500, off), "{door}");
+        assert_eq!(shut.get(&path).await.status, 405, "{door}");
+    }
+}

@@ -94,6 +94,11 @@ impl House {
         &self.engine
     }
 
+    /// For a listener.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Stores one sample for each label set.
     pub fn store(&self, ts_ms: i64, samples: &[(&[(&str, &str)], f64)]) {
         for (labels, value) in samples {

@@ -332,6 +332,20 @@ fn step(stage: &Stage, needed: &mut Vec<String>) -> Result<Compiled, String> {
     })
 }
 
+/// What `| json` finds in a line; an error is noted among the labels.
+pub fn json_fields(line: &[u8], labels: &mut LineLabels) {
+    if let Err(Stop::Error(why)) = json::flatten(line, labels, &Hints::default()) {
+        labels.set_error("JSONParserErr", why);
+    }
+}
+
+/// What `| logfmt` finds in a line, likewise.
+pub fn logfmt_fields(line: &[u8], labels: &mut LineLabels) {
+    if let Err(why) = logfmt::flatten(line, false, false, labels, &Hints::default()) {
+        labels.set_error("LogfmtParserErr", why);
+    }
+}
+
 fn compiled(pattern: &str) -> Result<Regex, String> {
     regexp::in_line(pattern).map_err(|error| error.to_string())
 }

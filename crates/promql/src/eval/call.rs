@@ -1,8 +1,9 @@
 //! Function calls: which argument is what, and which part of the crate does the work.
 
-use super::kernels::{Kernel, Window, kernel};
+use super::kernels::{Window, kernel};
 use super::math::{go_max, go_min};
-use super::select::{Reading, equal_name};
+use super::scan::{self, OverTime};
+use super::select::{Reading, WindowColumn, Windows, equal_name};
 use super::value::{Metric, Out, Series, Steps, Vector, Visit, absent};
 use super::{Eval, Result, dates, execution, math};
 use crate::syntax::{Call, Node, NodeKind, ValueType};
@@ -190,9 +191,8 @@ impl Eval<'_> {
         let known = known_name(arg);
         let mut any = false;
         self.windowed(
-            (kernel, counter),
+            &OverTime { name, kernel, scalars: &scalars },
             arg,
-            &scalars,
             steps,
             &mut |eval, mut metric, drop_name, values| {
                 if counter && !(any && known.is_some()) {
@@ -216,55 +216,80 @@ impl Eval<'_> {
 
     fn windowed(
         &mut self,
-        (kernel, counter): (Kernel, bool),
+        function: &OverTime<'_>,
         arg: &Node,
-        scalars: &[Vec<f64>],
         steps: Steps,
         visit: Visit<'_>,
     ) -> Result<()> {
         let windows = self.windows(arg, steps)?;
-        let ends_ms = &windows.ends_ms[..];
-        // With `@` all windows are the same one, and so are the results.
-        let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
+        if let NodeKind::Matrix { selector, .. } = &arg.unparenthesised().kind
+            && steps.count > 0
+        {
+            let selection = self.selected(selector, &windows)?;
+            if scan::is_plain(&selection) {
+                return self.scan_windows(&selection, &windows, function, steps, visit);
+            }
+            let mut values = absent(steps.count);
+            return self.stored_columns(&selection, &windows, |eval, column| {
+                eval.one_by_one(function, &windows, steps, &column, &mut values, visit)
+            });
+        }
         let mut values = absent(steps.count);
         self.each_column(arg, &windows, steps, |eval, column| {
-            values.fill(vigie_model::ABSENT);
-            let mut any = false;
-            let ascending = counter && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
-            let mut work = 0;
-            for (step, (low, high)) in column.bounds.iter().enumerate() {
-                work += 1 + high - low;
-                if work > WORK_PER_LOOK {
-                    eval.tick()?;
-                    work = 0;
-                }
-                if low == high {
-                    continue;
-                }
-                let argument = |at: usize| scalars.get(at).map_or(0.0, |scalar| scalar[step]);
-                let result = kernel(&Window {
-                    timestamps_ms: &column.timestamps_ms[*low..*high],
-                    values: &column.values[*low..*high],
-                    start_ms: ends_ms[step].saturating_sub(windows.length_ms),
-                    end_ms: ends_ms[step],
-                    now_ms: steps.at(step),
-                    ascending,
-                    args: [argument(0), argument(1)],
-                });
-                if let Some(result) = result {
-                    values[step] = result;
-                    any = true;
-                }
-                if fixed {
-                    values.fill(result.unwrap_or(vigie_model::ABSENT));
-                    break;
-                }
-            }
-            if !any {
-                return Ok(());
-            }
-            visit(eval, column.metric.clone(), column.drop_name, &values)
+            eval.one_by_one(function, &windows, steps, &column, &mut values, visit)
         })
+    }
+
+    /// Evaluates a function over the windows of one series.
+    fn one_by_one(
+        &mut self,
+        function: &OverTime<'_>,
+        windows: &Windows,
+        steps: Steps,
+        column: &WindowColumn<'_>,
+        values: &mut [f64],
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let (scalars, ends_ms) = (function.scalars, &windows.ends_ms[..]);
+        let counter = matches!(function.name, "rate" | "increase");
+        // With `@` all windows are the same one, and so are the results.
+        let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
+        values.fill(vigie_model::ABSENT);
+        let mut any = false;
+        let ascending = counter && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
+        let mut work = 0;
+        for (step, (low, high)) in column.bounds.iter().enumerate() {
+            work += 1 + high - low;
+            if work > WORK_PER_LOOK {
+                self.tick()?;
+                work = 0;
+            }
+            if low == high {
+                continue;
+            }
+            let argument = |at: usize| scalars.get(at).map_or(0.0, |scalar| scalar[step]);
+            let result = (function.kernel)(&Window {
+                timestamps_ms: &column.timestamps_ms[*low..*high],
+                values: &column.values[*low..*high],
+                start_ms: ends_ms[step].saturating_sub(windows.length_ms),
+                end_ms: ends_ms[step],
+                now_ms: steps.at(step),
+                ascending,
+                args: [argument(0), argument(1)],
+            });
+            if let Some(result) = result {
+                values[step] = result;
+                any = true;
+            }
+            if fixed {
+                values.fill(result.unwrap_or(vigie_model::ABSENT));
+                break;
+            }
+        }
+        if !any {
+            return Ok(());
+        }
+        visit(self, column.metric.clone(), column.drop_name, values)
     }
 
     fn note_no_counter(&mut self, known: Option<&str>, metric: &Metric, arg: &Node) {

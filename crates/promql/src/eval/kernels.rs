@@ -2,6 +2,7 @@
 //! and holds neither gaps nor stale markers.
 
 use super::math::{self, Mean, kahan, regression};
+use super::stretch::Stretch;
 use vigie_model::value::quantile;
 
 /// The samples of a window with its ends.
@@ -97,31 +98,9 @@ fn extrapolated(w: &Window<'_>, is_counter: bool, is_rate: bool) -> Option<f64> 
             }
         }
     }
-    let (first_ms, last_ms) = (w.timestamps_ms[0], w.timestamps_ms[gaps]);
-    let seconds = |ms: i64| ms as f64 / 1000.0;
-    let mut to_start = seconds(first_ms.saturating_sub(w.start_ms));
-    let mut to_end = seconds(w.end_ms.saturating_sub(last_ms));
-    let sampled = seconds(last_ms - first_ms);
-    let gap = sampled / gaps as f64;
-    let threshold = gap * 1.1;
-    if to_start >= threshold {
-        to_start = gap / 2.0;
-    }
-    if is_counter && result > 0.0 && first >= 0.0 {
-        // A counter cannot have been below zero.
-        let to_zero = sampled * (first / result);
-        if to_zero < to_start {
-            to_start = to_zero;
-        }
-    }
-    if to_end >= threshold {
-        to_end = gap / 2.0;
-    }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if is_rate {
-        factor /= seconds(w.end_ms.saturating_sub(w.start_ms));
-    }
-    Some(result * factor)
+    let samples = (w.timestamps_ms[0], w.timestamps_ms[gaps], gaps);
+    let stretch = Stretch::new(samples, (w.start_ms, w.end_ms), is_rate);
+    Some(stretch.of(first, result, is_counter))
 }
 
 /// `irate` and `idelta`.

@@ -15,7 +15,9 @@ mod labels;
 mod length;
 mod math;
 mod notes;
+mod scan;
 mod select;
+mod stretch;
 mod value;
 
 use crate::syntax::{Expr, Node, NodeKind, ValueType};
@@ -64,6 +66,21 @@ impl Default for Options {
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
         }
+    }
+}
+
+impl Options {
+    /// Whether to go on.
+    fn look(&self) -> Result<()> {
+        const WHERE: &str = "expression evaluation";
+        let cancelled = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
+        if self.cancel.as_ref().is_some_and(cancelled) {
+            return Err(EvalError::Canceled(WHERE));
+        }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(EvalError::Timeout(WHERE));
+        }
+        Ok(())
     }
 }
 
@@ -255,15 +272,7 @@ impl<'a> Eval<'a> {
 
     /// Whether to go on.
     fn tick(&self) -> Result<()> {
-        const WHERE: &str = "expression evaluation";
-        let cancelled = |flag: &Arc<AtomicBool>| flag.load(Ordering::Relaxed);
-        if self.options.cancel.as_ref().is_some_and(cancelled) {
-            return Err(EvalError::Canceled(WHERE));
-        }
-        if self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(EvalError::Timeout(WHERE));
-        }
-        Ok(())
+        self.options.look()
     }
 
     /// Whether `more` samples still fit.

@@ -4,12 +4,12 @@
 //! are found once per group by one walk over its timestamps; a column in which nothing is missing
 //! uses them as they are, any other column is packed first and gets bounds of its own.
 
-use super::value::{Metric, Series, Steps, Vector, Visit};
-use super::{Eval, Result};
+use super::value::{Metric, Series, Steps, Vector, Visit, absent};
+use super::{Eval, Result, scan};
 use crate::syntax::{At, Node, NodeKind, Subquery, VectorSelector};
 use std::sync::Arc;
 use vigie_model::{
-    ABSENT, METRIC_NAME, MatchOp, Matcher, MetricGroup, TimeRange, is_absent, is_stale,
+    ABSENT, METRIC_NAME, MatchOp, Matcher, MetricGroup, Selection, TimeRange, is_absent, is_stale,
 };
 
 /// What a vector selector yields.
@@ -112,7 +112,11 @@ impl Eval<'_> {
         let start_ms = first.saturating_sub(lookback_ms).saturating_add(1);
         let range = TimeRange { start_ms, end_ms: *last };
         let selection = self.source.select(&selector.matchers, range)?;
-        let (mut column, mut bounds, mut values) = (Vec::new(), Vec::new(), Vec::new());
+        if scan::is_plain(&selection) {
+            return self.scan_instants(&selection, (&ends, lookback_ms), reading, visit);
+        }
+        let (mut column, mut bounds) = (Vec::new(), Vec::new());
+        let mut values = absent(steps.count);
         for group in &selection.groups {
             let timestamps_ms = group.timestamps_ms();
             find_bounds(timestamps_ms, &ends, lookback_ms, &mut bounds);
@@ -120,6 +124,7 @@ impl Eval<'_> {
                 self.tick()?;
                 group.read(at, &mut column)?;
                 self.room_for(column.len() as u64)?;
+                values.fill(ABSENT);
                 if latest(timestamps_ms, &column, &bounds, reading, &mut values) {
                     let lookup = Arc::clone(&selection.lookup);
                     let metric = Metric::Stored { id: *id, lookup, nameless: false };
@@ -156,24 +161,36 @@ impl Eval<'_> {
             return Ok(());
         }
         match &node.unparenthesised().kind {
-            NodeKind::Matrix { selector, .. } => self.stored_columns(selector, windows, visit),
+            NodeKind::Matrix { selector, .. } => {
+                let selection = self.selected(selector, windows)?;
+                self.stored_columns(&selection, windows, visit)
+            }
             NodeKind::Subquery(subquery) => self.computed_columns(subquery, windows, steps, visit),
             _ => Err(super::execution("expected a range vector")),
         }
     }
 
-    fn stored_columns(
+    /// What a range selector selects.
+    pub(super) fn selected(
         &mut self,
         selector: &VectorSelector,
         windows: &Windows,
-        mut visit: impl FnMut(&mut Self, WindowColumn<'_>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Selection> {
         let (first, last) = (windows.ends_ms[0], windows.ends_ms[windows.ends_ms.len() - 1]);
         let range = TimeRange {
             start_ms: first.saturating_sub(windows.length_ms).saturating_add(1),
             end_ms: last,
         };
-        let selection = self.source.select(&selector.matchers, range)?;
+        Ok(self.source.select(&selector.matchers, range)?)
+    }
+
+    /// Calls `visit` with every series of a selection.
+    pub(super) fn stored_columns(
+        &mut self,
+        selection: &Selection,
+        windows: &Windows,
+        mut visit: impl FnMut(&mut Self, WindowColumn<'_>) -> Result<()>,
+    ) -> Result<()> {
         let mut buffers = Buffers::default();
         for group in &selection.groups {
             buffers.enter(group.as_ref(), windows);
@@ -310,7 +327,7 @@ pub(super) fn equal_name(matchers: &[Matcher]) -> Option<&str> {
 }
 
 /// Per end, the half-open range of the timestamps in `(end - length, end]`. Ends do not descend.
-fn find_bounds(
+pub(super) fn find_bounds(
     timestamps_ms: &[i64],
     ends_ms: &[i64],
     length_ms: i64,
@@ -330,17 +347,15 @@ fn find_bounds(
     }
 }
 
-/// Fills `values` with the newest sample of each window, unless it is a stale marker; says whether
-/// there is any.
-fn latest(
+/// Fills `values`, which is [`ABSENT`] everywhere, with the newest sample of each window, unless it is
+/// a stale marker; says whether there is any.
+pub(super) fn latest(
     timestamps_ms: &[i64],
     column: &[f64],
     bounds: &[(usize, usize)],
     reading: Reading,
-    values: &mut Vec<f64>,
+    values: &mut [f64],
 ) -> bool {
-    values.clear();
-    values.resize(bounds.len(), ABSENT);
     let mut any = false;
     for (out, (low, high)) in values.iter_mut().zip(bounds) {
         let newest = (*low..*high).rev().find(|at| !is_absent(column[*at]));
@@ -370,7 +385,7 @@ mod tests {
     fn a_stale_marker_hides_what_is_older_than_it() {
         let column = [1.0, vigie_model::STALE_NAN, ABSENT, 4.0];
         let bounds = [(0, 1), (0, 2), (0, 3), (0, 4)];
-        let mut values = Vec::new();
+        let mut values = vec![ABSENT; 4];
         assert!(latest(&[1000, 2000, 3000, 4000], &column, &bounds, Reading::Value, &mut values));
         assert_eq!((values[0], values[3]), (1.0, 4.0));
         assert!(is_absent(values[1]) && is_absent(values[2]));

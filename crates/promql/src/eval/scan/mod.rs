@@ -1,0 +1,205 @@
+//! The fast evaluation of selectors: columns of floats, whole, in morsels.
+//!
+//! What a selection holds is read column by column: the bounds of all windows are found once per
+//! group, a kernel fills the steps of a column ([`kernels`]), and several threads do so at once
+//! while the results come out in the order of the columns ([`morsels`]). An aggregation takes them
+//! as they come, so that its cells are all it holds.
+//!
+//! Columns that may hold native histograms are left to the evaluation of one series at a time; the
+//! answers are the same bit for bit, which `tests/the_scan_is_exact.rs` holds it to.
+
+mod kernels;
+mod morsels;
+
+use super::kernels::Kernel;
+use super::select::{Reading, Windows, find_bounds, latest};
+use super::stretch::Stretch;
+use super::value::{Metric, Visit};
+use super::{Eval, Result, Steps};
+use kernels::{Frame, Plan, Samples};
+use morsels::{Block, Morsel};
+use std::sync::Arc;
+use vigie_model::{ABSENT, MetricGroup, Selection, is_absent, is_stale};
+
+/// Whether every column of a selection is one of floats only.
+pub(super) fn is_plain(selection: &Selection) -> bool {
+    let plain = |group: &Box<dyn MetricGroup>| {
+        (0..group.series().len()).all(|column| !group.may_have_histograms(column))
+    };
+    selection.groups.iter().all(plain)
+}
+
+/// A function over windows.
+pub(super) struct OverTime<'a> {
+    pub(super) name: &'a str,
+    pub(super) kernel: Kernel,
+    pub(super) scalars: &'a [Vec<f64>],
+}
+
+/// What a thread keeps from column to column.
+#[derive(Default)]
+struct Scratch {
+    /// The group that `shared` and `stretches` are of.
+    group: Option<usize>,
+    column: Vec<f64>,
+    shared: Vec<(usize, usize)>,
+    stretches: Vec<Option<Stretch>>,
+    packed: Packed,
+    kernels: kernels::Scratch,
+}
+
+/// A column with gaps, without them.
+#[derive(Default)]
+struct Packed {
+    timestamps_ms: Vec<i64>,
+    values: Vec<f64>,
+    bounds: Vec<(usize, usize)>,
+    stretches: Vec<Option<Stretch>>,
+}
+
+/// Fills the steps of one column, [`ABSENT`] so far; says whether there is any value. The flag says
+/// that the group is another than before.
+type Fill<'f> =
+    &'f (dyn Fn(&dyn MetricGroup, usize, bool, &mut Scratch, &mut [f64]) -> Result<bool> + Sync);
+
+impl<'a> Eval<'a> {
+    /// Hands the values of a vector selector to `visit`, series by series.
+    pub(super) fn scan_instants(
+        &mut self,
+        selection: &Selection,
+        (ends_ms, lookback_ms): (&[i64], i64),
+        reading: Reading,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let fill = |group: &dyn MetricGroup,
+                    at: usize,
+                    is_new: bool,
+                    scratch: &mut Scratch,
+                    out: &mut [f64]| {
+            let timestamps_ms = group.timestamps_ms();
+            if is_new {
+                find_bounds(timestamps_ms, ends_ms, lookback_ms, &mut scratch.shared);
+            }
+            group.read(at, &mut scratch.column)?;
+            let column = &scratch.column[..];
+            if reading == Reading::Timestamp || column.iter().any(|value| value.is_nan()) {
+                return Ok(latest(timestamps_ms, column, &scratch.shared, reading, out));
+            }
+            let mut any = false;
+            for (out, (low, high)) in out.iter_mut().zip(&scratch.shared) {
+                if low < high {
+                    *out = column[high - 1];
+                    any = true;
+                }
+            }
+            Ok(any)
+        };
+        self.scan(selection, ends_ms.len(), &fill, visit)
+    }
+
+    /// Hands the results of a function over the windows of a range selector to `visit`.
+    pub(super) fn scan_windows(
+        &mut self,
+        selection: &Selection,
+        windows: &Windows,
+        function: &OverTime<'_>,
+        steps: Steps,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let plan = Plan::of(function.name, function.kernel);
+        self.hold(steps.count)?;
+        let now_ms: Vec<i64> = steps.times().collect();
+        let frame = Frame {
+            ends_ms: &windows.ends_ms,
+            length_ms: windows.length_ms,
+            now_ms: &now_ms,
+            scalars: function.scalars,
+        };
+        let options = self.options;
+        let fill = |group: &dyn MetricGroup,
+                    at: usize,
+                    is_new: bool,
+                    scratch: &mut Scratch,
+                    out: &mut [f64]| {
+            let timestamps_ms = group.timestamps_ms();
+            let Scratch { column, shared, stretches, packed, kernels, .. } = scratch;
+            if is_new {
+                find_bounds(timestamps_ms, frame.ends_ms, frame.length_ms, shared);
+                kernels::stretches(plan, &frame, timestamps_ms, shared, stretches);
+            }
+            group.read(at, column)?;
+            let samples = if column.iter().any(|value| is_absent(*value) || is_stale(*value)) {
+                packed.pack(timestamps_ms, column, plan, &frame)
+            } else {
+                Samples { timestamps_ms, values: column, bounds: shared, stretches }
+            };
+            kernels::fill(plan, &frame, &samples, kernels, out, &|| options.look())
+        };
+        self.scan(selection, steps.count, &fill, visit)
+    }
+
+    fn scan(
+        &mut self,
+        selection: &Selection,
+        steps: usize,
+        fill: Fill<'_>,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let groups = &selection.groups;
+        if steps == 0 {
+            return Ok(());
+        }
+        let morsels = morsels::cut(groups.iter().map(|group| group.series().len()), steps);
+        self.hold(morsels::cells_held(&morsels, steps))?;
+        let rows = groups.iter().map(|group| group.timestamps_ms().len()).max().unwrap_or(0);
+        self.room_for(rows as u64)?;
+        let options = self.options;
+        let work = |morsel: &Morsel, scratch: &mut Scratch, block: &mut Block| {
+            options.look()?;
+            let group = groups[morsel.group].as_ref();
+            let mut is_new = scratch.group.replace(morsel.group) != Some(morsel.group);
+            for at in morsel.columns.clone() {
+                let from = block.values.len();
+                block.values.resize(from + steps, ABSENT);
+                if fill(group, at, is_new, scratch, &mut block.values[from..])? {
+                    block.ids.push(group.series()[at]);
+                } else {
+                    block.values.truncate(from);
+                }
+                is_new = false;
+            }
+            Ok(())
+        };
+        morsels::in_order(&morsels, &work, &mut |block| {
+            for (id, values) in block.ids.iter().zip(block.values.chunks_exact(steps)) {
+                let lookup = Arc::clone(&selection.lookup);
+                let metric = Metric::Stored { id: *id, lookup, nameless: false };
+                visit(self, metric, false, values)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Packed {
+    fn pack(
+        &mut self,
+        timestamps_ms: &[i64],
+        column: &[f64],
+        plan: Plan,
+        frame: &Frame<'_>,
+    ) -> Samples<'_> {
+        self.timestamps_ms.clear();
+        self.values.clear();
+        for (ts_ms, value) in timestamps_ms.iter().zip(column) {
+            if !is_absent(*value) && !is_stale(*value) {
+                self.timestamps_ms.push(*ts_ms);
+                self.values.push(*value);
+            }
+        }
+        find_bounds(&self.timestamps_ms, frame.ends_ms, frame.length_ms, &mut self.bounds);
+        let Packed { timestamps_ms, values, bounds, stretches } = self;
+        kernels::stretches(plan, frame, timestamps_ms, bounds, stretches);
+        Samples { timestamps_ms, values, bounds, stretches }
+    }
+}

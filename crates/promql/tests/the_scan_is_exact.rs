@@ -1,0 +1,240 @@
+//! Columns read whole and in morsels answer what one series at a time answers, bit for bit.
+//!
+//! The same store is asked twice: as it is, and as one that says of every column that it may hold
+//! histograms, which takes the other way. Data and queries are random, from a seed that a failure
+//! prints; groups are wide enough that helpers are woken.
+
+#![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
+
+use std::sync::Arc;
+use vigie_model::{
+    ABSENT, Histogram, LabelLookup, Labels, Matcher, MetricGroup, ReadError, STALE_NAN, Selection,
+    SeriesId, TimeRange,
+};
+use vigie_promql::{Answer, Options, Source, Value, parse, range};
+
+/// Data sets; each is asked every query of [`QUERIES`] in two ranges. `VIGIE_SOAK` has more of them.
+fn seeds() -> u64 {
+    if std::env::var_os("VIGIE_SOAK").is_some() { 200 } else { 3 }
+}
+
+const QUERIES: &[&str] = &[
+    "a",
+    "{__name__=~\"a|b\"}",
+    "a offset 37s",
+    "a @ 400",
+    "timestamp(a)",
+    "sum(a)",
+    "avg by(mode)(a)",
+    "stddev without(i)(a)",
+    "count by(mode)({__name__=~\"a|b\"})",
+    "max by(mode)(a)",
+    "min(a)",
+    "group(a)",
+    "topk(3, a)",
+    "quantile(0.7, a)",
+    "count_values(\"v\", b)",
+    "a / on(i, mode) b",
+    "sum by(i)(a) > on(i) sum by(i)(b)",
+    "sum(rate(a[2m]))",
+    "sum by(mode)(increase(a[70s] offset 11s))",
+    "rate({__name__=~\"a|b\"}[45s])",
+    "delta(b[3m])",
+    "irate(a[1m])",
+    "idelta(b[1m])",
+    "changes(b[2m])",
+    "resets(b[2m])",
+    "count_over_time(a[90s])",
+    "present_over_time(a[20s])",
+    "absent_over_time(a[20s])",
+    "last_over_time(a[50s])",
+    "first_over_time(a[50s])",
+    "max_over_time(b[2m])",
+    "min_over_time(b[200s] @ 500)",
+    "sum_over_time(b[2m])",
+    "avg_over_time(b[2m] @ end())",
+    "stdvar_over_time(b[2m])",
+    "quantile_over_time(0.3, b[2m])",
+    "predict_linear(b[2m], 60)",
+    "deriv(b[2m])",
+    "max_over_time(rate(a[1m])[2m:17s])",
+];
+
+/// A generator that needs nothing (xorshift64*).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.roll() % end
+    }
+
+    /// A value with something to get wrong.
+    fn value(&mut self, before: f64) -> f64 {
+        match self.below(40) {
+            0 => ABSENT,
+            1 => STALE_NAN,
+            2 => f64::NAN,
+            3 => f64::INFINITY,
+            4 => -0.0,
+            5 => 0.0,
+            6 => -1e-300,
+            7 => before / 3.0,
+            8..=20 => before,
+            _ if before.is_finite() => before + self.below(1000) as f64 / 7.0,
+            _ => self.below(1 << 40) as f64 * 0.1,
+        }
+    }
+}
+
+struct Group {
+    timestamps_ms: Vec<i64>,
+    ids: Vec<SeriesId>,
+    columns: Vec<Vec<f64>>,
+    says_histograms: bool,
+}
+
+impl MetricGroup for Group {
+    fn timestamps_ms(&self) -> &[i64] {
+        &self.timestamps_ms
+    }
+    fn series(&self) -> &[SeriesId] {
+        &self.ids
+    }
+    fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
+        out.clear();
+        out.extend_from_slice(&self.columns[column]);
+        Ok(())
+    }
+    fn may_have_histograms(&self, _column: usize) -> bool {
+        self.says_histograms
+    }
+    fn read_histograms(
+        &self,
+        _column: usize,
+        out: &mut Vec<(usize, Arc<Histogram>)>,
+    ) -> Result<(), ReadError> {
+        out.clear();
+        Ok(())
+    }
+}
+
+struct Store {
+    labels: Vec<Labels>,
+    /// Timestamps, and per column the series and its values.
+    groups: Vec<(Vec<i64>, Vec<(u32, Vec<f64>)>)>,
+    says_histograms: bool,
+}
+
+struct Lookup(Vec<Labels>);
+
+impl LabelLookup for Lookup {
+    fn labels(&self, id: SeriesId) -> Labels {
+        self.0[id.0 as usize].clone()
+    }
+}
+
+impl Store {
+    fn new(dice: &mut Dice) -> Store {
+        let mut store = Store { labels: Vec::new(), groups: Vec::new(), says_histograms: false };
+        for _ in 0..2 + dice.below(4) {
+            let mut at_ms = dice.below(30_000) as i64;
+            let timestamps_ms: Vec<i64> = (0..40 + dice.below(40))
+                .map(|_| {
+                    at_ms += if dice.below(9) == 0 { 100_000 } else { 14_000 }
+                        + dice.below(2_000) as i64;
+                    at_ms
+                })
+                .collect();
+            let broken = dice.below(3);
+            let mut columns = Vec::new();
+            for _ in 0..1 + dice.below(500) {
+                let id = store.labels.len() as u32;
+                let name = if id % 2 == 0 { "a" } else { "b" };
+                store.labels.push(Labels::from_pairs([
+                    ("__name__", name.to_owned()),
+                    ("i", (id / 2).to_string()),
+                    ("mode", (id / 2 % 7).to_string()),
+                ]));
+                let mut value = dice.below(1_000_000) as f64 / 9.0;
+                let values = timestamps_ms.iter().map(|_| {
+                    let next = if broken == 0 || dice.below(4) < broken {
+                        value + dice.below(1000) as f64 / 7.0
+                    } else {
+                        dice.value(value)
+                    };
+                    value = if next.is_nan() { value } else { next };
+                    next
+                });
+                columns.push((id, values.collect()));
+            }
+            store.groups.push((timestamps_ms, columns));
+        }
+        store
+    }
+}
+
+impl Source for Store {
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection, ReadError> {
+        let mut groups: Vec<Box<dyn MetricGroup>> = Vec::new();
+        for (times, columns) in &self.groups {
+            let from = times.partition_point(|ts_ms| *ts_ms < range.start_ms);
+            let to = times.partition_point(|ts_ms| *ts_ms <= range.end_ms).max(from);
+            let of = |id: &u32| &self.labels[*id as usize];
+            let selected: Vec<&(u32, Vec<f64>)> = columns
+                .iter()
+                .filter(|(id, _)| matchers.iter().all(|matcher| matcher.matches_labels(of(id))))
+                .collect();
+            groups.push(Box::new(Group {
+                timestamps_ms: times[from..to].to_vec(),
+                ids: selected.iter().map(|(id, _)| SeriesId(*id)).collect(),
+                columns: selected.iter().map(|(_, values)| values[from..to].to_vec()).collect(),
+                says_histograms: self.says_histograms,
+            }));
+        }
+        Ok(Selection { groups, lookup: Arc::new(Lookup(self.labels.clone())) })
+    }
+}
+
+/// The answer with every value as its bits.
+fn bits(answer: Answer) -> (Vec<(String, Vec<(i64, u64)>)>, Vec<String>, Vec<String>) {
+    let Value::Matrix(series) = answer.value else { panic!("a matrix") };
+    let series = series.into_iter().map(|series| {
+        let points = series.points.iter().map(|(ts_ms, value)| (*ts_ms, value.to_bits()));
+        (format!("{}", series.labels), points.collect())
+    });
+    (series.collect(), answer.warnings, answer.infos)
+}
+
+#[test]
+fn whole_columns_answer_what_single_series_answer() {
+    let mut compared = 0;
+    for seed in 1..=seeds() {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut store = Store::new(&mut dice);
+        for query in QUERIES {
+            let expr = parse(query).unwrap();
+            for (step_ms, count) in [(7_000, 90), (31_000, 3 + dice.below(30) as i64)] {
+                let start_ms = dice.below(400_000) as i64;
+                let end_ms = start_ms + step_ms * count;
+                let mut ask = |says_histograms| {
+                    store.says_histograms = says_histograms;
+                    let options = Options::default();
+                    range(&store, &expr, start_ms, end_ms, step_ms, &options)
+                        .map(bits)
+                        .map_err(|error| error.to_string())
+                };
+                let (scanned, single) = (ask(false), ask(true));
+                assert!(scanned == single, "seed {seed}: {query} from {start_ms} by {step_ms}");
+                compared += 1;
+            }
+        }
+    }
+    println!("{compared} random queries: the same bits");
+}
