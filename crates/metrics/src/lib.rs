@@ -32,6 +32,8 @@ mod checkpoint;
 mod chunk;
 mod column;
 mod compact;
+#[doc(hidden)]
+pub mod decoders;
 mod delete;
 mod exemplars;
 mod head;
