@@ -129,7 +129,11 @@ impl Engine for Embedded {
         Ok(AppendReport {
             appended: done.appended,
             duplicates: done.duplicates,
-            refused: done.conflicting + done.out_of_order + done.too_old + done.too_new,
+            refused: done.conflicting
+                + done.out_of_order
+                + done.too_old
+                + done.too_new
+                + done.invalid,
         })
     }
 

@@ -50,6 +50,8 @@ pub struct AppendReport {
 pub struct SamplesReport {
     /// Floats that are stored: now, or before with the same value.
     pub samples: u64,
+    /// Native histograms that are stored, likewise.
+    pub histograms: u64,
     /// Exemplars that are stored, likewise. Those that are refused are no reason to refuse a push:
     /// Prometheus tells nobody either.
     pub exemplars: u64,

@@ -11,7 +11,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use support::{ALL, Dice, append, labels, open, patient, read};
+use support::{ALL, Dice, append, copy, labels, open, patient, read};
 use vigie_model::{STALE_NAN, SeriesId};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -78,19 +78,6 @@ fn write_the_fixture() {
     }
     store.close().unwrap();
     assert_eq!(read(&store, &[], ALL), expected());
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
 }
 
 #[test]
