@@ -223,10 +223,11 @@ fn write_matching(json: &mut Json, step: &ChainStep) {
         Cardinality::OneToMany => "one-to-many",
     };
     json.raw(r#"{"card":"#).text(cardinality);
-    let number =
-        |value: Option<f64>| value.map_or("null".to_owned(), vigie_model::value::format_value);
-    let (left, right) = (number(step.matching.fill.left), number(step.matching.fill.right));
-    json.raw(&format!(r#","fillValues":{{"lhs":{left},"rhs":{right}}},"include":"#));
+    json.raw(r#","fillValues":{"lhs":"#);
+    write_fill(json, step.matching.fill.left);
+    json.raw(r#","rhs":"#);
+    write_fill(json, step.matching.fill.right);
+    json.raw(r#"},"include":"#);
     json.texts(step.matching.include.iter().map(String::as_str)).raw(r#","labels":"#);
     json.texts(step.matching.labels.iter().map(String::as_str));
     json.raw(&format!(r#","on":{}}}"#, step.matching.on));
