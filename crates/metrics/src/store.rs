@@ -99,13 +99,7 @@ impl Store {
                 record => replay(record, &mut heads, &mut catalog).map_err(Refused::Record),
             }
         })?;
-        if wal.cut_bytes() > 0 || found.cut_bytes > 0 {
-            tracing::info!(
-                log_bytes = wal.cut_bytes(),
-                segment_bytes = found.cut_bytes,
-                "the metrics store was not closed: unfinished writes were left out"
-            );
-        }
+        note_unfinished(wal.cut_bytes(), found.cut_bytes);
         heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
         heads.tombstones.clone_from(&start.manifest.tombstones);
         let unfinished_bytes = wal.cut_bytes() + found.cut_bytes;
@@ -312,6 +306,17 @@ impl Store {
     /// The budget for open rows.
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
         self.options.open_bytes_max.max(heads.placed() * crate::head::SEAL_ROWS * 8)
+    }
+}
+
+/// Says that a dead process left something unfinished.
+fn note_unfinished(log_bytes: u64, segment_bytes: u64) {
+    if log_bytes > 0 || segment_bytes > 0 {
+        tracing::info!(
+            log_bytes,
+            segment_bytes,
+            "the metrics store was not closed: unfinished writes were left out"
+        );
     }
 }
 
