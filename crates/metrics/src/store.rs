@@ -118,13 +118,7 @@ impl Store {
                 record => replay(record, &mut heads, &mut catalog).map_err(Refused::Record),
             }
         })?;
-        if wal.cut_bytes() > 0 || found.cut_bytes > 0 {
-            tracing::info!(
-                log_bytes = wal.cut_bytes(),
-                segment_bytes = found.cut_bytes,
-                "the metrics store was not closed: unfinished writes were left out"
-            );
-        }
+        note_unfinished(wal.cut_bytes(), found.cut_bytes);
         heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
         heads.tombstones.clone_from(&start.manifest.tombstones);
         let unfinished_bytes = wal.cut_bytes() + found.cut_bytes;
@@ -353,6 +347,17 @@ fn dir_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64, DiskError> {
     disk.create_dir_all(dir)?;
     let names = disk.list(dir)?;
     names.iter().map(|name| disk.open(&dir.join(name))?.len()).sum()
+}
+
+/// Says that a dead process left something unfinished.
+fn note_unfinished(log_bytes: u64, segment_bytes: u64) {
+    if log_bytes > 0 || segment_bytes > 0 {
+        tracing::info!(
+            log_bytes,
+            segment_bytes,
+            "the metrics store was not closed: unfinished writes were left out"
+        );
+    }
 }
 
 fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<(), &'static str> {
