@@ -6,7 +6,7 @@ use super::notes::Note;
 use super::value::{Metric, Out, Point, Series, Steps, Vector, absent, same_labels};
 use super::{Eval, EvalError, Result, STEPS_PER_LOOK, execution};
 use crate::syntax::{BinaryOp, Cardinality, Chain, ChainStep, Matching, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use vigie_model::{ABSENT, Labels, METRIC_NAME, is_absent};
 
 /// The operator on two numbers; comparisons answer 1 or 0.
@@ -171,14 +171,7 @@ impl Eval<'_> {
                 continue;
             }
             present.fill(None);
-            for (index, signature) in one.ordinals.iter().enumerate() {
-                if is_absent(right.series[index].values[at]) {
-                    continue;
-                }
-                if let Some(other) = present[*signature].replace(index) {
-                    return Err(join.duplicate(index, other));
-                }
-            }
+            join.place_right(&one.ordinals, &mut present, at)?;
             for (index, signature) in many.ordinals.iter().enumerate() {
                 if is_absent(left.series[index].values[at]) {
                     continue;
@@ -200,16 +193,7 @@ impl Eval<'_> {
                 join.pair(self, Partner::Series(index), partner, *signature, at)?;
             }
             if let Some(value) = fill[0] {
-                let mut matched = vec![false; signatures.count()];
-                for (index, signature) in many.ordinals.iter().enumerate() {
-                    matched[*signature] |= !is_absent(left.series[index].values[at]);
-                }
-                for (index, signature) in one.ordinals.iter().enumerate() {
-                    if !is_absent(right.series[index].values[at]) && !matched[*signature] {
-                        let (filled, series) = (Partner::Filled(value), Partner::Series(index));
-                        join.pair(self, filled, series, *signature, at)?;
-                    }
-                }
+                join.fill_left(self, value, [&many.ordinals, &one.ordinals], at)?;
             }
             if let Some(note) = join.note.take() {
                 self.notes.told(&note, span);
@@ -289,6 +273,46 @@ struct Join<'a> {
 }
 
 impl Join<'_> {
+    /// Finds which series of the right side stands for each signature.
+    fn place_right(
+        &self,
+        ordinals: &[usize],
+        present: &mut [Option<usize>],
+        at: usize,
+    ) -> Result<()> {
+        for (index, signature) in ordinals.iter().enumerate() {
+            if is_absent(self.right.series[index].values[at]) {
+                continue;
+            }
+            if let Some(other) = present[*signature].replace(index) {
+                return Err(self.duplicate(index, other));
+            }
+        }
+        Ok(())
+    }
+
+    /// Pairs what the left side lacks at a step with the value that stands for it. The ordinals are
+    /// those of the left and of the right side.
+    fn fill_left(
+        &mut self,
+        eval: &Eval<'_>,
+        value: f64,
+        [many, one]: [&[usize]; 2],
+        at: usize,
+    ) -> Result<()> {
+        let (left, right) = (self.left, self.right);
+        let present = many.iter().enumerate();
+        let present = present.filter(|(index, _)| !is_absent(left.series[*index].values[at]));
+        let matched: HashSet<usize> = present.map(|(_, signature)| *signature).collect();
+        for (index, signature) in one.iter().enumerate() {
+            if !is_absent(right.series[index].values[at]) && !matched.contains(signature) {
+                let (filled, series) = (Partner::Filled(value), Partner::Series(index));
+                self.pair(eval, filled, series, *signature, at)?;
+            }
+        }
+        Ok(())
+    }
+
     fn pair(
         &mut self,
         eval: &Eval<'_>,
