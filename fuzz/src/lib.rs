@@ -1,5 +1,5 @@
-//! Fuzz targets: the decoders that strangers reach and the parsers of the two languages.
-//! The decoders of what is on disk have none yet.
+//! Fuzz targets: the decoders that strangers reach, the parsers of the two languages and the decoders
+//! of the metrics on the disk. Those of the logs have none yet.
 //!
 //! A target is a function of bytes that must return: whatever the bytes are, it neither panics nor
 //! takes longer or more memory than the limits of its door allow. Where something can be written

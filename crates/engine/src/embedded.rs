@@ -3,13 +3,15 @@
 //! It owns the directory's lock. The layout below the data directory is `metrics/`, `logs/` and
 //! whatever other parts of the program keep beside them.
 
+mod deletions;
 mod logs;
 mod metrics;
 mod snapshot;
 
 use crate::{
-    AppendReport, Durability, Engine, EngineError, EngineStats, LogObserver, LogVolume, LogWhen,
-    MetricsBlock, PushBatch, PushReport, QueryError, QueryOptions, SamplesReport, When,
+    AppendReport, Durability, Engine, EngineError, EngineStats, LogDeletion, LogObserver,
+    LogVolume, LogWhen, MetricsBlock, PushBatch, PushReport, QueryError, QueryOptions,
+    SamplesReport, When,
 };
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -127,7 +129,11 @@ impl Engine for Embedded {
         Ok(AppendReport {
             appended: done.appended,
             duplicates: done.duplicates,
-            refused: done.conflicting + done.out_of_order + done.too_old + done.too_new,
+            refused: done.conflicting
+                + done.out_of_order
+                + done.too_old
+                + done.too_new
+                + done.invalid,
         })
     }
 
@@ -305,6 +311,18 @@ impl Engine for Embedded {
         options: &QueryOptions,
     ) -> Result<Vec<vigie_logql::PatternCount>, QueryError> {
         logs::patterns(&self.logs, selector, range, step_s, options)
+    }
+
+    fn delete_logs(&self, expr: &vigie_logql::Expr, range: LogRange) -> Result<u64, EngineError> {
+        deletions::delete(&self.logs, expr, range)
+    }
+
+    fn log_deletions(&self) -> Vec<LogDeletion> {
+        self.logs.deletions().into_iter().map(deletions::shown).collect()
+    }
+
+    fn cancel_log_deletion(&self, id: u64) -> Result<bool, EngineError> {
+        self.logs.cancel_deletion(id).map_err(logs::error)
     }
 
     fn observe_logs(&self, observer: Arc<dyn LogObserver>) {

@@ -50,6 +50,8 @@ pub struct AppendReport {
 pub struct SamplesReport {
     /// Floats that are stored: now, or before with the same value.
     pub samples: u64,
+    /// Native histograms that are stored, likewise.
+    pub histograms: u64,
     /// Exemplars that are stored, likewise. Those that are refused are no reason to refuse a push:
     /// Prometheus tells nobody either.
     pub exemplars: u64,
@@ -89,6 +91,21 @@ pub struct LogVolume {
     pub bytes: u64,
     /// How many files it stands in.
     pub chunks: u64,
+}
+
+/// A request to delete lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogDeletion {
+    /// Its number.
+    pub id: u64,
+    /// When it came, in milliseconds.
+    pub created_ms: i64,
+    /// The selector and the line filters, as LogQL.
+    pub query: String,
+    /// Which instants.
+    pub range: LogRange,
+    /// Whether the lines have gone from disk.
+    pub is_done: bool,
 }
 
 /// Sees lines as they are stored: who follows them, who counts them.
@@ -301,6 +318,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The blocks of metrics, oldest first.
     fn metric_blocks(&self) -> Vec<MetricsBlock>;
+
     /// How much of each stream that fulfils all matchers lies in a range.
     fn log_volumes(
         &self,
@@ -315,6 +333,13 @@ pub trait Engine: Send + Sync + 'static {
         step_s: i64,
         options: &QueryOptions,
     ) -> Result<Vec<vigie_logql::PatternCount>, QueryError>;
+    /// Deletes the lines of a range that a query of a selector and line filters finds: durable, and
+    /// seen by nobody, when this returns the number of the request.
+    fn delete_logs(&self, expr: &vigie_logql::Expr, range: LogRange) -> Result<u64, EngineError>;
+    /// The requests to delete lines, oldest first.
+    fn log_deletions(&self) -> Vec<LogDeletion>;
+    /// Takes a request back, as far as its lines are still there; whether there was one to take.
+    fn cancel_log_deletion(&self, id: u64) -> Result<bool, EngineError>;
     /// From now on `observer` sees what is pushed.
     fn observe_logs(&self, observer: Arc<dyn LogObserver>);
 

@@ -34,6 +34,7 @@ mod ui;
 pub mod views;
 
 pub use guard::Hosts;
+pub use loki::parse_time_ns as parse_loki_time_ns;
 pub use metadata::Metadata;
 pub use notices::{Notice, Notices};
 pub use params::parse_time_ms;

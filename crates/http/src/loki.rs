@@ -1,6 +1,7 @@
 //! Loki's HTTP API (`pkg/loghttp`), shapes and words its own.
 
 pub mod about;
+pub mod delete;
 pub mod detected;
 pub mod index;
 pub mod listing;
@@ -23,6 +24,10 @@ use axum::routing::{any, get, post};
 pub fn router() -> Router<State> {
     read_router()
         .route("/push", post(push::push))
+        .route(
+            "/delete",
+            get(delete::list).post(delete::make).put(delete::make).delete(delete::take_back),
+        )
         .route("/rules", get(about::rules).post(about::no_rules_by_api))
         .route("/rules/{*rest}", any(about::no_rules_by_api))
         .fallback(any(not_found))
@@ -70,7 +75,7 @@ async fn buildinfo() -> Response {
 
 /// A time as Loki reads it: up to ten digits are seconds, more are nanoseconds, a fraction makes it
 /// seconds, else RFC 3339. In nanoseconds.
-pub(crate) fn parse_time_ns(text: &str) -> Option<i64> {
+pub fn parse_time_ns(text: &str) -> Option<i64> {
     if text.contains('.')
         && let Ok(seconds) = text.parse::<f64>()
     {

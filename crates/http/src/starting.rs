@@ -1,8 +1,9 @@
 //! What is answered while the stores open: 503 on every path, with how far the start is.
 //!
 //! A path of an API gets Prometheus' envelope of an error and the numbers beside it, any other a
-//! sentence. Health is answered as by Prometheus: the process is alive. `Retry-After` makes clients
-//! that know it (remote write, Loki's agents) come again soon.
+//! sentence. Health is answered as by Prometheus: the process is alive; and so is the progress that
+//! it shows while it starts, `status/walreplay`. `Retry-After` makes clients that know it (remote
+//! write, Loki's agents) come again soon.
 
 use crate::json::Json;
 use crate::router::HEALTHY;
@@ -19,6 +20,9 @@ pub(crate) fn answer(path: &str, progress: Option<Progress>) -> Response {
     if path == "/-/healthy" {
         return ([(CONTENT_TYPE, PLAIN)], HEALTHY).into_response();
     }
+    if path == "/api/v1/status/walreplay" {
+        return replay(progress);
+    }
     let words = words(progress);
     let (content_type, body) = match path.contains("/api/") {
         true => ("application/json", json(&words, progress)),
@@ -26,6 +30,14 @@ pub(crate) fn answer(path: &str, progress: Option<Progress>) -> Response {
     };
     let headers = [(CONTENT_TYPE, content_type), (RETRY_AFTER, RETRY_AFTER_S)];
     (StatusCode::SERVICE_UNAVAILABLE, headers, body).into_response()
+}
+
+/// Prometheus' progress of the start, in bytes where upstream counts segments.
+fn replay(progress: Option<Progress>) -> Response {
+    let (done, total) = progress.map_or((0, 0), |at| (at.done.min(at.total), at.total));
+    let body =
+        format!(r#"{{"status":"success","data":{{"min":0,"max":{total},"current":{done}}}}}"#);
+    ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn words(progress: Option<Progress>) -> String {
@@ -69,5 +81,8 @@ mod tests {
             serde_json::from_slice(&json(&words(at(5, 20)), at(5, 20))).unwrap();
         assert_eq!(body["progress"]["done"], 5);
         assert_eq!(body["errorType"], "unavailable");
+        let replay = answer("/api/v1/status/walreplay", at(5, 20));
+        assert_eq!(replay.status(), StatusCode::OK);
+        assert_eq!(answer("/api/v1/status/tsdb", at(5, 20)).status().as_u16(), 503);
     }
 }

@@ -415,7 +415,7 @@ fn metadata_sets(
                     values.push(String::from_utf8_lossy(&key[start..end]).into_owned());
                     start = end;
                 }
-                sets.push(Labels::from_pairs(names.iter().cloned().zip(values)));
+                sets.push(Labels::from_pairs_with_empty(names.iter().cloned().zip(values)));
                 known.insert(key.clone(), sets.len() as u32 - 1);
                 sets.len() as u32 - 1
             }

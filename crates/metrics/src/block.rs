@@ -18,6 +18,7 @@ use vigie_disk::frame::{self, FrameKind};
 use vigie_disk::record;
 use vigie_disk::wire::{Bytes, put_runs};
 use vigie_disk::{Disk, DiskError, DiskFile};
+use vigie_model::Histogram;
 
 const KIND: FrameKind = FrameKind { magic: *b"VIGIEBLK", version: 1 };
 const FOOTER_MAGIC: [u8; 8] = *b"VIGIEBLE";
@@ -89,10 +90,17 @@ impl Writer {
         })
     }
 
-    /// Adds a column to the section being written; it has at least one value.
-    pub(crate) fn column(&mut self, column: u32, series: u32, values: &[f64], samples: usize) {
+    /// Adds a column to the section being written; it has at least one sample.
+    pub(crate) fn column(
+        &mut self,
+        column: u32,
+        series: u32,
+        values: &[f64],
+        objects: &[(u32, Arc<Histogram>)],
+        samples: usize,
+    ) {
         assert!(samples > 0, "a column has a sample");
-        self.builder.column(column, values, &mut self.buffer);
+        self.builder.column(column, values, objects, &mut self.buffer);
         self.series.insert(series);
         self.samples += samples as u64;
     }

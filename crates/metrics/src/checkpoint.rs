@@ -151,7 +151,15 @@ impl Store {
                     let mut payload = Vec::new();
                     record::put_rows_head(&mut payload, rows.len());
                     for row in rows {
-                        record::put_part(&mut payload, at, row.ts_ms, &row.columns, &row.values);
+                        let (columns, objects) = (&row.columns, row.objects());
+                        record::put_part(
+                            &mut payload,
+                            at,
+                            row.ts_ms,
+                            columns,
+                            &row.values,
+                            objects,
+                        );
                     }
                     self.wal.append(&payload)?;
                 }

@@ -4,10 +4,15 @@
 use crate::column::{self, Scratch};
 use crate::ints;
 use crate::{CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX};
+use std::sync::Arc;
 use vigie_disk::wire::{Bad, Bytes, put_runs, put_uint};
+use vigie_model::Histogram;
 
 /// Says that a record is a chunk; other kinds may follow in later versions.
 const KIND: u8 = 1;
+
+/// A column, and its objects by row.
+pub(crate) type ObjectColumn = (u32, Vec<(u32, Arc<Histogram>)>);
 
 /// Writes chunks, with its buffers kept from one to the next.
 #[derive(Default)]
@@ -20,13 +25,15 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// The bytes of a chunk: `matrix` holds the columns one after the other, each with a value or
-    /// `ABSENT` per timestamp and at least one value.
+    /// `ABSENT` per timestamp and at least one value or object; `objects` has the columns with
+    /// objects, ascending.
     pub(crate) fn encode(
         &mut self,
         group: u32,
         timestamps_ms: &[i64],
         columns: &[u32],
         matrix: &[f64],
+        objects: &[ObjectColumn],
     ) -> &[u8] {
         let rows = timestamps_ms.len();
         assert!((1..=CHUNK_ROWS_MAX).contains(&rows), "a chunk of {rows} rows");
@@ -35,11 +42,19 @@ impl Encoder {
         assert!(timestamps_ms.windows(2).all(|pair| pair[0] < pair[1]), "rows ascend");
         self.bodies.clear();
         self.lengths.clear();
-        for values in matrix.chunks_exact(rows) {
+        let mut objects = objects.iter().peekable();
+        for (column, values) in columns.iter().zip(matrix.chunks_exact(rows)) {
             let before = self.bodies.len();
-            column::encode(values, &mut self.scratch, &mut self.bodies);
+            match objects.next_if(|of| of.0 == *column) {
+                Some((_, objects)) => {
+                    let (scratch, out) = (&mut self.scratch, &mut self.bodies);
+                    column::encode_objects(values, objects, column::encode, scratch, out);
+                }
+                None => column::encode(values, &mut self.scratch, &mut self.bodies),
+            }
             put_uint(&mut self.lengths, (self.bodies.len() - before) as u64);
         }
+        assert!(objects.next().is_none(), "objects are of the chunk's columns");
         self.out.clear();
         self.out.push(KIND);
         put_uint(&mut self.out, u64::from(group));
@@ -117,7 +132,7 @@ mod tests {
         let columns = [0, 1, 9];
         let matrix = [1.0, 2.0, 3.0, 0.5, 0.5, 0.5, ABSENT, f64::NAN, ABSENT];
         let mut encoder = Encoder::default();
-        let bytes = encoder.encode(7, &times, &columns, &matrix).to_vec();
+        let bytes = encoder.encode(7, &times, &columns, &matrix, &[]).to_vec();
         let chunk = Chunk::parse(&bytes).unwrap();
         assert_eq!((chunk.group, &chunk.timestamps_ms[..]), (7, &times[..]));
         assert_eq!(chunk.columns, columns);

@@ -11,6 +11,7 @@
 //!                              control:u8 (zero bytes in front << 4 | bytes), and the bytes
 //!           kind 3, decimals with exceptions:
 //!                              count:uint (gap:uint bits:u64)* and then as kind 1
+//!           kind 8, objects:   floats:uint [a column] present object*   never sparse
 //! ```
 //! Runs and exceptions stand in blocks only ([`encode_dense`]): a chunk of few rows has no use for
 //! them. An exception is a value that is no decimal (a stale marker, say), or not with the exponent
@@ -19,13 +20,16 @@
 //! its exact bits back; so NaN payloads, infinities and −0 go the way of constants or xor.
 
 use crate::ints;
+use crate::object;
+use std::sync::Arc;
 use vigie_disk::wire::{Bad, Bytes, put_runs, put_uint};
-use vigie_model::{ABSENT, is_absent};
+use vigie_model::{ABSENT, Histogram, is_absent};
 
 const CONSTANT: u8 = 0;
 const DECIMALS: u8 = 1;
 const XOR: u8 = 2;
 const EXCEPTIONS: u8 = 3;
+const OBJECTS: u8 = 8;
 const SPARSE: u8 = 0x80;
 const RUNS: u8 = 0x40;
 
@@ -190,6 +194,68 @@ fn put_present(rows: &[f64], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a column of which some rows hold objects: `objects` has them by row, ascending and at
+/// least one, and `rows` is [`ABSENT`] there. `encode_floats` writes the other rows: [`encode`] or
+/// [`encode_dense`].
+pub(crate) fn encode_objects(
+    rows: &[f64],
+    objects: &[(u32, Arc<Histogram>)],
+    encode_floats: fn(&[f64], &mut Scratch, &mut Vec<u8>),
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) {
+    assert!(!objects.is_empty(), "a column of floats");
+    assert!(objects.windows(2).all(|pair| pair[0].0 < pair[1].0), "rows ascend");
+    out.push(OBJECTS);
+    let mut floats = Vec::new();
+    if rows.iter().any(|value| !is_absent(*value)) {
+        encode_floats(rows, scratch, &mut floats);
+    }
+    put_uint(out, floats.len() as u64);
+    out.extend_from_slice(&floats);
+    let present_at = out.len();
+    out.resize(present_at + rows.len().div_ceil(8), 0);
+    let mut before = None;
+    for (row, histogram) in objects {
+        assert!(is_absent(rows[*row as usize]), "a row has a float or an object");
+        out[present_at + *row as usize / 8] |= 1 << (row % 8);
+        object::encode(before, histogram, out);
+        before = Some(histogram);
+    }
+}
+
+/// Whether a column has objects.
+pub(crate) fn has_objects(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&OBJECTS)
+}
+
+/// Hands over the objects of a column of `rows` rows, each with its row, ascending.
+pub(crate) fn decode_objects(
+    bytes: &[u8],
+    rows: usize,
+    take: &mut dyn FnMut(usize, Arc<Histogram>),
+) -> Result<(), Bad> {
+    if !has_objects(bytes) {
+        return Ok(());
+    }
+    let mut input = Bytes::new(&bytes[1..]);
+    input.bytes()?;
+    let present = input.take(rows.div_ceil(8))?;
+    if present.last().is_some_and(|last| rows % 8 > 0 && last >> (rows % 8) != 0) {
+        return Err("a column has an object in no row");
+    }
+    let mut before = None;
+    for row in (0..rows).filter(|row| present[row / 8] >> (row % 8) & 1 == 1) {
+        let histogram = object::decode(before.as_ref(), &mut input)?;
+        take(row, histogram.clone());
+        before = Some(histogram);
+    }
+    if before.is_none() {
+        return Err("a column of objects has none");
+    }
+    input.end()
+}
+
 fn significant(bytes: &[u8]) -> &[u8] {
     let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
     &bytes[..len]
@@ -252,10 +318,18 @@ fn put_xor(values: &[f64], out: &mut Vec<u8>) {
     }
 }
 
-/// Fills `out` with the rows of a column, [`ABSENT`] where there is no sample.
+/// Fills `out` with the rows of a column, [`ABSENT`] where there is no sample or an object.
 pub(crate) fn decode(bytes: &[u8], out: &mut [f64]) -> Result<(), Bad> {
     let mut input = Bytes::new(bytes);
     let tag = input.byte()?;
+    if tag == OBJECTS {
+        out.fill(ABSENT);
+        return match input.bytes()? {
+            [] => Ok(()),
+            [OBJECTS, ..] => Err("a column of objects stands in another"),
+            floats => decode(floats, out),
+        };
+    }
     if tag & RUNS != 0 {
         return decode_runs(tag & !RUNS, input, out);
     }

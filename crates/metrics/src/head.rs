@@ -13,9 +13,10 @@ use crate::batch::{self, Batch};
 use crate::block::{Block, Place as SectionPlace};
 use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
-use crate::column;
+use crate::object::{self, Objects};
 use crate::record::{Definition, Part};
-use crate::sealed;
+use crate::row::{OpenRow, columns_of, matrix_of, objects_of};
+use crate::sealed::{self, Stored};
 use crate::segment::{ChunkMeta, Scanned, Segments, read_chunk};
 use crate::tombstone::{Source, Tombstone};
 use crate::{Appended, CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX, Options};
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use vigie_disk::DiskError;
 use vigie_disk::wire::Bad;
 use vigie_model::value::canonical;
-use vigie_model::{ABSENT, Row};
+use vigie_model::{ABSENT, Histogram, Row, SeriesId, is_absent};
 
 /// A group is sealed when it has so many rows, so that few are open and few are replayed.
 pub(crate) const SEAL_ROWS: usize = 16;
@@ -32,33 +33,10 @@ pub(crate) const SEAL_ROWS: usize = 16;
 const SEAL_CELLS_MIN: usize = 512;
 /// How far in the future a sample may lie, as in Prometheus' doors.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
-/// What an open row costs beside its values.
-const ROW_BYTES: usize = 80;
+/// Bytes of objects with which a group is sealed, however few rows they are.
+const OBJECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 const NO_GROUP: u32 = u32::MAX;
 const TWO_IDS: Bad = "two series have one id, or one series two";
-
-/// One instant of a group.
-#[derive(Clone, Debug)]
-pub(crate) struct OpenRow {
-    pub(crate) ts_ms: i64,
-    /// Ascending; shared with the row before when it has the same.
-    pub(crate) columns: Arc<[u32]>,
-    pub(crate) values: Vec<f64>,
-}
-
-impl OpenRow {
-    fn bytes(&self) -> usize {
-        ROW_BYTES + 8 * self.values.len()
-    }
-
-    pub(crate) fn value(&self, column: u32) -> Option<f64> {
-        // The usual row has all columns of its group.
-        match self.columns.get(column as usize) {
-            Some(found) if *found == column => Some(self.values[column as usize]),
-            _ => self.columns.binary_search(&column).ok().map(|at| self.values[at]),
-        }
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -72,6 +50,8 @@ pub(crate) struct Group {
     /// The series of each column.
     pub(crate) series: Vec<u32>,
     pub(crate) rows: Vec<Arc<OpenRow>>,
+    /// What the objects of the open rows take.
+    object_bytes: usize,
     pub(crate) chunks: Vec<ChunkMeta>,
     /// The newest instant, open or sealed.
     newest_ms: i64,
@@ -105,6 +85,11 @@ impl Group {
         self.chunks.push(meta);
     }
 }
+
+/// A cell: group, column and value.
+type Cell = (u32, u32, f64);
+/// A histogram and its group and column.
+type Placed<'a> = ((u32, u32), &'a Histogram);
 
 /// A chunk that was read to look for duplicates, kept because the next question is about it too.
 struct Recent {
@@ -197,27 +182,8 @@ impl Heads {
             }
         }
         self.assign(row, catalog);
-        let mut cells: Vec<(u32, u32, f64)> = row
-            .series
-            .iter()
-            .zip(row.values)
-            .map(|(id, value)| {
-                let Place { group, column } = self.places[id.0 as usize];
-                (group, column, canonical(*value))
-            })
-            .collect();
-        if !cells.windows(2).all(|pair| (pair[0].0, pair[0].1) < (pair[1].0, pair[1].1)) {
-            cells.sort_by_key(|(group, column, _)| (*group, *column));
-            cells.dedup_by(|later, first| {
-                let again = (later.0, later.1) == (first.0, first.1);
-                if again && later.2.to_bits() == first.2.to_bits() {
-                    counts.duplicates += 1;
-                } else if again {
-                    counts.conflicting += 1;
-                }
-                again
-            });
-        }
+        let histograms = self.histograms_of(row, counts);
+        let cells = self.cells_of(row, counts);
         for cells in cells.chunk_by(|a, b| a.0 == b.0) {
             let mut newest_ms = self.groups[cells[0].0 as usize].newest_ms;
             if self.now_ms > 0 && options.late_window_ms > 0 {
@@ -237,8 +203,51 @@ impl Heads {
                 ts_ms: row.ts_ms,
                 columns: cells.iter().map(|cell| cell.1).collect(),
                 values: cells.iter().map(|cell| cell.2).collect(),
+                objects: encoded(cells, &histograms),
             });
         }
+    }
+
+    /// The cells of a row by place, each once: the first counts. [`ABSENT`] for a histogram's.
+    fn cells_of(&self, row: &Row<'_>, counts: &mut Appended) -> Vec<Cell> {
+        let place = |(id, value): (&SeriesId, &f64)| {
+            let Place { group, column } = self.places[id.0 as usize];
+            (group, column, canonical(*value))
+        };
+        let mut cells: Vec<Cell> = row.series.iter().zip(row.values).map(place).collect();
+        for (at, _) in row.histograms {
+            cells[*at].2 = ABSENT;
+        }
+        if !cells.windows(2).all(|pair| (pair[0].0, pair[0].1) < (pair[1].0, pair[1].1)) {
+            cells.sort_by_key(|(group, column, _)| (*group, *column));
+            cells.dedup_by(|later, first| {
+                let again = (later.0, later.1) == (first.0, first.1);
+                // Two histograms are compared where they are collected.
+                if again && !(is_absent(later.2) && is_absent(first.2)) {
+                    counts.met(later.2.to_bits() == first.2.to_bits(), false);
+                }
+                again
+            });
+        }
+        cells
+    }
+
+    /// The histograms of a row by place, each once: the first counts.
+    fn histograms_of<'a>(&self, row: &Row<'a>, counts: &mut Appended) -> Vec<Placed<'a>> {
+        let place = |(at, histogram): &(usize, &'a Histogram)| {
+            let Place { group, column } = self.places[row.series[*at].0 as usize];
+            ((group, column), *histogram)
+        };
+        let mut placed: Vec<Placed<'_>> = row.histograms.iter().map(place).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        placed.dedup_by(|later, first| {
+            let again = later.0 == first.0;
+            if again {
+                counts.met(object::is_equal(later.1, first.1), true);
+            }
+            again
+        });
+        placed
     }
 
     /// Gives a place to the series of a row that have none: in the group of a series of the same
@@ -284,6 +293,7 @@ impl Heads {
             key,
             series: Vec::new(),
             rows: Vec::new(),
+            object_bytes: 0,
             chunks: Vec::new(),
             newest_ms: i64::MIN,
             sealed_ms: i64::MIN,
@@ -389,6 +399,7 @@ impl Heads {
         }
         let added = group.merge(part, counts);
         counts.appended += added.cells as u64;
+        counts.histograms += added.objects as u64;
         self.samples += added.cells as u64;
         self.open_bytes += added.bytes;
     }
@@ -416,21 +427,30 @@ impl Heads {
             .copied()
             .collect();
         let mut left: Vec<(u32, f64)> = part.columns.into_iter().zip(part.values).collect();
+        let objects = part.objects;
         let here = self.blocks.iter().filter(|block| block.overlaps(part.ts_ms, part.ts_ms));
         for block in here.cloned().collect::<Vec<_>>() {
-            match sealed::without_those_in(self, &block, part.group, part.ts_ms, &left, counts) {
+            match sealed::without_those_in(
+                self,
+                &block,
+                (part.group, part.ts_ms),
+                &left,
+                &objects,
+                counts,
+            ) {
                 Ok(still) => left = still,
                 Err(error) => tracing::debug!(%error, "no duplicates are looked for here"),
             }
         }
         for meta in chunks {
-            match self.without_those_in(&meta, part.ts_ms, &left, counts) {
+            match self.without_those_in(&meta, part.ts_ms, &left, &objects, counts) {
                 Ok(still) => left = still,
                 Err(error) => tracing::debug!(%error, "no duplicates are looked for here"),
             }
         }
+        let objects = objects.only(left.iter().map(|(column, _)| *column));
         let (columns, values) = left.into_iter().unzip();
-        Part { columns, values, ..part }
+        Part { columns, values, objects, group: part.group, ts_ms: part.ts_ms }
     }
 
     fn is_hidden(&self, group: u32, column: u32, segment: u32, ts_ms: i64) -> bool {
@@ -447,6 +467,7 @@ impl Heads {
         meta: &ChunkMeta,
         ts_ms: i64,
         cells: &[(u32, f64)],
+        objects: &Objects,
         counts: &mut Appended,
     ) -> Result<Vec<(u32, f64)>, DiskError> {
         let Some(segment) = self.segments.get(meta.segment) else { return Ok(cells.to_vec()) };
@@ -461,20 +482,16 @@ impl Heads {
         let mut still = Vec::with_capacity(cells.len());
         let mut found = Appended::default();
         if let Ok(at) = chunk.timestamps_ms.binary_search(&ts_ms) {
-            let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
             let group = chunk.group;
             for (column, value) in cells {
                 let stored = match chunk.body(*column) {
                     Some(body) if !self.is_hidden(group, *column, meta.segment, ts_ms) => {
-                        column::decode(body, &mut values).map_err(corrupt)?;
-                        values[at]
+                        Stored::in_column(body, chunk.timestamps_ms.len(), at).map_err(corrupt)?
                     }
-                    _ => ABSENT,
+                    _ => Stored::Nothing,
                 };
-                match stored.to_bits() {
-                    bits if bits == ABSENT.to_bits() => still.push((*column, *value)),
-                    bits if bits == value.to_bits() => found.duplicates += 1,
-                    _ => found.conflicting += 1,
+                if !stored.is_met_by(*value, objects.get(*column), &mut found) {
+                    still.push((*column, *value));
                 }
             }
         } else {
@@ -482,6 +499,7 @@ impl Heads {
         }
         counts.duplicates += found.duplicates;
         counts.conflicting += found.conflicting;
+        counts.histograms += found.histograms;
         self.recent = Some(Recent { segment: here.0, offset: here.1, payload });
         Ok(still)
     }
@@ -498,7 +516,8 @@ impl Heads {
             let columns = columns_of(rows);
             let matrix = matrix_of(rows, &columns);
             let times: Vec<i64> = rows.iter().map(|row| row.ts_ms).collect();
-            let payload = self.encoder.encode(at, &times, &columns, &matrix);
+            let objects = objects_of(rows);
+            let payload = self.encoder.encode(at, &times, &columns, &matrix, &objects);
             let series = columns.iter().map(|column| group.series[*column as usize]);
             let span = (times[0], times[count - 1]);
             let meta = self.segments.append(self.now_ms, payload, count, span, series)?;
@@ -509,15 +528,16 @@ impl Heads {
         }
         let group = &mut self.groups[at as usize];
         group.rows.shrink_to(SEAL_ROWS);
+        group.object_bytes = 0;
         group.opened_ms = 0;
         group.head_start = 0;
         Ok(end)
     }
 
-    /// Whether a group has enough rows to seal.
+    /// Whether a group has enough rows to seal, or enough bytes of objects.
     pub(crate) fn is_full(&self, group: u32) -> bool {
         let group = &self.groups[group as usize];
-        group.rows.len() >= group.seal_rows()
+        group.rows.len() >= group.seal_rows() || group.object_bytes >= OBJECT_BYTES_MAX
     }
 
     /// Forgets the open rows of a group: a log says that a chunk has them.
@@ -525,6 +545,7 @@ impl Heads {
         if let Some(group) = self.groups.get_mut(group as usize).filter(|group| !group.keeps_rows) {
             self.open_bytes -= group.open_bytes();
             group.rows.clear();
+            group.object_bytes = 0;
         }
     }
 
@@ -574,16 +595,11 @@ impl Heads {
                 continue;
             }
             let rows = std::mem::take(&mut self.groups[at].rows);
+            self.groups[at].object_bytes = 0;
             self.open_bytes -= rows.iter().map(|row| row.bytes()).sum::<usize>();
             let samples = self.samples;
             for row in rows {
-                let part = Part {
-                    group: at as u32,
-                    ts_ms: row.ts_ms,
-                    columns: row.columns.to_vec(),
-                    values: row.values.clone(),
-                };
-                self.insert(part, &mut ignored);
+                self.insert(row.to_part(at as u32), &mut ignored);
             }
             self.samples = samples;
         }
@@ -659,9 +675,24 @@ impl Heads {
     }
 }
 
+/// The histograms of a group's cells as objects.
+fn encoded(cells: &[Cell], histograms: &[Placed<'_>]) -> Objects {
+    let mut objects = Objects::default();
+    if histograms.is_empty() {
+        return objects;
+    }
+    for (group, column, _) in cells.iter().filter(|cell| is_absent(cell.2)) {
+        let at = histograms.binary_search_by_key(&(*group, *column), |(place, _)| *place);
+        objects.encode(*column, histograms[at.expect("a cell without a value has one")].1);
+    }
+    objects
+}
+
 /// What a merge did.
 struct Added {
     cells: usize,
+    /// How many of the cells.
+    objects: usize,
     bytes: usize,
 }
 
@@ -672,72 +703,25 @@ impl Group {
         match self.rows.binary_search_by_key(&part.ts_ms, |row| row.ts_ms) {
             Err(at) => {
                 let like = at.checked_sub(1).map(|before| &self.rows[before].columns);
-                let columns = match like {
-                    Some(columns) if **columns == *part.columns => columns.clone(),
-                    _ => part.columns.into(),
-                };
-                let row = OpenRow { ts_ms: part.ts_ms, columns, values: part.values };
-                let added = Added { cells: row.values.len(), bytes: row.bytes() };
+                let row = OpenRow::new(part, like);
+                let objects = row.objects().len();
+                let added = Added { cells: row.values.len(), objects, bytes: row.bytes() };
+                self.object_bytes += row.object_bytes();
                 self.rows.insert(at, Arc::new(row));
                 added
             }
             Ok(at) => {
                 let row = Arc::make_mut(&mut self.rows[at]);
-                let before = (row.values.len(), row.bytes());
+                let before = (row.values.len(), row.objects().len(), row.bytes());
+                self.object_bytes -= row.object_bytes();
                 row.merge(&part, counts);
-                Added { cells: row.values.len() - before.0, bytes: row.bytes() - before.1 }
+                self.object_bytes += row.object_bytes();
+                Added {
+                    cells: row.values.len() - before.0,
+                    objects: row.objects().len() - before.1,
+                    bytes: row.bytes() - before.2,
+                }
             }
         }
     }
-}
-
-impl OpenRow {
-    fn merge(&mut self, part: &Part, counts: &mut Appended) {
-        let mut new = Vec::new();
-        for (column, value) in part.columns.iter().zip(&part.values) {
-            match self.value(*column) {
-                Some(known) if known.to_bits() == value.to_bits() => counts.duplicates += 1,
-                Some(_) => counts.conflicting += 1,
-                None => new.push((*column, *value)),
-            }
-        }
-        if new.is_empty() {
-            return;
-        }
-        let known = self.columns.iter().copied().zip(self.values.iter().copied());
-        let mut cells: Vec<(u32, f64)> = known.chain(new).collect();
-        cells.sort_unstable_by_key(|(column, _)| *column);
-        let (columns, values): (Vec<u32>, Vec<f64>) = cells.into_iter().unzip();
-        self.columns = columns.into();
-        self.values = values;
-    }
-}
-
-/// The columns that have a value in any of the rows, ascending.
-fn columns_of(rows: &[Arc<OpenRow>]) -> Vec<u32> {
-    let mut columns: Vec<u32> = rows[0].columns.to_vec();
-    for pair in rows.windows(2) {
-        if !Arc::ptr_eq(&pair[0].columns, &pair[1].columns) {
-            columns.extend_from_slice(&pair[1].columns);
-        }
-    }
-    columns.sort_unstable();
-    columns.dedup();
-    columns
-}
-
-/// The rows turned into columns, one after the other.
-fn matrix_of(rows: &[Arc<OpenRow>], columns: &[u32]) -> Vec<f64> {
-    let mut matrix = vec![ABSENT; rows.len() * columns.len()];
-    for (at, row) in rows.iter().enumerate() {
-        let mut next = 0;
-        for (column, value) in row.columns.iter().zip(&row.values) {
-            while columns[next] != *column {
-                next += 1;
-            }
-            matrix[next * rows.len() + at] = *value;
-            next += 1;
-        }
-    }
-    matrix
 }

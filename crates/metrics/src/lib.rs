@@ -31,6 +31,8 @@ mod checkpoint;
 mod chunk;
 mod column;
 mod compact;
+#[doc(hidden)]
+pub mod decoders;
 mod delete;
 mod exemplars;
 mod head;
@@ -39,17 +41,20 @@ mod ints;
 mod listed;
 mod manifest;
 mod merge;
+mod object;
 #[doc(hidden)]
 pub mod planted;
 mod push;
 mod read;
 mod record;
 mod retention;
+mod row;
 mod sealed;
 mod section;
 mod segment;
 mod series_log;
 mod snapshot;
+mod sound;
 mod store;
 mod tombstone;
 
@@ -153,6 +158,22 @@ pub struct Appended {
     pub too_old: u64,
     /// Refused: more than ten minutes in the future.
     pub too_new: u64,
+    /// Refused: histograms whose parts do not fit together.
+    pub invalid: u64,
+    /// How many of `appended` and `duplicates` are native histograms.
+    pub histograms: u64,
+}
+
+impl Appended {
+    /// Counts a sample that met another at its place.
+    pub(crate) fn met(&mut self, is_same: bool, is_histogram: bool) {
+        if is_same {
+            self.duplicates += 1;
+            self.histograms += u64::from(is_histogram);
+        } else {
+            self.conflicting += 1;
+        }
+    }
 }
 
 /// The store in numbers.

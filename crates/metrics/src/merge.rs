@@ -11,10 +11,11 @@ use crate::column;
 use crate::planted::{self, Bug};
 use crate::section::{self, Head};
 use crate::tombstone::Tombstone;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::DiskError;
-use vigie_model::{ABSENT, is_absent};
+use vigie_model::{ABSENT, Histogram, is_absent};
 
 /// Rows of a group and where their columns stand.
 pub(crate) struct Piece<'a> {
@@ -73,6 +74,36 @@ impl Piece<'_> {
         Ok(true)
     }
 
+    /// The objects of a column by row, without those that are hidden.
+    fn objects(&self, column: u32, series: u32) -> Result<Vec<(usize, Arc<Histogram>)>, DiskError> {
+        let mut objects = Vec::new();
+        let times = self.timestamps_ms();
+        let is_hidden = |row: usize| {
+            let mut here = self.tombstones.iter().filter(|t| t.series.contains(series));
+            here.any(|t| t.hides(self.source, series, times[row]))
+        };
+        let take = &mut |row: usize, histogram| {
+            if !is_hidden(row) {
+                objects.push((row, histogram));
+            }
+        };
+        match &self.body {
+            Body::Chunk(chunk, path, offset) => {
+                let Some(body) = chunk.body(column) else { return Ok(objects) };
+                column::decode_objects(body, times.len(), take)
+                    .map_err(|what| DiskError::corrupt(path, *offset, what))?;
+            }
+            Body::Section(block, head) if head.has_objects(column) => {
+                let Some(slot) = head.slot(column) else { return Ok(objects) };
+                let Some(body) = block.body_in(head, slot)? else { return Ok(objects) };
+                section::each_object(&body, times.len(), &|_| true, take)
+                    .map_err(|what| DiskError::corrupt(block.path(), 0, what))?;
+            }
+            Body::Section(..) => {}
+        }
+        Ok(objects)
+    }
+
     fn hide(&self, series: u32, out: &mut [f64]) {
         for tombstone in self.tombstones.iter().filter(|t| t.series.contains(series)) {
             for (ts_ms, value) in self.timestamps_ms().iter().zip(&mut *out) {
@@ -117,33 +148,61 @@ pub(crate) fn merge(
                 piece.timestamps_ms().iter().map(place).collect()
             })
             .collect();
-        let mut values = vec![ABSENT; times.len()];
+        let mut merged = Merged { values: vec![ABSENT; times.len()], objects: BTreeMap::new() };
         for column in &columns {
-            values.fill(ABSENT);
+            merged.values.fill(ABSENT);
             let id = series[*column as usize];
             for (piece, places) in pieces.iter().zip(&places) {
-                scratch.clear();
-                scratch.resize(places.len(), ABSENT);
-                match piece.read(*column, &mut scratch) {
-                    Ok(true) => {}
-                    Ok(false) => continue,
-                    Err(error) if error.is_corrupt() => {
-                        damage(error);
-                        continue;
-                    }
-                    Err(error) => return Err(error),
+                match merged.take_in(piece, (*column, id), places, &mut scratch) {
+                    Err(error) if error.is_corrupt() => damage(error),
+                    done => done?,
                 }
-                piece.hide(id, &mut scratch);
-                spread(&scratch, places, &mut values);
             }
-            let samples = values.iter().filter(|value| !is_absent(**value)).count();
-            if samples > 0 {
-                writer.column(*column, id, &values, samples);
+            let objects: Vec<_> = std::mem::take(&mut merged.objects).into_iter().collect();
+            let floats = merged.values.iter().filter(|value| !is_absent(**value)).count();
+            if floats + objects.len() > 0 {
+                writer.column(*column, id, &merged.values, &objects, floats + objects.len());
             }
         }
         bytes += writer.section(group, times)?;
     }
     Ok(bytes)
+}
+
+/// One column of all pieces.
+struct Merged {
+    values: Vec<f64>,
+    objects: BTreeMap<u32, Arc<Histogram>>,
+}
+
+impl Merged {
+    /// Takes in what a piece has of a column: what comes later is believed.
+    fn take_in(
+        &mut self,
+        piece: &Piece<'_>,
+        (column, series): (u32, u32),
+        places: &[u32],
+        scratch: &mut Vec<f64>,
+    ) -> Result<(), DiskError> {
+        scratch.clear();
+        scratch.resize(places.len(), ABSENT);
+        if !piece.read(column, scratch)? {
+            return Ok(());
+        }
+        let objects = piece.objects(column, series)?;
+        piece.hide(series, scratch);
+        spread(scratch, places, &mut self.values);
+        let values = &self.values;
+        self.objects.retain(|place, _| is_absent(values[*place as usize]));
+        for (row, histogram) in objects {
+            let place = places[row];
+            if place != u32::MAX {
+                self.values[place as usize] = ABSENT;
+                self.objects.insert(place, histogram);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn spread(from: &[f64], places: &[u32], to: &mut [f64]) {

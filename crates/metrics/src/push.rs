@@ -13,10 +13,11 @@
 //! others stand in a table of their own.
 
 use crate::catalog::Slots;
+use crate::sound;
 use crate::{Appended, Durability, ExemplarsAppended, MetricsError, Store};
 use hashbrown::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use vigie_model::{Labels, Pushed, PushedSample, Row, SeriesId};
+use vigie_model::{ABSENT, Histogram, Labels, Pushed, Row, SeriesId};
 
 /// Other keys of known series that are remembered. When there are more, all are forgotten and
 /// learned again.
@@ -107,11 +108,11 @@ impl Keys {
 /// What became of a push.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PushOutcome {
-    /// Of the floats of series whose labels are acceptable.
+    /// Of the floats and native histograms of series whose labels are acceptable.
     pub samples: Appended,
     /// Of the exemplars of the same.
     pub exemplars: ExemplarsAppended,
-    /// Why labels or whole kinds of samples are not acceptable: the first reasons.
+    /// Why labels or histograms are not acceptable: the first reasons.
     pub reasons: Vec<String>,
 }
 
@@ -137,7 +138,11 @@ impl Store {
         self.floor.check()?;
         let mut outcome = PushOutcome::default();
         let ids = self.resolve(pushed, &mut outcome.reasons);
-        outcome.samples = self.append(&Rows::of(pushed.samples, &ids).rows(), durability)?;
+        outcome.samples = self.append(&Rows::of(pushed, &ids).rows(), durability)?;
+        if outcome.samples.invalid > 0 {
+            let given = pushed.histograms.iter().map(|pushed| &pushed.histogram);
+            outcome.reasons.extend(sound::reasons(given, TOLD_MAX));
+        }
         let exemplars: Vec<_> = pushed
             .exemplars
             .iter()
@@ -145,12 +150,6 @@ impl Store {
             .filter(|(id, _)| *id != NO_SERIES)
             .collect();
         outcome.exemplars = self.append_exemplars(&exemplars, durability)?;
-        if !pushed.histograms.is_empty() {
-            let count = pushed.histograms.len();
-            outcome.reasons.push(format!(
-                "native histograms are not stored yet ({count} refused): send classic ones"
-            ));
-        }
         Ok(outcome)
     }
 
@@ -191,50 +190,83 @@ impl Store {
 }
 
 /// Samples put together into rows: those of one instant stand side by side.
-struct Rows {
+struct Rows<'a> {
     ids: Vec<SeriesId>,
     values: Vec<f64>,
-    /// The instant of each row and where it ends.
-    ends: Vec<(i64, usize)>,
+    /// Each with its index in its row.
+    histograms: Vec<(usize, &'a Histogram)>,
+    ends: Vec<End>,
 }
 
-impl Rows {
-    fn of(samples: &[PushedSample], ids: &[SeriesId]) -> Rows {
+/// Where a row ends.
+struct End {
+    ts_ms: i64,
+    cells: usize,
+    histograms: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn of(pushed: &Pushed<'a>, ids: &[SeriesId]) -> Rows<'a> {
+        let count = pushed.samples.len() + pushed.histograms.len();
         let mut rows = Rows {
-            ids: Vec::with_capacity(samples.len()),
-            values: Vec::with_capacity(samples.len()),
+            ids: Vec::with_capacity(count),
+            values: Vec::with_capacity(count),
+            histograms: Vec::with_capacity(pushed.histograms.len()),
             ends: Vec::new(),
         };
-        let ascend = samples.is_sorted_by_key(|sample| sample.ts_ms);
-        if ascend {
-            samples.iter().for_each(|sample| rows.add(sample, ids));
-        } else {
-            // The order of a row's series is kept: it is the order in which they will come again.
-            let mut order: Vec<u32> = (0..samples.len() as u32).collect();
-            order.sort_by_key(|at| samples[*at as usize].ts_ms);
-            order.iter().for_each(|at| rows.add(&samples[*at as usize], ids));
+        let samples = pushed.samples;
+        if pushed.histograms.is_empty() && samples.is_sorted_by_key(|sample| sample.ts_ms) {
+            for sample in samples {
+                rows.add(ids[sample.series as usize], sample.ts_ms, sample.value, None);
+            }
+            return rows;
+        }
+        // The order of a row's series is kept: it is the order in which they will come again.
+        // Histograms stand behind the floats of their instant.
+        let floats = samples.iter().map(|sample| sample.ts_ms);
+        let histograms = pushed.histograms.iter().map(|pushed| pushed.ts_ms);
+        let mut order: Vec<(i64, u32)> = floats.chain(histograms).zip(0..).collect();
+        order.sort_by_key(|(ts_ms, _)| *ts_ms);
+        for (ts_ms, at) in order {
+            match samples.get(at as usize) {
+                Some(sample) => rows.add(ids[sample.series as usize], ts_ms, sample.value, None),
+                None => {
+                    let pushed = &pushed.histograms[at as usize - samples.len()];
+                    let id = ids[pushed.series as usize];
+                    rows.add(id, ts_ms, ABSENT, Some(&pushed.histogram));
+                }
+            }
         }
         rows
     }
 
-    fn add(&mut self, sample: &PushedSample, ids: &[SeriesId]) {
-        let id = ids[sample.series as usize];
+    fn add(&mut self, id: SeriesId, ts_ms: i64, value: f64, histogram: Option<&'a Histogram>) {
         if id == NO_SERIES {
             return;
         }
+        if self.ends.last().is_none_or(|last| last.ts_ms != ts_ms) {
+            let (cells, histograms) = (self.ids.len(), self.histograms.len());
+            self.ends.push(End { ts_ms, cells, histograms });
+        }
+        let start = self.ends.len().checked_sub(2).map_or(0, |before| self.ends[before].cells);
+        self.histograms.extend(histogram.map(|histogram| (self.ids.len() - start, histogram)));
         self.ids.push(id);
-        self.values.push(sample.value);
-        match self.ends.last_mut() {
-            Some((ts_ms, end)) if *ts_ms == sample.ts_ms => *end += 1,
-            _ => self.ends.push((sample.ts_ms, self.ids.len())),
+        self.values.push(value);
+        if let Some(end) = self.ends.last_mut() {
+            (end.cells, end.histograms) = (self.ids.len(), self.histograms.len());
         }
     }
 
     fn rows(&self) -> Vec<Row<'_>> {
-        let mut start = 0;
-        let rows = self.ends.iter().map(|(ts_ms, end)| {
-            let row = Row::floats(*ts_ms, &self.ids[start..*end], &self.values[start..*end]);
-            start = *end;
+        let (mut start, mut histograms) = (0, 0);
+        let rows = self.ends.iter().map(|end| {
+            let row = Row {
+                ts_ms: end.ts_ms,
+                series: &self.ids[start..end.cells],
+                values: &self.values[start..end.cells],
+                histograms: &self.histograms[histograms..end.histograms],
+            };
+            (start, histograms) = (end.cells, end.histograms);
             row
         });
         rows.collect()

@@ -12,16 +12,20 @@ use crate::block::Block;
 use crate::catalog::Catalog;
 use crate::chunk::Chunk;
 use crate::column;
-use crate::head::{Heads, OpenRow};
+use crate::head::Heads;
+use crate::object;
+use crate::row::OpenRow;
 use crate::section::{self, Head, Slot};
 use crate::segment::{Aside, ChunkMeta, read_chunk};
 use crate::store::Store;
 use crate::tombstone::{self, Source, Tombstone};
 use parking_lot::RwLock;
+use std::borrow::Cow;
 use std::sync::Arc;
 use vigie_disk::{DiskError, DiskFile};
 use vigie_model::{
-    ABSENT, LabelLookup, Labels, Matcher, MetricGroup, ReadError, Selection, SeriesId, TimeRange,
+    ABSENT, Histogram, LabelLookup, Labels, Matcher, MetricGroup, ReadError, Selection, SeriesId,
+    TimeRange,
 };
 
 /// For a row of a chunk that is outside the range.
@@ -305,6 +309,8 @@ struct Part {
     /// Per selected column that is there: its index and its body.
     slots: Vec<(u32, Body)>,
     bodies: Vec<u8>,
+    /// The selected columns with objects, by index, ascending.
+    object_columns: Vec<u32>,
     origin: Origin,
     /// Instants between which a column's samples are hidden.
     hidden: Vec<(u32, i64, i64)>,
@@ -318,14 +324,17 @@ impl Part {
         file: &Arc<dyn DiskFile>,
         hidden: Vec<(u32, i64, i64)>,
     ) -> Part {
-        let (mut slots, mut bodies) = (Vec::new(), Vec::new());
+        let (mut slots, mut bodies, mut object_columns) = (Vec::new(), Vec::new(), Vec::new());
         for (at, column) in columns.iter().enumerate() {
             if let Some(body) = chunk.body(*column) {
+                if column::has_objects(body) {
+                    object_columns.push(at as u32);
+                }
                 slots.push((at as u32, hold(&mut bodies, body)));
             }
         }
         let origin = Origin::Chunk(file.clone(), u64::from(meta.offset));
-        Part { places: Vec::new(), slots, bodies, origin, hidden }
+        Part { places: Vec::new(), slots, bodies, object_columns, origin, hidden }
     }
 
     fn of_section(
@@ -334,8 +343,11 @@ impl Part {
         columns: &[u32],
         hidden: Vec<(u32, i64, i64)>,
     ) -> Part {
-        let (mut slots, mut bodies) = (Vec::new(), Vec::new());
+        let (mut slots, mut bodies, mut object_columns) = (Vec::new(), Vec::new(), Vec::new());
         for (at, column) in columns.iter().enumerate() {
+            if head.has_objects(*column) {
+                object_columns.push(at as u32);
+            }
             let body = match head.slot(*column) {
                 Some(Slot::Inline(from, to)) => {
                     hold(&mut bodies, &head.payload[from as usize..to as usize])
@@ -346,7 +358,7 @@ impl Part {
             slots.push((at as u32, body));
         }
         let origin = Origin::Section(block.clone());
-        Part { places: Vec::new(), slots, bodies, origin, hidden }
+        Part { places: Vec::new(), slots, bodies, object_columns, origin, hidden }
     }
 
     fn bytes(&self) -> usize {
@@ -357,14 +369,11 @@ impl Part {
         let Ok(slot) = self.slots.binary_search_by_key(&(column as u32), |slot| slot.0) else {
             return Ok(());
         };
-        let hidden = self.hidden.iter().filter(|hidden| hidden.0 as usize == column);
-        let is_hidden =
-            |ts_ms: i64| hidden.clone().any(|(_, min, max)| (*min..=*max).contains(&ts_ms));
         let mut spread = |first: usize, values: &[f64]| {
             for (place, value) in self.places[first..].iter().zip(values) {
                 if *place != OUTSIDE && value.to_bits() != ABSENT.to_bits() {
                     let at = *place as usize;
-                    if self.hidden.is_empty() || !is_hidden(times[at]) {
+                    if !self.is_hidden(column, times[at]) {
                         out[at] = *value;
                     }
                 }
@@ -381,24 +390,72 @@ impl Part {
             }
             (Origin::Chunk(..), Body::Stored(..)) => unreachable!("a chunk is held"),
             (Origin::Section(block), body) => {
-                let stored;
-                let (bytes, offset) = match body {
-                    Body::Held(from, to) => (&self.bodies[*from as usize..*to as usize], 0),
-                    Body::Stored(offset, bytes) => match block.body(*offset, *bytes)? {
-                        Some(body) => {
-                            stored = body;
-                            (&stored[..], *offset)
-                        }
-                        None => return Ok(()),
-                    },
-                };
-                let wanted = |rows: std::ops::Range<usize>| {
-                    self.places[rows].iter().any(|place| *place != OUTSIDE)
-                };
-                section::each_page(bytes, self.places.len(), &wanted, &mut spread)
+                let Some((bytes, offset)) = self.bytes_of(block, body)? else { return Ok(()) };
+                let wanted = |rows| self.is_wanted(rows);
+                section::each_page(&bytes, self.places.len(), &wanted, &mut spread)
                     .map_err(|what| block.corrupt(offset, what))
             }
         }
+    }
+
+    fn has_objects(&self, column: usize) -> bool {
+        self.object_columns.binary_search(&(column as u32)).is_ok()
+    }
+
+    /// Hands over the objects of a column with their rows in the group.
+    fn each_object(
+        &self,
+        column: usize,
+        times: &[i64],
+        out: &mut dyn FnMut(usize, Arc<Histogram>),
+    ) -> Result<(), DiskError> {
+        let Ok(slot) = self.slots.binary_search_by_key(&(column as u32), |slot| slot.0) else {
+            return Ok(());
+        };
+        let rows = self.places.len();
+        let take = &mut |row: usize, histogram| {
+            let place = self.places[row];
+            if place != OUTSIDE && !self.is_hidden(column, times[place as usize]) {
+                out(place as usize, histogram);
+            }
+        };
+        match (&self.origin, &self.slots[slot].1) {
+            (Origin::Chunk(file, offset), Body::Held(from, to)) => {
+                column::decode_objects(&self.bodies[*from as usize..*to as usize], rows, take)
+                    .map_err(|what| DiskError::corrupt(file.path(), *offset, what))
+            }
+            (Origin::Chunk(..), Body::Stored(..)) => unreachable!("a chunk is held"),
+            (Origin::Section(block), body) => {
+                let Some((bytes, offset)) = self.bytes_of(block, body)? else { return Ok(()) };
+                section::each_object(&bytes, rows, &|rows| self.is_wanted(rows), take)
+                    .map_err(|what| block.corrupt(offset, what))
+            }
+        }
+    }
+
+    /// The bytes of a section's column and where they stand; `None` when they are set aside.
+    fn bytes_of<'a>(
+        &'a self,
+        block: &Block,
+        body: &Body,
+    ) -> Result<Option<(Cow<'a, [u8]>, u64)>, DiskError> {
+        match body {
+            Body::Held(from, to) => {
+                Ok(Some((Cow::Borrowed(&self.bodies[*from as usize..*to as usize]), 0)))
+            }
+            Body::Stored(offset, bytes) => {
+                Ok(block.body(*offset, *bytes)?.map(|body| (Cow::Owned(body), *offset)))
+            }
+        }
+    }
+
+    fn is_wanted(&self, rows: std::ops::Range<usize>) -> bool {
+        self.places[rows].iter().any(|place| *place != OUTSIDE)
+    }
+
+    fn is_hidden(&self, column: usize, ts_ms: i64) -> bool {
+        let mut of_column = self.hidden.iter().filter(|hidden| hidden.0 as usize == column);
+        of_column.any(|(_, min_ms, max_ms)| (*min_ms..=*max_ms).contains(&ts_ms))
     }
 }
 
@@ -437,6 +494,37 @@ impl MetricGroup for Group {
             if let Some(value) = row.value(self.columns[column]) {
                 out[*at] = value;
             }
+        }
+        Ok(())
+    }
+
+    fn may_have_histograms(&self, column: usize) -> bool {
+        self.parts.iter().any(|part| part.has_objects(column))
+            || self.rows.iter().any(|(_, row)| row.objects().get(self.columns[column]).is_some())
+    }
+
+    fn read_histograms(
+        &self,
+        column: usize,
+        out: &mut Vec<(usize, Arc<Histogram>)>,
+    ) -> Result<(), ReadError> {
+        out.clear();
+        for part in self.parts.iter().filter(|part| part.has_objects(column)) {
+            part.each_object(column, &self.timestamps_ms, &mut |at, histogram| {
+                out.push((at, histogram));
+            })?;
+        }
+        for (at, row) in &self.rows {
+            if let Some(object) = row.objects().get(self.columns[column]) {
+                let histogram = object::decode_alone(object);
+                out.push((*at, histogram.expect("open rows hold what was checked")));
+            }
+        }
+        // Late rows make chunks overlap; of a cell that stands twice the later place is believed.
+        if !out.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+            out.reverse();
+            out.sort_by_key(|(at, _)| *at);
+            out.dedup_by_key(|(at, _)| *at);
         }
         Ok(())
     }

@@ -3,13 +3,16 @@
 
 use crate::GROUP_COLUMNS_MAX;
 use crate::batch::{self, Batch};
-use vigie_disk::wire::{Bad, Bytes, put_int, put_runs, put_uint};
-use vigie_model::Labels;
+use crate::object::{self, Objects};
+use vigie_disk::wire::{Bad, Bytes, put_bytes, put_int, put_runs, put_uint};
 use vigie_model::limits::LABELS_PER_SERIES_MAX;
+use vigie_model::{ABSENT, Labels, is_absent};
 
 const ROWS: u8 = 1;
 const SEALED: u8 = 2;
 const CHECKPOINT: u8 = 3;
+/// In place of a value's length: the cell holds an object.
+const OBJECT: usize = 15;
 const SERIES: u8 = 16;
 
 /// A record of the write-ahead log.
@@ -40,7 +43,9 @@ pub(crate) struct Part {
     pub(crate) group: u32,
     pub(crate) ts_ms: i64,
     pub(crate) columns: Vec<u32>,
+    /// [`ABSENT`] where the cell holds an object.
     pub(crate) values: Vec<f64>,
+    pub(crate) objects: Objects,
 }
 
 fn definition(input: &mut Bytes<'_>) -> Result<Definition, Bad> {
@@ -68,9 +73,21 @@ pub(crate) fn put_rows_head(out: &mut Vec<u8>, part_count: usize) {
     put_uint(out, part_count as u64);
 }
 
-/// A part: group, instant, columns, then the values with the zero bytes at their ends cut off.
-pub(crate) fn put_part(out: &mut Vec<u8>, group: u32, ts_ms: i64, columns: &[u32], values: &[f64]) {
+/// A part: group, instant, columns, then the values with the zero bytes at their ends cut off, then
+/// the objects.
+pub(crate) fn put_part(
+    out: &mut Vec<u8>,
+    group: u32,
+    ts_ms: i64,
+    columns: &[u32],
+    values: &[f64],
+    objects: &Objects,
+) {
     assert_eq!(columns.len(), values.len());
+    if !objects.is_empty() {
+        let absent = values.iter().filter(|value| is_absent(**value)).count();
+        assert_eq!(absent, objects.len(), "a cell is a value or an object");
+    }
     put_uint(out, u64::from(group));
     put_int(out, ts_ms);
     put_runs(out, columns);
@@ -79,12 +96,20 @@ pub(crate) fn put_part(out: &mut Vec<u8>, group: u32, ts_ms: i64, columns: &[u32
         out.push((byte_count(pair[0]) | second << 4) as u8);
     }
     for value in values {
-        out.extend_from_slice(&value.to_bits().to_be_bytes()[..byte_count(*value)]);
+        // An object has no bytes here: its count is longer than a value.
+        let bytes = value.to_bits().to_be_bytes();
+        out.extend_from_slice(bytes.get(..byte_count(*value)).unwrap_or(&[]));
+    }
+    for (_, object) in objects.iter() {
+        put_bytes(out, object);
     }
 }
 
 /// How many bytes of a value, high ones first, are left when zeros at the end are cut off.
 fn byte_count(value: f64) -> usize {
+    if is_absent(value) {
+        return OBJECT;
+    }
     8 - (value.to_bits().trailing_zeros() / 8) as usize
 }
 
@@ -96,11 +121,25 @@ fn part(input: &mut Bytes<'_>) -> Result<Part, Bad> {
     let mut values = Vec::with_capacity(columns.len());
     for at in 0..columns.len() {
         let count = usize::from(counts[at / 2] >> (4 * (at % 2)) & 15);
+        if count == OBJECT {
+            values.push(ABSENT);
+            continue;
+        }
         let mut bytes = [0; 8];
         bytes.get_mut(..count).ok_or("a value is too long")?.copy_from_slice(input.take(count)?);
-        values.push(f64::from_bits(u64::from_be_bytes(bytes)));
+        let value = f64::from_bits(u64::from_be_bytes(bytes));
+        if is_absent(value) {
+            return Err("a value has the bits that stand for none");
+        }
+        values.push(value);
     }
-    Ok(Part { group, ts_ms, columns, values })
+    let mut objects = Objects::default();
+    for (column, _) in columns.iter().zip(&values).filter(|(_, value)| is_absent(**value)) {
+        let object = input.bytes()?;
+        object::decode_alone(object)?;
+        objects.push(*column, object);
+    }
+    Ok(Part { group, ts_ms, columns, values, objects })
 }
 
 /// The record of a batch.
@@ -156,17 +195,28 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Record, Bad> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vigie_model::STALE_NAN;
 
     #[test]
     fn records_come_back_and_no_damage_makes_them_panic() {
+        let part_of = |group, ts_ms, columns, values| {
+            let objects = Objects::default();
+            Part { group, ts_ms, columns, values, objects }
+        };
+        let mut mixed = part_of(2, 7, vec![1, 2, 3, 9], vec![ABSENT, 5.0, ABSENT, STALE_NAN]);
+        for (column, count) in [(1, 5), (3, 1 << 40)] {
+            mixed.objects.encode(column, &crate::object::tests::whole(count, &[1, 4, -2]));
+        }
         let parts = vec![
-            Part { group: 1, ts_ms: 1000, columns: vec![0, 1, 5], values: vec![0.0, 0.1, -3.0] },
-            Part { group: 0, ts_ms: -1, columns: vec![4000], values: vec![f64::INFINITY] },
+            part_of(1, 1000, vec![0, 1, 5], vec![0.0, 0.1, -3.0]),
+            part_of(0, -1, vec![4000], vec![f64::INFINITY]),
+            mixed,
         ];
         let mut rows = Vec::new();
         put_rows_head(&mut rows, parts.len());
         for part in &parts {
-            put_part(&mut rows, part.group, part.ts_ms, &part.columns, &part.values);
+            let Part { group, ts_ms, columns, values, objects } = part;
+            put_part(&mut rows, *group, *ts_ms, columns, values, objects);
         }
         for (bytes, wanted) in [
             (rows, Record::Rows(Vec::new(), parts)),
@@ -176,6 +226,7 @@ mod tests {
                 Record::Checkpoint { series_log_bytes: 9, segment: 1, segment_bytes: 7 },
             ),
         ] {
+            // As text: what has no value is NaN, which equals nothing.
             assert_eq!(format!("{:?}", decode(&bytes)), format!("{:?}", Ok::<_, Bad>(wanted)));
             for len in 0..bytes.len() {
                 assert!(decode(&bytes[..len]).is_err());

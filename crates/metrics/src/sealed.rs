@@ -1,23 +1,74 @@
-//! What a block says about cells that arrive: are they there already?
+//! What chunks and blocks say about cells that arrive: are they there already?
 //!
 //! Late and repeated rows only; a row newer than everything sealed is never compared.
 
 use crate::Appended;
 use crate::block::Block;
+use crate::column;
 use crate::head::Heads;
+use crate::object::{self, Objects};
 use crate::section;
 use crate::tombstone::Source;
 use std::cell::Cell;
+use std::sync::Arc;
 use vigie_disk::DiskError;
-use vigie_model::ABSENT;
+use vigie_disk::wire::Bad;
+use vigie_model::{ABSENT, Histogram, is_absent};
+
+/// What stands at a place.
+pub(crate) enum Stored {
+    Nothing,
+    Value(f64),
+    Object(Arc<Histogram>),
+}
+
+impl Stored {
+    /// What row `at` of an encoded column of `rows` rows holds.
+    pub(crate) fn in_column(body: &[u8], rows: usize, at: usize) -> Result<Stored, Bad> {
+        let mut values = vec![ABSENT; rows];
+        column::decode(body, &mut values)?;
+        let mut stored = Stored::of(values[at]);
+        column::decode_objects(body, rows, &mut |row, histogram| {
+            if row == at {
+                stored = Stored::Object(histogram);
+            }
+        })?;
+        Ok(stored)
+    }
+
+    fn of(value: f64) -> Stored {
+        if is_absent(value) { Stored::Nothing } else { Stored::Value(value) }
+    }
+
+    /// Counts a cell that meets this; `false` when there is nothing to meet.
+    pub(crate) fn is_met_by(
+        &self,
+        value: f64,
+        given: Option<&[u8]>,
+        counts: &mut Appended,
+    ) -> bool {
+        let is_same = match (self, given) {
+            (Stored::Nothing, _) => return false,
+            (Stored::Value(stored), _) => stored.to_bits() == value.to_bits(),
+            (Stored::Object(_), None) => false,
+            (Stored::Object(stored), Some(given)) => {
+                let mut alone = Vec::new();
+                object::encode(None, stored, &mut alone);
+                object::is_same(&alone, given)
+            }
+        };
+        counts.met(is_same, given.is_some());
+        true
+    }
+}
 
 /// The cells of one instant of a group that a block does not have, or only hidden.
 pub(crate) fn without_those_in(
     heads: &Heads,
     block: &Block,
-    group: u32,
-    ts_ms: i64,
+    (group, ts_ms): (u32, i64),
     cells: &[(u32, f64)],
+    objects: &Objects,
     counts: &mut Appended,
 ) -> Result<Vec<(u32, f64)>, DiskError> {
     let mut left = cells.to_vec();
@@ -33,19 +84,28 @@ pub(crate) fn without_those_in(
             let slot = if hidden { None } else { head.slot(column) };
             let body = slot.map(|slot| block.body_in(&head, slot)).transpose()?.flatten();
             let stored = Cell::new(ABSENT);
+            let mut object = None;
             if let Some(body) = body {
                 let take = &mut |first: usize, page: &[f64]| {
                     if let Some(value) = at.checked_sub(first).and_then(|at| page.get(at)) {
                         stored.set(*value);
                     }
                 };
-                section::each_page(&body, rows, &|page| page.contains(&at), take)
-                    .map_err(|what| block.corrupt(place.head_offset, what))?;
+                let wanted = |page: std::ops::Range<usize>| page.contains(&at);
+                let corrupt = |what| block.corrupt(place.head_offset, what);
+                section::each_page(&body, rows, &wanted, take).map_err(corrupt)?;
+                if head.has_objects(column) {
+                    section::each_object(&body, rows, &wanted, &mut |row, histogram| {
+                        if row == at {
+                            object = Some(histogram);
+                        }
+                    })
+                    .map_err(corrupt)?;
+                }
             }
-            match stored.get().to_bits() {
-                bits if bits == ABSENT.to_bits() => still.push((column, value)),
-                bits if bits == value.to_bits() => counts.duplicates += 1,
-                _ => counts.conflicting += 1,
+            let stored = object.map_or_else(|| Stored::of(stored.get()), Stored::Object);
+            if !stored.is_met_by(value, objects.get(column), counts) {
+                still.push((column, value));
             }
         }
         left = still;

@@ -7,11 +7,14 @@
 use crate::column::{self, Scratch};
 use crate::ints;
 use crate::{GROUP_COLUMNS_MAX, PAGE_ROWS_MAX};
+use std::sync::Arc;
 use vigie_disk::wire::{Bad, Bytes, put_runs, put_uint};
-use vigie_model::{ABSENT, is_absent};
+use vigie_model::{ABSENT, Histogram, is_absent};
 
 /// Says that a record is the head of a section.
 const KIND: u8 = 1;
+/// The same, of a section that has objects.
+const KIND_WITH_OBJECTS: u8 = 2;
 const ONE_PAGE: u8 = 0;
 const PAGES: u8 = 1;
 /// Bodies up to here stand in the head.
@@ -28,18 +31,31 @@ pub(crate) struct Builder {
     body: Vec<u8>,
     pages: Vec<u8>,
     columns: Vec<u32>,
+    /// Those of the columns that have objects.
+    object_columns: Vec<u32>,
     entries: Vec<u8>,
     bodies_bytes: u64,
 }
 
 impl Builder {
-    /// Adds a column that has at least one value, and appends what does not stand in the head to
-    /// `out`. Columns ascend.
-    pub(crate) fn column(&mut self, column: u32, values: &[f64], out: &mut Vec<u8>) {
+    /// Adds a column that has at least one value or object, and appends what does not stand in the
+    /// head to `out`. Columns ascend; `objects` ascend by row, and have no value.
+    pub(crate) fn column(
+        &mut self,
+        column: u32,
+        values: &[f64],
+        objects: &[(u32, Arc<Histogram>)],
+        out: &mut Vec<u8>,
+    ) {
         assert!(self.columns.last().is_none_or(|before| *before < column), "columns ascend");
         assert!((1..=ROWS_MAX).contains(&values.len()), "a section of {} rows", values.len());
         self.columns.push(column);
-        self.encode(values);
+        if objects.is_empty() {
+            self.encode(values);
+        } else {
+            self.object_columns.push(column);
+            self.encode_objects(values, objects);
+        }
         let is_inline = self.body.len() <= INLINE_BYTES_MAX;
         put_uint(&mut self.entries, (self.body.len() as u64) << 1 | u64::from(is_inline));
         if is_inline {
@@ -72,16 +88,42 @@ impl Builder {
         self.body.extend_from_slice(&self.pages);
     }
 
+    /// Pages, as of floats; a page of objects stands for itself.
+    fn encode_objects(&mut self, values: &[f64], objects: &[(u32, Arc<Histogram>)]) {
+        self.body.clear();
+        self.body.push(PAGES);
+        self.pages.clear();
+        let mut left = objects;
+        for (at, page) in values.chunks(PAGE_ROWS_MAX).enumerate() {
+            let first = (at * PAGE_ROWS_MAX) as u32;
+            let (here, later) =
+                left.split_at(left.partition_point(|(row, _)| *row < first + page.len() as u32));
+            left = later;
+            let before = self.pages.len();
+            let (scratch, out) = (&mut self.scratch, &mut self.pages);
+            if !here.is_empty() {
+                let here: Vec<_> = here.iter().map(|(row, h)| (row - first, h.clone())).collect();
+                column::encode_objects(page, &here, column::encode_dense, scratch, out);
+            } else if page.iter().any(|value| !is_absent(*value)) {
+                column::encode_dense(page, scratch, out);
+            }
+            put_uint(&mut self.body, (self.pages.len() - before) as u64);
+        }
+        self.body.extend_from_slice(&self.pages);
+    }
+
     /// The payload of the head, and nothing collected any more; `None` when no column was added.
     pub(crate) fn finish(&mut self, group: u32, timestamps_ms: &[i64]) -> Option<Vec<u8>> {
         let columns = std::mem::take(&mut self.columns);
+        let object_columns = std::mem::take(&mut self.object_columns);
         let entries = std::mem::take(&mut self.entries);
         let bodies_bytes = std::mem::take(&mut self.bodies_bytes);
         if columns.is_empty() {
             return None;
         }
         assert!(timestamps_ms.windows(2).all(|pair| pair[0] < pair[1]), "rows ascend");
-        let mut head = vec![KIND];
+        let kind = if object_columns.is_empty() { KIND } else { KIND_WITH_OBJECTS };
+        let mut head = vec![kind];
         put_uint(&mut head, u64::from(group));
         put_uint(&mut head, timestamps_ms.len() as u64);
         let mut times = Vec::new();
@@ -89,6 +131,9 @@ impl Builder {
         put_uint(&mut head, times.len() as u64);
         head.extend_from_slice(&times);
         put_runs(&mut head, &columns);
+        if kind == KIND_WITH_OBJECTS {
+            put_runs(&mut head, &object_columns);
+        }
         put_uint(&mut head, bodies_bytes);
         head.extend_from_slice(&entries);
         Some(head)
@@ -113,6 +158,8 @@ pub(crate) struct Head {
     pub(crate) columns: Vec<u32>,
     /// As many.
     pub(crate) slots: Vec<Slot>,
+    /// Those of the columns that have objects.
+    object_columns: Vec<u32>,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -120,7 +167,8 @@ impl Head {
     /// Reads a head that stands at `offset` of its file.
     pub(crate) fn parse(payload: Vec<u8>, offset: u64) -> Result<Head, Bad> {
         let mut input = Bytes::new(&payload);
-        if input.byte()? != KIND {
+        let kind = input.byte()?;
+        if ![KIND, KIND_WITH_OBJECTS].contains(&kind) {
             return Err("the record is not the head of a section");
         }
         let group = input.count(u32::MAX as usize)? as u32;
@@ -135,6 +183,10 @@ impl Head {
             return Err("the timestamps of a section do not ascend");
         }
         let columns = input.runs(GROUP_COLUMNS_MAX)?;
+        let object_columns = match kind {
+            KIND => Vec::new(),
+            _ => input.runs(columns.len())?,
+        };
         let mut at = offset.checked_sub(input.uint()?).ok_or("a section starts before its file")?;
         let mut slots = Vec::with_capacity(columns.len());
         for _ in &columns {
@@ -153,7 +205,12 @@ impl Head {
         if at != offset || columns.is_empty() {
             return Err("the columns of a section do not fill it");
         }
-        Ok(Head { group, timestamps_ms, columns, slots, payload })
+        Ok(Head { group, timestamps_ms, columns, slots, object_columns, payload })
+    }
+
+    /// Whether a column has objects.
+    pub(crate) fn has_objects(&self, column: u32) -> bool {
+        self.object_columns.binary_search(&column).is_ok()
     }
 
     /// Where a group's column stands.
@@ -212,6 +269,32 @@ pub(crate) fn each_page(
     }
 }
 
+/// [`each_page`] for the objects of a body: hands each over with its row.
+pub(crate) fn each_object(
+    body: &[u8],
+    rows: usize,
+    wanted: &dyn Fn(std::ops::Range<usize>) -> bool,
+    take: &mut dyn FnMut(usize, Arc<Histogram>),
+) -> Result<(), Bad> {
+    let mut input = Bytes::new(body);
+    if input.byte()? != PAGES {
+        return Err("a column of objects has no pages");
+    }
+    let mut lengths = input.clone();
+    for _ in 0..rows.div_ceil(PAGE_ROWS_MAX) {
+        input.uint()?;
+    }
+    for first in (0..rows).step_by(PAGE_ROWS_MAX) {
+        let bytes = input.take(lengths.count(body.len())?)?;
+        let end = rows.min(first + PAGE_ROWS_MAX);
+        if wanted(first..end) {
+            let take = &mut |row: usize, histogram| take(first + row, histogram);
+            column::decode_objects(bytes, end - first, take)?;
+        }
+    }
+    input.end()
+}
+
 pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     vigie_disk::crc32c(bytes)
 }
@@ -234,7 +317,7 @@ mod tests {
             let (mut builder, mut out) = (Builder::default(), vec![0; 24]);
             let matrix = matrix(rows);
             for (at, values) in matrix.iter().enumerate() {
-                builder.column(at as u32 * 3, values, &mut out);
+                builder.column(at as u32 * 3, values, &[], &mut out);
             }
             let payload = builder.finish(9, &times).unwrap();
             assert!(builder.finish(9, &times).is_none(), "nothing is collected any more");

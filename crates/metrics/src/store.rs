@@ -12,9 +12,10 @@ use crate::exemplars::Exemplars;
 use crate::head::Heads;
 use crate::manifest::Manifest;
 use crate::push::Keys;
-use crate::record::{self, Record};
+use crate::record::{self, Part, Record};
 use crate::segment::{Found, Segments};
 use crate::series_log::{Said, SeriesLog};
+use crate::sound;
 use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
@@ -209,27 +210,29 @@ impl Store {
         durability: Durability,
     ) -> Result<Appended, MetricsError> {
         self.floor.check()?;
-        if rows.iter().any(|row| !row.histograms.is_empty()) {
-            return Err(MetricsError::Limit("native histograms are not stored yet".to_owned()));
-        }
         let mut counts = Appended::default();
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let mut cells = 0;
-            let fits = rest.iter().take_while(|row| {
-                let fits = cells < CELLS_PER_RECORD_MAX;
-                cells += row.series.len();
-                fits
-            });
-            let (batch, later) = rest.split_at(fits.count());
-            self.append_batch(batch, &mut counts)?;
-            rest = later;
-        }
+        sound::with_sound_rows(rows, &mut counts, |rows, counts| self.append_all(rows, counts))?;
         if durability == Durability::Synced {
             // Everything, so that duplicates of rows that are only written yet are synced too.
             self.wal.sync_all()?;
         }
         Ok(counts)
+    }
+
+    fn append_all(&self, rows: &[Row<'_>], counts: &mut Appended) -> Result<(), MetricsError> {
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let mut cells = 0;
+            let fits = rest.iter().take_while(|row| {
+                let fits = cells < CELLS_PER_RECORD_MAX;
+                cells += sound::weight(row);
+                fits
+            });
+            let (batch, later) = rest.split_at(fits.count());
+            self.append_batch(batch, counts)?;
+            rest = later;
+        }
+        Ok(())
     }
 
     fn append_batch(&self, rows: &[Row<'_>], counts: &mut Appended) -> Result<(), MetricsError> {
@@ -253,7 +256,8 @@ impl Store {
         }
         record::put_rows_head(&mut payload, parts.len());
         for part in &parts {
-            record::put_part(&mut payload, part.group, part.ts_ms, &part.columns, &part.values);
+            let Part { group, ts_ms, columns, values, objects } = part;
+            record::put_part(&mut payload, *group, *ts_ms, columns, values, objects);
         }
         self.wal.append(&payload)?;
         for part in parts {

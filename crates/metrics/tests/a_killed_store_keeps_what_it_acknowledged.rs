@@ -9,9 +9,10 @@ mod support;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use support::samples::{Sample, append_samples, histogram};
 use support::{Dice, labels, open, patient, read};
 use vigie_metrics::{Durability, Options, Store};
-use vigie_model::{Matcher, Row, TimeRange};
+use vigie_model::{Matcher, TimeRange};
 
 const DIR_VARIABLE: &str = "VIGIE_KILL_TEST_DIR";
 const START_MS: i64 = 1_700_000_000_000;
@@ -20,15 +21,18 @@ fn options() -> Options {
     Options { log_bytes_max: 20_000, open_bytes_max: 20_000, ..patient() }
 }
 
-/// Row `n` is the same whoever makes it: its instant, its series and their values.
-fn row(n: u64) -> (i64, Vec<(usize, usize, f64)>) {
+/// Row `n` is the same whoever makes it: its instant, its series and their samples.
+fn row(n: u64) -> (i64, Vec<(usize, usize, Sample)>) {
     let dice = Dice(n);
     let instance = (n % 3) as usize;
     let cells =
         (0..10).filter(|at| at % 5 == 0 || !dice.0.is_multiple_of(7)).map(|at| (instance, at));
     let new = (instance, 100 + (n / 50) as usize);
     let cells = cells.chain([new]).collect::<Vec<_>>();
-    let value = |at| Dice(n * 31 + at).roll(1 << 40) as f64 / 1024.0;
+    let value = |at| match at % 5 {
+        3 => Sample::Histogram(histogram(&mut Dice(n * 31 + at))),
+        _ => Sample::Float(Dice(n * 31 + at).roll(1 << 40) as f64 / 1024.0),
+    };
     let cells = cells.into_iter().map(|(instance, at)| (instance, at, value(at as u64)));
     let cells = cells.collect();
     (START_MS + n as i64 * 1000, cells)
@@ -38,10 +42,10 @@ fn append(store: &Store, n: u64) {
     let (ts_ms, cells) = row(n);
     let ids = cells.iter().map(|(instance, at, _)| store.intern(&labels("m", *instance, *at)));
     let ids: Vec<_> = ids.map(Result::unwrap).collect();
-    let values: Vec<f64> = cells.iter().map(|cell| cell.2).collect();
+    let samples: Vec<Sample> = cells.into_iter().map(|cell| cell.2).collect();
     let durability = if n.is_multiple_of(16) { Durability::Synced } else { Durability::Written };
-    let row = Row::floats(ts_ms, &ids, &values);
-    assert_eq!(store.append(&[row], durability).unwrap().conflicting, 0);
+    let done = append_samples(store, ts_ms, &ids, &samples, durability).unwrap();
+    assert_eq!(done.conflicting, 0);
 }
 
 /// The row that is deleted after row `n` was appended.
@@ -147,7 +151,7 @@ fn a_killed_store_keeps_what_it_acknowledged() {
             let (ts_ms, cells) = row(n);
             for (instance, at, value) in cells {
                 let key = (labels("m", instance, at).to_string(), ts_ms);
-                assert_eq!(found.get(&key), Some(&value.to_bits()), "kill {kill}, row {n}");
+                assert_eq!(found.get(&key), Some(&value.bits()), "kill {kill}, row {n}");
             }
         }
         acknowledged += last + 1 - next;

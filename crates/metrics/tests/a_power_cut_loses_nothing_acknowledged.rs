@@ -23,6 +23,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use support::samples::{Sample, append_samples, histogram};
 use support::{ALL, Dice, labels, patient, read};
 use vigie_disk::sim::{Lies, SimDisk};
 use vigie_metrics::{Durability, MetricsError, Options, Store};
@@ -159,20 +160,22 @@ impl Run {
         let instance = self.dice.roll(3) as usize;
         let count = 1 + self.dice.roll(6) as usize;
         let churn = self.dice.roll(20) as usize;
-        let (mut series, mut values) = (Vec::new(), Vec::new());
+        let (mut series, mut samples) = (Vec::new(), Vec::new());
         let mut added = Samples::new();
         for n in (0..count).chain([100 + churn]) {
             let labels = labels("m", instance, n);
-            let value = self.dice.roll(1000) as f64 / 8.0;
+            let sample = match n {
+                2 => Sample::Histogram(histogram(&mut self.dice)),
+                _ => Sample::Float(self.dice.roll(1000) as f64 / 8.0),
+            };
             series.push(store.intern(&labels)?);
-            values.push(value);
-            added.insert((labels.to_string(), self.clock_ms), value.to_bits());
+            added.insert((labels.to_string(), self.clock_ms), sample.bits());
+            samples.push(sample);
         }
         self.tried = added;
         let synced = self.dice.roll(3) == 0;
         let durability = if synced { Durability::Synced } else { Durability::Written };
-        let row = Row::floats(self.clock_ms, &series, &values);
-        let done = store.append(&[row], durability)?;
+        let done = append_samples(store, self.clock_ms, &series, &samples, durability)?;
         assert_eq!(done.appended, series.len() as u64, "the clock is right: {done:?}");
         self.written.append(&mut self.tried);
         if synced {

@@ -6,9 +6,9 @@
 mod support;
 
 use std::collections::BTreeMap;
+use support::samples::{Sample, append_samples, histogram};
 use support::{ALL, Dice, labels, open, patient, read};
 use vigie_metrics::{Appended, Durability, Options, Store};
-use vigie_model::value::canonical;
 use vigie_model::{ABSENT, Matcher, Row, STALE_NAN, SeriesId, TimeRange};
 
 const SEEDS: u64 = 40;
@@ -16,15 +16,18 @@ const STEPS: u64 = 80;
 
 type Samples = BTreeMap<(String, i64), u64>;
 
-fn value(dice: &mut Dice) -> f64 {
-    match dice.roll(8) {
+fn sample(dice: &mut Dice) -> Sample {
+    if dice.roll(5) == 0 {
+        return Sample::Histogram(histogram(dice));
+    }
+    Sample::Float(match dice.roll(8) {
         0 => f64::from_bits(dice.roll(u64::MAX)),
         1 => ABSENT,
         2 => STALE_NAN,
         3 => dice.roll(100_000) as f64 / 1000.0,
         4 => -0.0,
         _ => dice.roll(5) as f64,
-    }
+    })
 }
 
 /// One row over some series of some targets, and what the map makes of it.
@@ -38,7 +41,7 @@ fn step(store: &Store, dice: &mut Dice, clock_ms: &mut i64, map: &mut Samples) {
         0 if !instants.is_empty() => instants[dice.roll(instants.len() as u64) as usize],
         _ => ts_ms,
     };
-    let (mut series, mut values, mut wanted) = (vec![], vec![], Appended::default());
+    let (mut series, mut samples, mut wanted) = (vec![], vec![], Appended::default());
     let whole = dice.roll(2) == 0;
     for instance in 0..3 {
         for n in 0..20 {
@@ -46,16 +49,21 @@ fn step(store: &Store, dice: &mut Dice, clock_ms: &mut i64, map: &mut Samples) {
                 continue;
             }
             let labels = labels("m", instance, n);
-            let value = value(dice);
+            let sample = sample(dice);
             series.push(store.intern(&labels).unwrap());
-            values.push(value);
-            let bits = canonical(value).to_bits();
+            let bits = sample.bits();
+            let is_histogram = matches!(sample, Sample::Histogram(_));
+            samples.push(sample);
             match map.insert((labels.to_string(), ts_ms), bits) {
-                None => wanted.appended += 1,
+                None => {
+                    wanted.appended += 1;
+                    wanted.histograms += u64::from(is_histogram);
+                }
                 Some(before) => {
                     map.insert((labels.to_string(), ts_ms), before);
                     if before == bits {
                         wanted.duplicates += 1;
+                        wanted.histograms += u64::from(is_histogram);
                     } else {
                         wanted.conflicting += 1;
                     }
@@ -63,9 +71,8 @@ fn step(store: &Store, dice: &mut Dice, clock_ms: &mut i64, map: &mut Samples) {
             }
         }
     }
-    let row = Row::floats(ts_ms, &series, &values);
     let durability = if dice.roll(10) == 0 { Durability::Synced } else { Durability::Written };
-    assert_eq!(store.append(&[row], durability).unwrap(), wanted);
+    assert_eq!(append_samples(store, ts_ms, &series, &samples, durability).unwrap(), wanted);
 }
 
 fn within(map: &Samples, range: TimeRange) -> Samples {

@@ -2,7 +2,8 @@
 //!
 //! The scripts expect metric names to be dropped at the end of an evaluation; they are run a second
 //! time with names dropped at once, as servers do by default, and counted apart.
-//! Every instant evaluation is repeated as a range query around its instant, as upstream does.
+//! Every instant evaluation is repeated as a range query around its instant, and both again at other
+//! times with all selectors pinned by `@`, as upstream does.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -11,11 +12,12 @@ use regex::Regex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use support::{Item, Memory, Stored, almost_equal, description, number, same_histogram};
 use vigie_model::Labels;
 use vigie_model::duration::parse_duration_ms;
 use vigie_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, ResetHint, Span};
-use vigie_promql::{Answer, Features, Options, Value, instant, parse, range};
+use vigie_promql::{Answer, At, Features, Node, NodeKind, Options, Value, instant, parse, range};
 
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
@@ -48,6 +50,9 @@ struct Expected {
     never_warns: bool,
     never_informs: bool,
 }
+
+/// Evaluations repeated with `@`.
+static AGAIN: AtomicUsize = AtomicUsize::new(0);
 
 /// What a message must be.
 enum Text {
@@ -91,7 +96,9 @@ fn prometheus_scripts_pass_as_often_as_they_did() {
             short.push(format!("{name}: {good}, floor {}", floor(&name)));
         }
     }
-    println!("promqltest: {passed} of {total} evals pass");
+    let again = AGAIN.load(Ordering::Relaxed);
+    println!("promqltest: {passed} of {total} evals pass; pinned by @, {again} times more");
+    assert!(again > 2 * total, "hardly any evaluation was repeated with @");
     println!("promqltest: {immediate} of {total} evals pass when names are dropped at once");
     assert!(immediate >= floor("immediate"), "floor {}", floor("immediate"));
     assert!(short.is_empty(), "fewer pass than before: {short:?}");
@@ -245,11 +252,35 @@ fn evaluate(memory: &Memory, line: &str, block: &[&str], delayed: bool) -> Resul
         _ => {}
     }
     let expr = parse(&query).map_err(|e| e.to_string())?;
-    let features = Features { start_timestamps: true, ..Features::default() };
+    let pinned = match when {
+        When::At(ts) => pinned(&expr, ts),
+        When::Range(..) => None,
+    };
+    let features = Features { type_and_unit_labels: false, ..Features::ALL };
     let options = Options { delayed_name_removal: delayed, features, ..Options::default() };
-    let answer = match when {
-        When::At(ts) => instant(memory, &expr, ts, &options),
-        When::Range(start, end, step) => range(memory, &expr, start, end, step, &options),
+    check(memory, &expr, &query, &when, &options, &expected)?;
+    let (Some((text, times)), When::At(_)) = (pinned, &when) else { return Ok(()) };
+    let expr = parse(&text).map_err(|e| format!("{text}: {e}"))?;
+    for ts in times {
+        AGAIN.fetch_add(1, Ordering::Relaxed);
+        check(memory, &expr, &query, &When::At(ts), &options, &expected)
+            .map_err(|reason| format!("as {text} at {ts}: {reason}"))?;
+    }
+    Ok(())
+}
+
+/// Evaluates once and compares.
+fn check(
+    memory: &Memory,
+    expr: &vigie_promql::Expr,
+    query: &str,
+    when: &When,
+    options: &Options,
+    expected: &Expected,
+) -> Result<(), String> {
+    let answer = match *when {
+        When::At(ts) => instant(memory, expr, ts, options),
+        When::Range(start, end, step) => range(memory, expr, start, end, step, options),
     };
     let answer = match (answer, &expected.fails) {
         (Err(error), Some(text)) if text.fits(&error.to_string()) => return Ok(()),
@@ -257,13 +288,78 @@ fn evaluate(memory: &Memory, line: &str, block: &[&str], delayed: bool) -> Resul
         (Ok(_), Some(_)) => return Err("should fail".to_owned()),
         (Ok(answer), None) => answer,
     };
-    annotations(&answer, &expected)?;
-    compare(&answer.value, &when, &expected)?;
-    let When::At(ts) = when else { return Ok(()) };
-    if expected.text.is_some() || expected.range_vector.is_some() || CONTEXT.is_match(&query) {
+    annotations(&answer, expected)?;
+    compare(&answer.value, when, expected)?;
+    let When::At(ts) = *when else { return Ok(()) };
+    if expected.text.is_some() || expected.range_vector.is_some() || CONTEXT.is_match(query) {
         return Ok(());
     }
-    around(memory, &expr, ts, &options, &expected)
+    around(memory, expr, ts, options, expected)
+}
+
+/// Functions whose result depends on the time of the evaluation itself.
+const UNSAFE: [&str; 15] = [
+    "days_in_month",
+    "day_of_month",
+    "day_of_week",
+    "day_of_year",
+    "end",
+    "hour",
+    "minute",
+    "month",
+    "year",
+    "predict_linear",
+    "range",
+    "start",
+    "step",
+    "time",
+    "timestamp",
+];
+
+/// The query with every selector pinned to `ts`, and the times at which it must then answer the same.
+/// Nothing when its answer depends on the time of the evaluation itself.
+fn pinned(expr: &vigie_promql::Expr, ts: i64) -> Option<(String, Vec<i64>)> {
+    let mut root = expr.root().clone();
+    if !pin(&mut root, ts) {
+        return None;
+    }
+    let times = if ts == 0 { vec![-1000, 0, 1000] } else { vec![-10 * ts, 0, ts / 5, ts, 10 * ts] };
+    Some((root.to_string(), times))
+}
+
+/// Pins the selectors of a tree; says whether no function in it is unsafe.
+fn pin(node: &mut Node, ts: i64) -> bool {
+    match &mut node.kind {
+        NodeKind::Vector(selector) | NodeKind::Matrix { selector, .. } => {
+            selector.at.get_or_insert(At::Instant(ts));
+            true
+        }
+        // What is inside a pinned subquery is pinned with it; the subquery comes first.
+        NodeKind::Subquery(subquery) => {
+            subquery.at.get_or_insert(At::Instant(ts));
+            is_safe(&subquery.expr)
+        }
+        NodeKind::Aggregate(aggregate) => {
+            let parameter = aggregate.parameter.as_mut().is_none_or(|parameter| pin(parameter, ts));
+            pin(&mut aggregate.expr, ts) && parameter
+        }
+        NodeKind::Call(call) => {
+            let args = call.args.iter_mut().fold(true, |safe, arg| pin(arg, ts) && safe);
+            args && !UNSAFE.contains(&call.function.name)
+        }
+        NodeKind::Unary { operand, .. } => pin(operand, ts),
+        NodeKind::Paren(inner) => pin(inner, ts),
+        NodeKind::Binary(chain) => {
+            let steps = chain.steps.iter_mut();
+            let rest = steps.fold(true, |safe, step| pin(&mut step.rhs, ts) && safe);
+            pin(&mut chain.first, ts) && rest
+        }
+        NodeKind::Number { .. } | NodeKind::Text(_) => true,
+    }
+}
+
+fn is_safe(node: &Node) -> bool {
+    pin(&mut node.clone(), 0)
 }
 
 /// Evaluates a range around an instant and compares the value at that instant.

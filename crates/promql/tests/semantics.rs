@@ -102,9 +102,8 @@ fn errors_carry_prometheus_words_and_kind() {
         ("limit_ratio(NaN, a_total)", "execution", "Ratio value is NaN"),
         (
             "max_over_time(a_total[5m] anchored)",
-            "execution",
-            "anchored modifier can only be used with: changes, delta, increase, rate, resets - not \
-             with max_over_time",
+            "bad_data",
+            "1:15: parse error: anchored modifier is experimental and not enabled",
         ),
         ("rate(a_total[step()])", "bad_data", "13:19: duration must be greater than 0"),
     ] {

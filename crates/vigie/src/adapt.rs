@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use vigie_codec::exposition::MetricKind;
 use vigie_collect::tail::LogSink;
-use vigie_collect::{CollectHandle, MetricSink};
-use vigie_engine::{Durability, Engine, EngineError, PushBatch, QueryOptions, When};
+use vigie_collect::{CollectHandle, LogMetrics, MetricSink};
+use vigie_engine::{Durability, Engine, EngineError, LogObserver, PushBatch, QueryOptions, When};
 use vigie_http::Metadata;
 use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
@@ -62,6 +62,17 @@ impl LogSink for Store {
     }
 }
 
+/// The metrics made of lines, as the engine tells them of pushes.
+pub struct Counting(pub Arc<LogMetrics>);
+
+impl LogObserver for Counting {
+    fn stored(&self, batches: &[PushBatch<'_>]) {
+        for batch in batches {
+            self.0.look(batch.labels, batch.entries);
+        }
+    }
+}
+
 impl RuleEvaluator for Store {
     fn instant(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
         let expr = vigie_promql::parse(expr).map_err(|error| error.to_string())?;
@@ -69,7 +80,14 @@ impl RuleEvaluator for Store {
             self.engine.query_metrics(&expr, When::Instant(ts_ms), &QueryOptions::default());
         match answer.map_err(|error| error.to_string())?.value {
             vigie_promql::Value::Vector(samples) => {
-                Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect())
+                match samples.iter().find(|one| one.histogram.is_some()) {
+                    Some(native) => Err(format!(
+                        "the rule yields a native histogram for {}, which rules cannot store yet; \
+                         use histogram_quantile, histogram_count or their like",
+                        native.labels
+                    )),
+                    None => Ok(samples.into_iter().map(|one| (one.labels, one.value)).collect()),
+                }
             }
             vigie_promql::Value::Scalar { value, .. } => Ok(vec![(Labels::default(), value)]),
             _ => Err("rule result is not a vector or scalar".to_owned()),

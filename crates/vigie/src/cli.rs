@@ -1,6 +1,8 @@
 //! The command line: Vigie's flags, and those that compose files pass to the programs it replaces,
 //! each accepted, or refused with a reason.
 
+use crate::lines::LogsArgs;
+use crate::lines::import::Import;
 use crate::query::QueryArgs;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
@@ -31,6 +33,14 @@ pub enum Command {
     Query(QueryArgs),
     /// Look at the stored metrics: what takes the room, every sample, or whether all is whole.
     Tsdb(TsdbArgs),
+    /// Show lines of a running Vigie, by LogQL.
+    Logs(LogsArgs),
+    /// Copy what another program has kept.
+    Import {
+        /// From what.
+        #[command(subcommand)]
+        what: Import,
+    },
 }
 
 /// What to look at.

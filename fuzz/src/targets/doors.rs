@@ -3,11 +3,13 @@
 use super::{seeds, text};
 use crate::Target;
 use vigie_codec::compression::{unpack_snappy, unpack_zstd};
+use vigie_codec::documents::{Documents, decode_bulk, decode_lines};
 use vigie_codec::exposition::{Entry, Format, parse};
 use vigie_codec::loki_push::{
     PushRequest, PushStream, ServiceName, decode_json, decode_proto, decode_snappy, encode_json,
     encode_proto, encode_snappy, parse_labels,
 };
+use vigie_codec::otlp_logs;
 use vigie_codec::remote_write::{self, Version, WireSeries, encode_v1, encode_v2};
 use vigie_model::histogram::{Counts, ResetHint, Span};
 use vigie_model::{Histogram, Labels, LogEntry};
@@ -41,12 +43,48 @@ pub(super) fn targets() -> Vec<Target> {
             seeds: || encode_snappy(&push()).into_iter().collect(),
         },
         Target {
+            name: "otlp_logs_proto",
+            run: |data| drop(otlp_logs::decode("application/x-protobuf", data, 1)),
+            // A record with a body and an attribute.
+            seeds: || vec![b"\x0a\x1a\x12\x18\x12\x16\x10\x11\x2a\x06\x0a\x04line\x32\x0a\x0a\x01k\x12\x05\x0a\x03v v".to_vec()],
+        },
+        Target {
+            name: "otlp_logs_json",
+            run: |data| drop(otlp_logs::decode("application/json", data, 1)),
+            seeds: || seeds(&[OTLP]),
+        },
+        Target {
+            name: "json_documents",
+            run: |data| documents(data),
+            seeds: || {
+                seeds(&[
+                    "{\"create\":{\"_index\":\"a\"}}\n{\"@timestamp\":\"2026-01-01T00:00:00Z\",\"a\":{\"b\":\"c\"}}\n",
+                    "{\"message\":\"x\",\"time\":1700000000.5}\n{\"level\":\"warn\"}\n",
+                ])
+            },
+        },
+        Target {
             name: "loki_labels",
             run: |data| drop(parse_labels(&text(data))),
             seeds: || seeds(&[r#"{app="a", b="c\"\\\u00e9"}"#, "{}", "{a=`b`}"]),
         },
     ]);
     targets
+}
+
+/// A request of OpenTelemetry's, with every kind of value.
+const OTLP: &str = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"s"}}]},"scopeLogs":[{"logRecords":[{"timeUnixNano":"1","severityNumber":9,"body":{"kvlistValue":{"values":[{"key":"a","value":{"arrayValue":{"values":[{"intValue":"1"},{"doubleValue":0.5},{"boolValue":true},{"bytesValue":"AQI="}]}}}]}}}]}]}]}"#;
+
+fn documents(data: &[u8]) {
+    let how = Documents {
+        stream_fields: vec!["a.b".to_owned()],
+        time_fields: vec!["@timestamp".to_owned(), "time".to_owned()],
+        message_fields: vec!["message".to_owned()],
+        labels: Vec::new(),
+        now_ns: 1,
+    };
+    drop(decode_lines(data, &how));
+    drop(decode_bulk(data, "index", &how));
 }
 
 /// Most bytes that a target unpacks.

@@ -1,5 +1,6 @@
 //! The targets, in the order in which bytes travel: doors, languages, disk.
 
+mod disk;
 mod doors;
 mod languages;
 
@@ -7,7 +8,7 @@ use crate::Target;
 
 /// All of them.
 pub fn targets() -> Vec<Target> {
-    [doors::targets(), languages::targets()].into_iter().flatten().collect()
+    [doors::targets(), languages::targets(), disk::targets()].into_iter().flatten().collect()
 }
 
 /// Text of an input; what is not UTF-8 is replaced, since the doors of text refuse it before.

@@ -393,14 +393,23 @@ impl TargetRows {
     fn write(&self, ts_ms: i64, batch: &mut Batch) -> Result<(), String> {
         let own =
             batch.own_ts.iter().map(|(ts_ms, (ids, values))| Row::floats(*ts_ms, ids, values));
-        let main = Row::floats(ts_ms, &batch.ids, &batch.values);
-        // A native histogram is a row of its own: few targets have any, and those have few.
-        let natives: Vec<_> = batch
-            .natives
-            .iter()
-            .map(|(id, own_ms, histogram)| (own_ms.unwrap_or(ts_ms), [*id], [(0, histogram)]))
-            .collect();
-        let natives = natives.iter().map(|(ts_ms, series, histograms)| Row {
+        // Histograms of the scrape's time are cells of its row; one with its own time is a row.
+        let (mut histograms, mut alone) = (Vec::new(), Vec::new());
+        for (id, own_ms, histogram) in &batch.natives {
+            match own_ms {
+                Some(own_ms) if *own_ms != ts_ms => {
+                    alone.push((*own_ms, [*id], [(0, histogram)]));
+                }
+                _ => {
+                    histograms.push((batch.ids.len(), histogram));
+                    batch.ids.push(*id);
+                    batch.values.push(ABSENT);
+                }
+            }
+        }
+        let (series, values) = (&batch.ids, &batch.values);
+        let main = Row { ts_ms, series, values, histograms: &histograms };
+        let natives = alone.iter().map(|(ts_ms, series, histograms)| Row {
             ts_ms: *ts_ms,
             series,
             values: &[ABSENT],

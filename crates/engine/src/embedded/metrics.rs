@@ -78,7 +78,8 @@ pub(super) fn push(
     let mut reasons = done.reasons;
     reasons.extend(refused_samples(&done.samples));
     Ok(SamplesReport {
-        samples: done.samples.appended + done.samples.duplicates,
+        samples: done.samples.appended + done.samples.duplicates - done.samples.histograms,
+        histograms: done.samples.histograms,
         exemplars: done.exemplars.appended + done.exemplars.duplicates,
         refusal: (!reasons.is_empty()).then(|| reasons.join("\n")),
     })

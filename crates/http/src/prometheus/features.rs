@@ -9,32 +9,55 @@ use crate::state::State;
 use axum::extract;
 use axum::response::Response;
 use std::collections::BTreeMap;
-use vigie_promql::AggregateOp;
+use vigie_promql::{AggregateOp, Function, ValueType};
 
-/// Operators of the language that stand in every build.
-const OPERATORS: [&str; 19] = [
-    "!=", "!~", "%", "*", "+", "-", "/", "<", "<=", "==", "=~", ">", ">=", "@", "^", "and",
-    "atan2", "or", "unless",
+/// Operators of the language, each with an expression that has it.
+const OPERATORS: [(&str, &str); 21] = [
+    ("!=", "a != a"),
+    ("!~", "{a!~\"b\",c=\"d\"}"),
+    ("%", "a % a"),
+    ("*", "a * a"),
+    ("+", "a + a"),
+    ("-", "a - a"),
+    ("/", "a / a"),
+    ("<", "a < a"),
+    ("</", "a </ 1"),
+    ("<=", "a <= a"),
+    ("==", "a == a"),
+    ("=~", "{a=~\"b\"}"),
+    (">", "a > a"),
+    (">/", "a >/ 1"),
+    (">=", "a >= a"),
+    ("@", "a @ 1"),
+    ("^", "a ^ a"),
+    ("and", "a and a"),
+    ("atan2", "a atan2 a"),
+    ("or", "a or a"),
+    ("unless", "a unless a"),
 ];
-/// Functions that are known and refused by name.
-const NOT_BUILT: [&str; 1] = ["info"];
-/// Words of the language that are always on.
-const WORDS: [&str; 12] = [
-    "at_modifier",
-    "bool",
-    "by",
-    "group_left",
-    "group_right",
-    "ignoring",
-    "negative_offset",
-    "offset",
-    "on",
-    "per_query_lookback_delta",
-    "subqueries",
-    "without",
+/// Words and abilities of the language, likewise.
+const WORDS: [(&str, &str); 18] = [
+    ("anchored", "increase(a[1m] anchored)"),
+    ("at_modifier", "a @ 1"),
+    ("bool", "a > bool 1"),
+    ("by", "sum by (b) (a)"),
+    ("duration_expr", "a[1m * 2]"),
+    ("fill", "a + fill (1) a"),
+    ("fill_left", "a + fill_left (1) a"),
+    ("fill_right", "a + fill_right (1) a"),
+    ("group_left", "a * on (b) group_left () a"),
+    ("group_right", "a * on (b) group_right () a"),
+    ("ignoring", "a * ignoring (b) a"),
+    ("negative_offset", "a offset -1m"),
+    ("offset", "a offset 1m"),
+    ("on", "a * on (b) a"),
+    ("per_query_lookback_delta", "a"),
+    ("smoothed", "rate(a[1m] smoothed)"),
+    ("subqueries", "a[1h:1m]"),
+    ("without", "sum without (b) (a)"),
 ];
 /// What is told of the rest: category, name, whether it is so.
-const FIXED: [(&str, &str, bool); 20] = [
+const FIXED: [(&str, &str, bool); 19] = [
     ("api", "exclude_alerts", true),
     ("api", "label_values_match", true),
     ("api", "openapi_3.1", false),
@@ -49,7 +72,6 @@ const FIXED: [(&str, &str, bool); 20] = [
     ("prometheus", "agent_mode", false),
     ("prometheus", "auto_reload_config", false),
     ("prometheus", "server_mode", true),
-    ("promql", "duration_expr", true),
     ("rules", "concurrent_rule_eval", false),
     ("rules", "keep_firing_for", true),
     ("rules", "query_offset", true),
@@ -69,17 +91,22 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
     set("api", "admin", state.settings.admin_api);
     set("api", "search", state.settings.search);
     set("api", "lifecycle", state.settings.lifecycle.is_some());
-    for name in OPERATORS {
-        set("promql_operators", name, true);
+    for (name, text) in OPERATORS {
+        set("promql_operators", name, is_read(text));
     }
     for (name, op) in AggregateOp::ALL {
-        set("promql_operators", name, op != AggregateOp::LimitRatio);
+        let parameter = match op {
+            AggregateOp::CountValues => "\"v\", ",
+            op if op.has_parameter() => "1, ",
+            _ => "",
+        };
+        set("promql_operators", name, is_read(&format!("{name}({parameter}a)")));
     }
-    for name in WORDS {
-        set("promql", name, true);
+    for (name, text) in WORDS {
+        set("promql", name, is_read(text));
     }
     for function in vigie_promql::functions() {
-        set("promql_functions", function.name, !NOT_BUILT.contains(&function.name));
+        set("promql_functions", function.name, is_read(&call(function)));
     }
     success(
         |json| {
@@ -92,6 +119,28 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
         &[],
         &[],
     )
+}
+
+/// Whether the language takes an expression: what is switched off is refused by its parser.
+fn is_read(text: &str) -> bool {
+    vigie_promql::parse(text).is_ok()
+}
+
+/// A call with arguments of the right types.
+fn call(function: &Function) -> String {
+    let argument = |kind: &ValueType| match kind {
+        ValueType::Scalar => "1",
+        ValueType::String => "\"v\"",
+        ValueType::Vector => "a",
+        ValueType::Matrix => "a[1m]",
+    };
+    // `info` wants a selector of labels.
+    let last = if function.name == "info" { Some("{b=\"c\"}") } else { None };
+    let mut arguments: Vec<&str> = function.args.iter().map(argument).collect();
+    if let (Some(last), Some(place)) = (last, arguments.last_mut()) {
+        *place = last;
+    }
+    format!("{}({})", function.name, arguments.join(", "))
 }
 
 fn write_object<T>(

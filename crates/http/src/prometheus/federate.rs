@@ -84,7 +84,8 @@ fn latest(
         };
         let last: BTreeMap<&Labels, (i64, f64)> =
             series.iter().filter_map(|one| Some((&one.labels, *one.points.last()?))).collect();
-        for sample in samples {
+        // The text format has no native histograms.
+        for sample in samples.into_iter().filter(|sample| sample.histogram.is_none()) {
             let Some(name) = sample.labels.metric_name().map(str::to_owned) else { continue };
             if let Some(point) = last.get(&sample.labels) {
                 all.insert((name, sample.labels.without(&[METRIC_NAME])), *point);

@@ -2,7 +2,7 @@
 
 use super::success;
 use crate::error::ApiError;
-use crate::json::Json;
+use crate::json::{Json, float_text};
 use crate::params::{Params, parse_step_ms};
 use crate::state::{State, now_ms};
 use axum::extract;
@@ -11,7 +11,7 @@ use vigie_engine::{QueryError, QueryErrorKind, When};
 use vigie_model::TimeRange;
 use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
 use vigie_model::value::format_value;
-use vigie_promql::{Answer, Value};
+use vigie_promql::{Answer, BucketRange, FloatHistogram, Value};
 
 /// `/api/v1/query`: one instant.
 pub async fn instant(
@@ -141,6 +141,30 @@ fn respond(answer: Answer, limit: usize) -> Response {
     success(|json| write_value(json, &value), &warnings, &infos)
 }
 
+/// A native histogram: count, sum, and the buckets that are not empty, each with a number that says
+/// which of its bounds belong to it (`util/jsonutil/marshal.go`): 0 the upper, 1 the lower, 2 none,
+/// 3 both.
+fn write_histogram(json: &mut Json, ts_ms: i64, histogram: &FloatHistogram) {
+    let number = vigie_model::value::format_value;
+    let ranges: Vec<BucketRange> =
+        histogram.ascending().into_iter().filter(|range| range.count != 0.0).collect();
+    json.raw("[").seconds(ts_ms).raw(r#",{"count":"#).text(&number(histogram.count));
+    json.raw(r#","sum":"#).text(&number(histogram.sum));
+    if !ranges.is_empty() {
+        json.raw(r#","buckets":"#).list(&ranges, |json, range| {
+            json.raw(match (range.lower_inclusive, range.upper_inclusive) {
+                (false, true) => "[0,",
+                (true, false) => "[1,",
+                (false, false) => "[2,",
+                (true, true) => "[3,",
+            });
+            json.text(&number(range.lower)).raw(",").text(&number(range.upper));
+            json.raw(",").text(&number(range.count)).raw("]");
+        });
+    }
+    json.raw("}]");
+}
+
 fn write_value(json: &mut Json, value: &Value) {
     match value {
         Value::Scalar { ts_ms, value } => {
@@ -155,19 +179,123 @@ fn write_value(json: &mut Json, value: &Value) {
         }
         Value::Vector(samples) => {
             json.raw(r#"{"resultType":"vector","result":"#).list(samples, |json, sample| {
-                json.raw(r#"{"metric":"#).labels(&sample.labels).raw(r#","value":"#);
-                json.point(sample.ts_ms, sample.value).raw("}");
+                json.raw(r#"{"metric":"#).labels(&sample.labels);
+                match &sample.histogram {
+                    None => {
+                        json.raw(r#","value":"#).point(sample.ts_ms, sample.value).raw("}");
+                    }
+                    Some(histogram) => {
+                        json.raw(r#","histogram":"#);
+                        write_histogram(json, sample.ts_ms, histogram);
+                        json.raw("}");
+                    }
+                }
             });
         }
         Value::Matrix(series) => {
             json.raw(r#"{"resultType":"matrix","result":"#).list(series, |json, series| {
-                json.raw(r#"{"metric":"#).labels(&series.labels).raw(r#","values":"#);
-                json.list(&series.points, |json, (ts_ms, value)| {
-                    json.point(*ts_ms, *value);
-                });
+                json.raw(r#"{"metric":"#).labels(&series.labels);
+                if !series.points.is_empty() || series.histograms.is_empty() {
+                    json.raw(r#","values":"#);
+                    json.list(&series.points, |json, (ts_ms, value)| {
+                        json.point(*ts_ms, *value);
+                    });
+                }
+                if !series.histograms.is_empty() {
+                    json.raw(r#","histograms":"#);
+                    json.list(&series.histograms, |json, (ts_ms, histogram)| {
+                        write_histogram(json, *ts_ms, histogram);
+                    });
+                }
                 json.raw("}");
             });
         }
     }
     json.raw("}");
+}
+
+/// `[seconds,{count,sum,buckets}]`, as Prometheus' `jsonutil.MarshalHistogram` writes it: each bucket
+/// with something in it is `[boundaries,"lower","upper","count"]`.
+fn write_histogram(json: &mut Json, ts_ms: i64, histogram: &FloatHistogram) {
+    json.raw("[").seconds(ts_ms).raw(r#",{"count":"#).text(&float_text(histogram.count));
+    json.raw(r#","sum":"#).text(&float_text(histogram.sum));
+    let mut buckets = histogram.ascending();
+    buckets.retain(|bucket| bucket.count != 0.0);
+    if !buckets.is_empty() {
+        json.raw(r#","buckets":"#).list(&buckets, |json, bucket| {
+            // Which ends belong to the bucket.
+            let ends = match (bucket.lower_inclusive, bucket.upper_inclusive) {
+                (false, true) => "0",
+                (true, false) => "1",
+                (false, false) => "2",
+                (true, true) => "3",
+            };
+            json.raw("[").raw(ends);
+            for number in [bucket.lower, bucket.upper, bucket.count] {
+                json.raw(",").text(&float_text(number));
+            }
+            json.raw("]");
+        });
+    }
+    json.raw("}]");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use vigie_model::Labels;
+    use vigie_model::histogram::{Counts, Histogram, ResetHint, Span};
+    use vigie_promql::{Sample, Series};
+
+    #[test]
+    fn native_histograms_are_written_with_the_ends_of_their_buckets() {
+        let stored = Histogram {
+            reset_hint: ResetHint::Unknown,
+            schema: 0,
+            zero_threshold: 0.001,
+            sum: 5.0,
+            counts: Counts::Float {
+                count: 7.0,
+                zero_count: 2.0,
+                positive: vec![1.0, 0.0, 2.0],
+                negative: vec![2.0],
+            },
+            positive_spans: vec![Span { offset: 0, length: 3 }],
+            negative_spans: vec![Span { offset: 0, length: 1 }],
+            custom_values: Vec::new(),
+        };
+        let histogram = Arc::new(FloatHistogram::from_stored(&stored));
+        let labels = Labels::from_pairs([("a", "b")]);
+        let inner = r#"{"count":"7","sum":"5","buckets":[[1,"-1","-0.5","2"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"2","4","2"]]}"#;
+        let vector = Value::Vector(vec![Sample {
+            labels: labels.clone(),
+            ts_ms: 1_500,
+            value: 0.0,
+            histogram: Some(histogram.clone()),
+        }]);
+        let matrix = Value::Matrix(vec![Series {
+            labels,
+            points: Vec::new(),
+            histograms: vec![(1_500, histogram)],
+        }]);
+        for (value, wanted) in [
+            (
+                vector,
+                format!(
+                    r#"{{"resultType":"vector","result":[{{"metric":{{"a":"b"}},"histogram":[1.500,{inner}]}}]}}"#
+                ),
+            ),
+            (
+                matrix,
+                format!(
+                    r#"{{"resultType":"matrix","result":[{{"metric":{{"a":"b"}},"histograms":[[1.500,{inner}]]}}]}}"#
+                ),
+            ),
+        ] {
+            let mut json = Json::default();
+            write_value(&mut json, &value);
+            assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), wanted);
+        }
+    }
 }

@@ -6,14 +6,14 @@
 
 use super::success;
 use crate::error::ApiError;
-use crate::json::Json;
+use crate::json::{Json, float_text};
 use crate::params::Params;
 use axum::response::Response;
 use vigie_model::Matcher;
 use vigie_model::value::format_value;
 use vigie_promql::{
-    Aggregate, At, Call, Cardinality, Chain, ChainStep, Expr, Length, LengthExpr, LengthKind, Node,
-    NodeKind, Subquery, ValueType, VectorSelector,
+    Aggregate, At, Call, Cardinality, Chain, ChainStep, Expr, Extended, Length, LengthExpr,
+    LengthKind, Node, NodeKind, Subquery, ValueType, VectorSelector,
 };
 
 /// The width at which Prometheus splits an expression (`promql/parser/prettier.go`).
@@ -71,13 +71,16 @@ fn write_node(json: &mut Json, node: &Node) {
 }
 
 fn write_selector(json: &mut Json, selector: &VectorSelector, range: Option<&Length>) {
-    json.raw(r#"{"anchored":false,"matchers":"#).list(&selector.matchers, write_matcher);
+    let anchored = selector.extended == Extended::Anchored;
+    json.raw(&format!(r#"{{"anchored":{anchored},"matchers":"#))
+        .list(&selector.matchers, write_matcher);
     json.raw(r#","name":"#).text(&selector.name);
     write_length(json, "offset", &selector.offset);
     if let Some(range) = range {
         write_length(json, "range", range);
     }
-    json.raw(r#","smoothed":false"#);
+    let smoothed = selector.extended == Extended::Smoothed;
+    json.raw(&format!(r#","smoothed":{smoothed}"#));
     write_at(json, selector.at);
     let kind = if range.is_some() { "matrixSelector" } else { "vectorSelector" };
     json.raw(r#","type":"#).text(kind).raw("}");
@@ -220,8 +223,20 @@ fn write_matching(json: &mut Json, step: &ChainStep) {
         Cardinality::OneToMany => "one-to-many",
     };
     json.raw(r#"{"card":"#).text(cardinality);
-    json.raw(r#","fillValues":{"lhs":null,"rhs":null},"include":"#);
+    json.raw(r#","fillValues":{"lhs":"#);
+    write_fill(json, step.matching.fill.left);
+    json.raw(r#","rhs":"#);
+    write_fill(json, step.matching.fill.right);
+    json.raw(r#"},"include":"#);
     json.texts(step.matching.include.iter().map(String::as_str)).raw(r#","labels":"#);
     json.texts(step.matching.labels.iter().map(String::as_str));
     json.raw(&format!(r#","on":{}}}"#, step.matching.on));
+}
+
+/// A number, or nothing where nothing is filled in. JSON has no word for the other floats.
+fn write_fill(json: &mut Json, fill: Option<f64>) {
+    match fill.filter(|value| value.is_finite()) {
+        Some(value) => json.raw(&float_text(value)),
+        None => json.raw("null"),
+    };
 }

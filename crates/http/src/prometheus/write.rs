@@ -177,9 +177,13 @@ fn family<'a>(name: &'a str, kind: &str) -> &'a str {
     suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
-/// What 2.0 wants to know. Native histograms are not stored yet.
+/// What 2.0 wants to know.
 fn with_counts(mut answer: Response, report: &SamplesReport) -> Response {
-    let counts = [("samples", report.samples), ("histograms", 0), ("exemplars", report.exemplars)];
+    let counts = [
+        ("samples", report.samples),
+        ("histograms", report.histograms),
+        ("exemplars", report.exemplars),
+    ];
     for (name, count) in counts {
         let name = format!("x-prometheus-remote-write-{name}-written");
         if let Ok(name) = HeaderName::try_from(name) {

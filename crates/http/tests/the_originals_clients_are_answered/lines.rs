@@ -306,3 +306,77 @@ async fn fifty_tails_get_every_line_once_and_a_foreign_page_gets_none() {
         assert_eq!(lines.len(), 5_001, "none twice");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stream_per_request_id_is_absorbed_or_refused_in_words() {
+    let house = House::new();
+    let now_ns = now_ns();
+    let mut refusal = None;
+    for round in 0..60 {
+        let streams: Vec<Value> = (0..2_000)
+            .map(|n| {
+                let id = format!("{}", round * 2_000 + n);
+                json!({"stream": {"app": "api", "request_id": id}, "values": [[now_ns.to_string(), "x"]]})
+            })
+            .collect();
+        let body = json!({"streams": streams}).to_string();
+        let answer = house.ask("POST", "/loki/api/v1/push", &JSON, &body).await;
+        if answer.status != 204 {
+            refusal = Some(answer);
+            break;
+        }
+    }
+    let refusal = refusal.expect("120,000 streams are too many");
+    assert_eq!(refusal.status, 400, "{}", refusal.body);
+    assert!(refusal.body.to_lowercase().contains("stream"), "{}", refusal.body);
+    // The others go on, and so do questions.
+    let known = push_body("api", &[(now_ns, "y")])
+        .replace("\"app\":\"api\"", "\"app\":\"api\",\"request_id\":\"7\"");
+    assert_eq!(house.ask("POST", "/loki/api/v1/push", &JSON, &known).await.status, 204);
+    let query = "/loki/api/v1/query?query=sum(count_over_time(%7Bapp%3D%22api%22%7D%5B1h%5D))";
+    let answer = house.get(query).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let count = answer.json()["data"]["result"][0]["value"][1].as_str().unwrap().parse::<u64>();
+    assert!(count.unwrap() >= 98_000, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_deleted_and_requests_listed_and_taken_back() {
+    let house = House::new();
+    let at = now_ns() - 1_000_000_000;
+    let body = push_body("a", &[(at, "secret one"), (at + 1, "plain"), (at + 2, "secret two")]);
+    assert_eq!(house.ask("POST", "/loki/api/v1/push", &JSON, &body).await.status, 204);
+    let path = |query: &str, rest: &str| {
+        let query = query.replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+        format!("/loki/api/v1/delete?query={}{rest}", query.replace('|', "%7C").replace(' ', "+"))
+    };
+    for (query, rest, words) in [
+        ("", "&start=1", "query not set\n"),
+        ("{app=", "&start=1", "parse error"),
+        (r#"{app="a"}"#, "", "start time not set\n"),
+        (
+            r#"{app="a"}"#,
+            "&start=x",
+            "invalid start time: require unix seconds or RFC3339 format\n",
+        ),
+        (r#"{app="a"}"#, "&start=1&end=5000000000", "deletes in the future are not allowed\n"),
+        (r#"{app="a"}"#, "&start=3&end=2", "start time can't be greater than end time\n"),
+        (r#"{app="a"} | json"#, "&start=1", "a delete request takes line filters"),
+    ] {
+        let answer = house.ask("POST", &path(query, rest), &[], "").await;
+        assert_eq!(answer.status, 400, "{query}{rest}");
+        assert!(answer.body.starts_with(words), "{query}{rest}: {}", answer.body);
+    }
+    let made = house.ask("POST", &path(r#"{app="a"} |= "secret""#, "&start=1"), &[], "").await;
+    assert_eq!(made.status, 204, "{}", made.body);
+    let left = lines_of(&house, r#"{app="a"}"#).await;
+    assert_eq!(left.iter().map(|(_, line)| line.as_str()).collect::<Vec<_>>(), ["plain"]);
+    let list = house.get("/loki/api/v1/delete").await.json();
+    assert_eq!(list[0]["query"], r#"{app="a"} |= "secret""#);
+    assert_eq!((&list[0]["status"], &list[0]["start_time"]), (&json!("received"), &json!(1)));
+    let id = list[0]["request_id"].as_str().unwrap();
+    let back = format!("/loki/api/v1/delete?request_id={id}");
+    assert_eq!(house.ask("DELETE", &back, &[], "").await.status, 204);
+    assert_eq!(house.ask("DELETE", &back, &[], "").await.status, 404);
+    assert_eq!(lines_of(&house, r#"{app="a"}"#).await.len(), 3);
+}

@@ -43,6 +43,14 @@ fn trees() -> Vec<(&'static str, Value)> {
             }),
         ),
         (
+            "up + fill_left (1) up",
+            json!({
+                "type": "binaryExpr", "op": "+", "bool": false, "lhs": up, "rhs": up,
+                "matching": {"card": "one-to-one", "labels": [], "on": false, "include": [],
+                    "fillValues": {"lhs": 1, "rhs": null}},
+            }),
+        ),
+        (
             "up or up",
             json!({
                 "type": "binaryExpr", "op": "or", "bool": false, "lhs": up, "rhs": up,
@@ -195,7 +203,13 @@ async fn what_the_program_was_told_is_shown() {
         ("api", "admin", false),
         ("api", "exclude_alerts", true),
         ("promql", "group_left", true),
+        ("promql", "subqueries", true),
         ("promql_functions", "rate", true),
+        ("promql_functions", "label_join", true),
+        ("promql_functions", "histogram_quantile", true),
+        ("promql_functions", "days_in_month", true),
+        ("promql_operators", "count_values", true),
+        ("promql_operators", "!~", true),
         ("promql_operators", ">=", true),
         ("promql_operators", "sum", true),
     ] {

@@ -4,7 +4,7 @@ use super::support::House;
 use vigie_codec::compression::pack_snappy;
 use vigie_codec::remote_write::{WireSeries, encode_v1, encode_v2};
 use vigie_model::Histogram;
-use vigie_model::histogram::{Counts, ResetHint};
+use vigie_model::histogram::{Counts, ResetHint, Span};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const TYPE_V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
@@ -115,18 +115,17 @@ async fn what_is_not_a_request_gets_one_clear_sentence() {
     }
 }
 
-/// A histogram that cannot be stored yet takes nothing with it: neither the floats of its request
-/// nor those of its series.
+/// Histograms are stored and counted; one that does not fit together takes nothing with it: neither
+/// the floats of its request nor the good histograms of its series.
 #[tokio::test]
-async fn floats_beside_a_native_histogram_are_kept() {
-    let counts = Counts::Integer { count: 0, zero_count: 0, positive: vec![], negative: vec![] };
-    let histogram = Histogram {
+async fn native_histograms_are_stored_and_counted() {
+    let histogram = |length| Histogram {
         reset_hint: ResetHint::Unknown,
         schema: 0,
         zero_threshold: 0.0,
-        sum: 0.0,
-        counts,
-        positive_spans: vec![],
+        sum: 2.5,
+        counts: Counts::Integer { count: 3, zero_count: 0, positive: vec![1, 1], negative: vec![] },
+        positive_spans: vec![Span { offset: 0, length }],
         negative_spans: vec![],
         custom_values: vec![],
     };
@@ -136,13 +135,26 @@ async fn floats_beside_a_native_histogram_are_kept() {
     ] {
         let house = House::new();
         let mut mixed = series("h", "x", &[(NOW_MS, 5.0)]);
-        mixed.histograms = vec![(NOW_MS + 1000, histogram.clone())];
-        let body = pack_snappy(&encode(&[mixed, series("a", "x", &[(NOW_MS, 7.0)])])).unwrap();
-        let answer = house.send("POST", "/api/v1/write", &headers, body).await;
-        assert_eq!(answer.status, 400);
-        assert!(answer.body.contains("native histograms are not stored yet (1 refused)"));
-        if let Some(written) = answer.headers.get("x-prometheus-remote-write-samples-written") {
-            assert_eq!(written, "2");
+        mixed.histograms = vec![(NOW_MS + 1000, histogram(2)), (NOW_MS + 2000, histogram(2))];
+        let good = [mixed, series("a", "x", &[(NOW_MS, 7.0)])];
+        let mut bad = good.clone();
+        bad[0].histograms.push((NOW_MS + 3000, histogram(3)));
+        // Sent again, they are there already; that is no reason to refuse them.
+        for (sent, status, words) in
+            [(&good, 204, ""), (&good, 204, ""), (&bad, 400, "positive side: spans need 3 buckets")]
+        {
+            let body = pack_snappy(&encode(sent)).unwrap();
+            let answer = house.send("POST", "/api/v1/write", &headers, body).await;
+            assert_eq!(answer.status, status, "{}", answer.body);
+            assert!(answer.body.starts_with(words), "{}", answer.body);
+            if !headers.is_empty() {
+                let written =
+                    |kind| &answer.headers[format!("x-prometheus-remote-write-{kind}-written")];
+                assert_eq!(
+                    (written("samples"), written("histograms")),
+                    (&"2".parse().unwrap(), &"2".parse().unwrap())
+                );
+            }
         }
         for (name, value) in [("h", "5"), ("a", "7")] {
             let path = format!("/api/v1/query?query={name}&time={}", NOW_MS / 1000);

@@ -9,7 +9,7 @@ use super::ids::Ids;
 use super::slots::Slots;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use vigie_model::{MatchOp, Matcher};
 
@@ -202,9 +202,7 @@ impl Pairs {
 }
 
 fn hash(hasher: &Fast, name: u32, value: &str) -> u64 {
-    let mut state = hasher.build_hasher();
-    (name, value).hash(&mut state);
-    state.finish()
+    hasher.hash_one((name, value))
 }
 
 /// What a regular expression gives away without being run.

@@ -53,7 +53,7 @@ impl Slots {
 
 /// The slot at which the search for a hash starts.
 fn home(hash: u64, len: usize) -> usize {
-    ((hash >> 32) * len as u64 >> 32) as usize
+    (((hash >> 32) * len as u64) >> 32) as usize
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the scenarios share: opening, filling and reading a store.
 #![allow(dead_code, reason = "each scenario uses its part")]
 
+pub mod samples;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,9 +47,9 @@ pub fn append(store: &Store, ts_ms: i64, series: &[SeriesId], values: &[f64]) ->
 /// Every sample that a selection holds, as bits; panics if the selection breaks its contract.
 pub fn read(store: &Store, matchers: &[Matcher], range: TimeRange) -> BTreeMap<(String, i64), u64> {
     let selection = store.select(matchers, range).unwrap();
-    let mut samples = BTreeMap::new();
+    let mut found = BTreeMap::new();
     let mut seen = std::collections::HashSet::new();
-    let mut column = Vec::new();
+    let (mut column, mut histograms) = (Vec::new(), Vec::new());
     for group in &selection.groups {
         let times = group.timestamps_ms();
         assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "timestamps ascend");
@@ -59,12 +61,34 @@ pub fn read(store: &Store, matchers: &[Matcher], range: TimeRange) -> BTreeMap<(
             assert_eq!(column.len(), times.len());
             for (ts_ms, value) in times.iter().zip(&column) {
                 if !is_absent(*value) {
-                    samples.insert((name.clone(), *ts_ms), value.to_bits());
+                    found.insert((name.clone(), *ts_ms), value.to_bits());
                 }
+            }
+            group.read_histograms(at, &mut histograms).unwrap();
+            assert!(histograms.is_empty() || group.may_have_histograms(at), "no is certain");
+            assert!(histograms.windows(2).all(|pair| pair[0].0 < pair[1].0), "rows ascend");
+            for (row, histogram) in &histograms {
+                let bits = samples::bits_of(histogram);
+                let before = found.insert((name.clone(), times[*row]), bits);
+                assert_eq!(before, None, "a row has a float or a histogram");
             }
         }
     }
-    samples
+    found
+}
+
+/// Copies a directory.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
 }
 
 /// A small generator of numbers, the same for the same seed on every machine.

@@ -140,14 +140,26 @@ impl Eval<'_> {
             }
             Ok(())
         })?;
+        Ok(self.results(op, groups, &cells, natives, steps))
+    }
+
+    /// The results of all groups.
+    fn results(
+        &mut self,
+        op: AggregateOp,
+        groups: Vec<(Labels, bool)>,
+        cells: &[Mean],
+        natives: NativeCells,
+        steps: Steps,
+    ) -> Vector {
         let rows = groups.into_iter().zip(cells.chunks_exact(steps.count.max(1)));
         let series = rows.map(|((labels, drop_name), cells)| {
             let values = cells.iter().map(|cell| result(cell, op)).collect();
             Series::floats(Metric::Built(labels), drop_name, values)
         });
         let mut series: Vec<Series> = series.collect();
-        natives.finish(self, &cells, &mut series, steps);
-        Ok(Vector { series, one_name: false })
+        natives.finish(self, cells, &mut series, steps);
+        Vector { series, one_name: false }
     }
 
     fn group_quantiles(

@@ -181,7 +181,8 @@ impl Eval<'_> {
             false => FloatHistogram::clone(all[ends.last]),
         };
         let gauge = |one: &FloatHistogram| one.reset_hint == ResetHint::Gauge;
-        if !is_counter && !(gauge(&left) && gauge(&right)) {
+        let gauges = gauge(&left) && gauge(&right);
+        if !is_counter && !gauges {
             self.notes.told(&Note::NotGauge(w.metric.to_owned()), w.span);
         }
         let mut result = right.clone();

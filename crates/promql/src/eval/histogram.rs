@@ -189,9 +189,9 @@ impl Eval<'_> {
             let (value, oddity) = native(histogram, step);
             values[step] = value;
             let note = oddity.map(|oddity| match oddity {
-                Oddity::NanResult => Note::NanResult(name.to_owned()),
-                Oddity::NanSkew => Note::NanSkew(name.to_owned()),
-                Oddity::NanFraction => Note::NanFraction(name.to_owned()),
+                Oddity::Undefined => Note::NanResult(name.to_owned()),
+                Oddity::Skewed => Note::NanSkew(name.to_owned()),
+                Oddity::Excluded => Note::NanFraction(name.to_owned()),
             });
             if let Some(note) = note {
                 self.notes.told(&note, span);

@@ -267,7 +267,7 @@ fn quoted(text: &str) -> String {
 fn first_selector<'n>(node: &'n Node, path: &mut Vec<&'n Node>) -> Option<&'n VectorSelector> {
     path.push(node);
     let found = match &node.kind {
-        NodeKind::Vector(selector) | NodeKind::Matrix { selector, .. } => Some(selector),
+        NodeKind::Vector(selector) | NodeKind::Matrix { selector, .. } => Some(&**selector),
         NodeKind::Subquery(subquery) => first_selector(&subquery.expr, path),
         NodeKind::Aggregate(aggregate) => {
             let parameter = aggregate.parameter.iter();

@@ -10,6 +10,7 @@ mod binary;
 mod call;
 mod dates;
 mod extended;
+mod features;
 mod histogram;
 mod info;
 mod kernels;
@@ -27,6 +28,7 @@ mod value;
 
 use crate::native::FloatHistogram;
 use crate::syntax::{Expr, Extended, Node, NodeKind, ValueType};
+pub use features::Features;
 pub(crate) use math::kahan;
 use notes::Notes;
 use std::sync::Arc;
@@ -61,17 +63,8 @@ pub struct Options {
     pub default_subquery_step_ms: i64,
     /// Whether metric names are dropped at the end only (Prometheus' `promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
-    /// What else behaves differently when it is switched on.
+    /// Which experimental parts of the language may be used, and what they change.
     pub features: Features,
-}
-
-/// Parts of the evaluation that Prometheus keeps behind feature flags.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Features {
-    /// `use-start-timestamps`: counters are known to begin when their samples say so.
-    pub start_timestamps: bool,
-    /// `type-and-unit-labels`: what is no counter is told by `__type__`.
-    pub type_and_unit_labels: bool,
 }
 
 impl Default for Options {
@@ -202,6 +195,7 @@ pub(crate) type Result<T> = std::result::Result<T, EvalError>;
 
 /// Evaluates at one instant.
 pub fn instant(source: &dyn Source, expr: &Expr, ts_ms: i64, options: &Options) -> Result<Answer> {
+    options.features.check(expr)?;
     let steps = Steps { start_ms: ts_ms, step_ms: 1, count: 1 };
     let query = Query { start_ms: ts_ms, end_ms: ts_ms, step_ms: 0 };
     let mut eval = Eval::new(source, expr, query, options);
@@ -237,6 +231,7 @@ pub fn range(
     step_ms: i64,
     options: &Options,
 ) -> Result<Answer> {
+    options.features.check(expr)?;
     let value_type = expr.value_type();
     if !matches!(value_type, ValueType::Scalar | ValueType::Vector) {
         return Err(EvalError::BadData(format!(
@@ -378,19 +373,10 @@ impl<'a> Eval<'a> {
         self.tick()?;
         self.room_for(steps.count as u64)?;
         let before = self.samples;
+        // An error ends the evaluation, so only an answer needs the hints of the node above again.
         let hints = self.hints;
         self.hints = hints.below(node);
-        let out = self.kind(node, steps);
-        self.hints = hints;
-        let out = out?;
-        self.samples = before;
-        self.room_for(out.samples())?;
-        self.samples += out.samples();
-        Ok(out)
-    }
-
-    fn kind(&mut self, node: &Node, steps: Steps) -> Result<Out> {
-        Ok(match &node.kind {
+        let out = match &node.kind {
             NodeKind::Number { value, .. } => Out::Scalar(vec![*value; steps.count]),
             NodeKind::Text(text) => Out::Text(text.value.clone()),
             NodeKind::Paren(inner) => self.node(inner, steps)?,
@@ -410,7 +396,12 @@ impl<'a> Eval<'a> {
             NodeKind::Matrix { .. } | NodeKind::Subquery(_) => {
                 return Err(execution("cannot do range evaluation of matrix selector"));
             }
-        })
+        };
+        self.hints = hints;
+        self.samples = before;
+        self.room_for(out.samples())?;
+        self.samples += out.samples();
+        Ok(out)
     }
 
     /// A node that the type check has found to be a vector.

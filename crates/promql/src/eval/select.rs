@@ -115,13 +115,17 @@ impl Eval<'_> {
             }
             _ => {
                 let vector = self.vector(node, steps)?;
-                let exists = |series: &Series| !series.values.iter().all(|v| is_absent(*v));
-                for series in vector.series.into_iter().filter(exists) {
-                    visit(self, series.metric.clone(), series.drop_name, series.row())?;
-                }
-                Ok(())
+                self.hand_over(vector, visit)
             }
         }
+    }
+
+    fn hand_over(&mut self, vector: Vector, visit: Visit<'_>) -> Result<()> {
+        let exists = |series: &Series| !series.values.iter().all(|v| is_absent(*v));
+        for series in vector.series.into_iter().filter(exists) {
+            visit(self, series.metric.clone(), series.drop_name, series.row())?;
+        }
+        Ok(())
     }
 
     fn stream_selector(

@@ -70,7 +70,9 @@ impl Stretch {
     /// The factor for a window whose first value is `first` and whose values rise by `rise`.
     #[inline]
     pub(super) fn factor_of(&self, first: f64, rise: f64, is_counter: bool) -> f64 {
-        if !is_counter || !(rise > 0.0) || !(first >= 0.0) {
+        // A NaN is bound by nothing.
+        let is_bound = is_counter && rise > 0.0 && first >= 0.0;
+        if !is_bound {
             return self.factor;
         }
         // A counter cannot have been below zero. Most are far above it, which a product shows with

@@ -10,11 +10,11 @@ use crate::eval::kahan;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Oddity {
     /// The quantile lies among the observations that were no numbers.
-    NanResult,
+    Undefined,
     /// The quantile would be lower without them.
-    NanSkew,
+    Skewed,
     /// No fraction counts them.
-    NanFraction,
+    Excluded,
 }
 
 impl BucketRange {
@@ -90,7 +90,7 @@ impl FloatHistogram {
         count = count.min(self.count);
         if count < rank {
             return match self.sum.is_nan() {
-                true => (f64::NAN, Some(Oddity::NanResult)),
+                true => (f64::NAN, Some(Oddity::Undefined)),
                 false => (bucket.upper, None),
             };
         }
@@ -98,7 +98,7 @@ impl FloatHistogram {
         let mut oddity = None;
         if self.sum.is_nan() {
             let all = ranges[next..].iter().fold(count, |sum, range| sum + range.count);
-            oddity = (all < self.count).then_some(Oddity::NanSkew);
+            oddity = (all < self.count).then_some(Oddity::Skewed);
         }
         (self.inside(&bucket, rank / bucket.count), oddity)
     }
@@ -129,7 +129,7 @@ impl FloatHistogram {
         let (mut count, mut oddity) = (self.count, None);
         if self.sum.is_nan() {
             count = ranges.iter().map(|range| range.count).sum();
-            oddity = (count < self.count).then_some(Oddity::NanFraction);
+            oddity = (count < self.count).then_some(Oddity::Excluded);
         }
         let below = |value: f64| self.rank_of(value, &ranges).map_or(count, |rank| rank.min(count));
         ((below(upper) - below(lower)) / self.count, oddity)

@@ -2,8 +2,7 @@
 //!
 //! Two shapes differ from Prometheus' tree. A run of left-associative operators is one flat
 //! [`Chain`] (`first op rhs op rhs …`, evaluated from left to right), so `1+1+…` of any length
-//! neither recurses nor costs more than linear time; and a matrix selector holds its vector selector
-//! by value. Depth is bounded by `model::limits::QUERY_DEPTH_MAX`.
+//! neither recurses nor costs more than linear time; and a matrix selector holds its vector selector. Depth is bounded by `model::limits::QUERY_DEPTH_MAX`.
 
 use super::functions::Function;
 use std::sync::Arc;
@@ -143,11 +142,11 @@ pub enum NodeKind {
     /// A string literal.
     Text(Text),
     /// `metric{a="b"}`.
-    Vector(VectorSelector),
+    Vector(Box<VectorSelector>),
     /// `metric{a="b"}[5m]`.
     Matrix {
         /// The series.
-        selector: VectorSelector,
+        selector: Box<VectorSelector>,
         /// The window.
         range: Length,
     },

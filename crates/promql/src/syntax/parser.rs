@@ -7,7 +7,7 @@
 use super::ParseError;
 use super::ast::{
     Aggregate, At, Call, Chain, ChainStep, Expr, Extended, Grouping, Length, Node, NodeKind, Span,
-    Subquery, VectorSelector,
+    Subquery,
 };
 use super::check;
 use super::functions::function;
@@ -404,7 +404,7 @@ impl<'a> Parser<'a> {
             NodeKind::Vector(selector) if selector.offset.is_zero() && selector.at.is_none() => {
                 return Ok(Node { kind: NodeKind::Matrix { selector, range }, span });
             }
-            NodeKind::Vector(VectorSelector { at: None, .. }) => {
+            NodeKind::Vector(selector) if selector.at.is_none() => {
                 "no offset modifiers allowed before range"
             }
             NodeKind::Vector(selector) if selector.offset.is_zero() => {

@@ -272,7 +272,7 @@ fn selector(name: String, mut matchers: Vec<Matcher>, span: Span) -> Node {
     }
     let (offset, extended) = (Length::ZERO, Extended::No);
     let selector = VectorSelector { name, matchers, at: None, offset, extended, span };
-    Node { kind: NodeKind::Vector(selector), span }
+    Node { kind: NodeKind::Vector(Box::new(selector)), span }
 }
 
 /// Go's `strconv.ParseInt(text, 0, 64)`, else `ParseFloat`.

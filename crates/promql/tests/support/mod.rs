@@ -1,6 +1,6 @@
 //! A store in memory and the notation of Prometheus' test scripts for what is in it.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod native;
 

@@ -24,10 +24,10 @@ use vigie_model::{ABSENT, MetricGroup, Selection, is_absent, is_stale};
 
 /// Whether every column of a selection is one of floats only.
 pub(super) fn is_plain(selection: &Selection) -> bool {
-    let plain = |group: &Box<dyn MetricGroup>| {
+    let plain = |group: &dyn MetricGroup| {
         (0..group.series().len()).all(|column| !group.may_have_histograms(column))
     };
-    selection.groups.iter().all(plain)
+    selection.groups.iter().all(|group| plain(group.as_ref()))
 }
 
 /// A function over windows.

@@ -1,8 +1,9 @@
-//! A directory written by version 1 of the formats, kept for ever.
+//! Directories written by every version of the formats, kept for ever.
 //!
 //! `fixtures/v1` holds a closed segment with its index, an open segment, `series.log` and a
-//! write-ahead log with new series, rows and marks. To write one for a new version, run
-//! `write_the_fixture` with `VIGIE_FIXTURE_DIR` set to an empty directory.
+//! write-ahead log with new series, rows and marks. `fixtures/v2` holds the same and a manifest; its
+//! logs speak of series in batches. To write one for a new version, run `write_the_fixture` with
+//! `VIGIE_FIXTURE_DIR` set to an empty directory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
@@ -10,7 +11,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use support::{ALL, Dice, append, labels, open, patient, read};
+use support::{ALL, Dice, append, copy, labels, open, patient, read};
 use vigie_model::{STALE_NAN, SeriesId};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -79,32 +80,23 @@ fn write_the_fixture() {
     assert_eq!(read(&store, &[], ALL), expected());
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
-}
-
 #[test]
-fn a_directory_of_version_1_is_read_bit_by_bit_and_can_be_written_on() {
-    let dir = tempfile::tempdir().unwrap();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1"), dir.path());
-    let store = open(dir.path(), patient());
-    let stats = store.stats();
-    assert_eq!(stats.segments, 2);
-    assert!(stats.chunks >= 6 && stats.open_bytes > 0, "{stats:?}");
-    assert_eq!(read(&store, &[], ALL), expected());
-    let id = store.intern(&labels("fixture", 0, 0)).unwrap();
-    append(&store, START_MS + 2 * DAY_MS, &[id], &[2.0]);
-    store.flush().unwrap();
-    drop(store);
-    let samples = read(&open(dir.path(), patient()), &[], ALL);
-    assert_eq!(samples.len(), expected().len() + 1);
+fn a_directory_of_any_version_is_read_bit_by_bit_and_can_be_written_on() {
+    for version in ["v1", "v2"] {
+        let dir = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        copy(&fixtures.join(version), dir.path());
+        let store = open(dir.path(), patient());
+        let stats = store.stats();
+        assert_eq!(stats.segments, 2, "{version}");
+        assert!(stats.chunks >= 6 && stats.open_bytes > 0, "{version}: {stats:?}");
+        assert_eq!(read(&store, &[], ALL), expected(), "{version}");
+        let known = store.intern(&labels("fixture", 0, 0)).unwrap();
+        let new = store.intern(&labels("fixture", 3, 0)).unwrap();
+        append(&store, START_MS + 2 * DAY_MS, &[known, new], &[2.0, 3.0]);
+        store.flush().unwrap();
+        drop(store);
+        let samples = read(&open(dir.path(), patient()), &[], ALL);
+        assert_eq!(samples.len(), expected().len() + 2, "{version}");
+    }
 }
