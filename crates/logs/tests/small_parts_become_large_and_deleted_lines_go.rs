@@ -1,6 +1,8 @@
 //! Compaction, delete requests and the retention of single streams: what is merged answers as
 //! before, what is deleted is gone at once and for good, and what replaced others is what counts
 //! when a crash left both.
+//! Faults planted by hand that this file found: replaced parts read beside the part that replaced
+//! them; a delete request that is not written down; a compaction that keeps deleted rows.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
 
