@@ -100,24 +100,7 @@ impl Store {
                     .iter()
                     .try_for_each(|definition| heads.restore(definition, &mut catalog).map(|_| ())),
             })?;
-        let log_dir = dir.join("wal");
-        let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
-        let mut meter = Meter::start(tell, "the log of metrics", dir_bytes(&*disk, &log_dir)?);
-        let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
-            meter.add(payload.len() as u64);
-            match record::decode(payload)? {
-                Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
-                    series_log.check(series_log_bytes)?;
-                    heads.segments.reserve(segment);
-                    // It may be gone (retention), but not shorter than when it was last synced.
-                    if heads.segments.get(segment).is_some_and(|s| s.bytes < segment_bytes) {
-                        heads.segments.retire(segment, segment_bytes);
-                    }
-                    Ok(())
-                }
-                record => replay(record, &mut heads, &mut catalog).map_err(Refused::Record),
-            }
-        })?;
+        let wal = open_log(&disk, dir, &series_log, &mut heads, &mut catalog, tell)?;
         note_unfinished(wal.cut_bytes(), found.cut_bytes);
         heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
         heads.tombstones.clone_from(&start.manifest.tombstones);
@@ -340,6 +323,35 @@ impl Store {
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
         self.options.open_bytes_max.max(heads.placed() * crate::head::SEAL_ROWS * 8)
     }
+}
+
+/// Replays the log into the groups.
+fn open_log(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    series_log: &SeriesLog,
+    heads: &mut Heads,
+    catalog: &mut Catalog,
+    tell: &Tell<'_>,
+) -> Result<Wal, DiskError> {
+    let log_dir = dir.join("wal");
+    let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
+    let mut meter = Meter::start(tell, "the log of metrics", dir_bytes(&**disk, &log_dir)?);
+    Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
+        meter.add(payload.len() as u64);
+        match record::decode(payload)? {
+            Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
+                series_log.check(series_log_bytes)?;
+                heads.segments.reserve(segment);
+                // It may be gone (retention), but not shorter than when it was last synced.
+                if heads.segments.get(segment).is_some_and(|s| s.bytes < segment_bytes) {
+                    heads.segments.retire(segment, segment_bytes);
+                }
+                Ok(())
+            }
+            record => replay(record, heads, catalog).map_err(Refused::Record),
+        }
+    })
 }
 
 /// The length of the files of a directory, 0 when it is not there yet.

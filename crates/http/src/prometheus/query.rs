@@ -11,7 +11,7 @@ use vigie_engine::{QueryError, QueryErrorKind, When};
 use vigie_model::TimeRange;
 use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
 use vigie_model::value::format_value;
-use vigie_promql::{Answer, BucketRange, FloatHistogram, Value};
+use vigie_promql::{Answer, FloatHistogram, Value};
 
 /// `/api/v1/query`: one instant.
 pub async fn instant(
@@ -139,30 +139,6 @@ fn respond(answer: Answer, limit: usize) -> Response {
         warnings.push("results truncated due to limit".to_owned());
     }
     success(|json| write_value(json, &value), &warnings, &infos)
-}
-
-/// A native histogram: count, sum, and the buckets that are not empty, each with a number that says
-/// which of its bounds belong to it (`util/jsonutil/marshal.go`): 0 the upper, 1 the lower, 2 none,
-/// 3 both.
-fn write_histogram(json: &mut Json, ts_ms: i64, histogram: &FloatHistogram) {
-    let number = vigie_model::value::format_value;
-    let ranges: Vec<BucketRange> =
-        histogram.ascending().into_iter().filter(|range| range.count != 0.0).collect();
-    json.raw("[").seconds(ts_ms).raw(r#",{"count":"#).text(&number(histogram.count));
-    json.raw(r#","sum":"#).text(&number(histogram.sum));
-    if !ranges.is_empty() {
-        json.raw(r#","buckets":"#).list(&ranges, |json, range| {
-            json.raw(match (range.lower_inclusive, range.upper_inclusive) {
-                (false, true) => "[0,",
-                (true, false) => "[1,",
-                (false, false) => "[2,",
-                (true, true) => "[3,",
-            });
-            json.text(&number(range.lower)).raw(",").text(&number(range.upper));
-            json.raw(",").text(&number(range.count)).raw("]");
-        });
-    }
-    json.raw("}]");
 }
 
 fn write_value(json: &mut Json, value: &Value) {
