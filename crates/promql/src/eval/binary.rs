@@ -156,10 +156,8 @@ impl Eval<'_> {
             count: steps.count,
             note: None,
         };
-        let fill = step.matching.fill;
-        let fills = fill.left.is_some() || fill.right.is_some();
         // Prometheus does not turn these with the sides.
-        let fill = [fill.left, fill.right];
+        let (fill, fills) = (step.matching.fill, step.matching.fill.is_some());
         let mut present: Vec<Option<usize>> = vec![None; signatures.count()];
         let mut met = vec![usize::MAX; signatures.count()];
         for at in 0..steps.count {
@@ -176,23 +174,20 @@ impl Eval<'_> {
                 if is_absent(left.series[index].values[at]) {
                     continue;
                 }
-                let partner = match (present[*signature], fill[1]) {
+                let partner = match (present[*signature], fill.right) {
                     (Some(partner), _) => Partner::Series(partner),
                     (None, Some(value)) => Partner::Filled(value),
                     (None, None) => continue,
                 };
                 if step.matching.cardinality == Cardinality::OneToOne {
                     if met[*signature] == at {
-                        return Err(execution(
-                            "multiple matches for labels: many-to-one matching must be explicit \
-                             (group_left/group_right)",
-                        ));
+                        return Err(execution(MANY_TO_ONE));
                     }
                     met[*signature] = at;
                 }
                 join.pair(self, Partner::Series(index), partner, *signature, at)?;
             }
-            if let Some(value) = fill[0] {
+            if let Some(value) = fill.left {
                 join.fill_left(self, value, [&many.ordinals, &one.ordinals], at)?;
             }
             if let Some(note) = join.note.take() {
@@ -248,6 +243,9 @@ impl Outcome {
         }
     }
 }
+
+const MANY_TO_ONE: &str = "multiple matches for labels: many-to-one matching must be explicit \
+                           (group_left/group_right)";
 
 /// The two sides of an operator while pairs are found.
 struct Join<'a> {
