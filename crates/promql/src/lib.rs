@@ -8,8 +8,10 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod eval;
 mod syntax;
 
+pub use account::{Account, Budget, Detail, NodeCost};
 pub use eval::{Answer, EvalError, Options, Sample, Series, Source, Value, instant, range};
 pub use syntax::*;

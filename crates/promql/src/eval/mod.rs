@@ -18,8 +18,10 @@ mod notes;
 mod scan;
 mod select;
 mod stretch;
+mod trace;
 mod value;
 
+use crate::account::Account;
 use crate::syntax::{Expr, Node, NodeKind, ValueType};
 use notes::Notes;
 use std::sync::Arc;
@@ -54,6 +56,8 @@ pub struct Options {
     pub default_subquery_step_ms: i64,
     /// Whether metric names are dropped at the end only (Prometheus' `promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
+    /// Where what the query takes is written down, and by what it is bounded.
+    pub account: Option<Arc<Account>>,
 }
 
 impl Default for Options {
@@ -65,6 +69,7 @@ impl Default for Options {
             cancel: None,
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
+            account: None,
         }
     }
 }
@@ -172,6 +177,8 @@ impl EvalError {
     }
 }
 
+/// What a point of an answer takes beside its sample: instant and value, and its text.
+const POINT_BYTES: u64 = 50;
 /// Steps between two looks at the clock, where a step costs as much as there are series.
 const STEPS_PER_LOOK: usize = 64;
 
@@ -232,6 +239,7 @@ pub fn range(
         Out::Scalar(values) => vec![(Labels::default(), values)],
         Out::Text(_) => Vec::new(),
     };
+    eval.room_for_answer((series.len() * steps.count) as u64)?;
     series.sort_by(|left, right| left.0.cmp(&right.0));
     let series = series
         .into_iter()
@@ -258,11 +266,27 @@ struct Eval<'a> {
     notes: Notes,
     /// Samples held by the nodes that are being evaluated.
     samples: u64,
+    /// Bytes held by the selections that are being read.
+    selected_bytes: u64,
+    /// Nodes around the one that is being evaluated.
+    depth: usize,
+    /// Subqueries around it: their grids are not the query's steps.
+    grids: usize,
 }
 
 impl<'a> Eval<'a> {
     fn new(source: &'a dyn Source, expr: &'a Expr, query: Query, options: &'a Options) -> Self {
-        Eval { source, expr, query, options, notes: Notes::default(), samples: 0 }
+        Eval {
+            source,
+            expr,
+            query,
+            options,
+            notes: Notes::default(),
+            samples: 0,
+            selected_bytes: 0,
+            depth: 0,
+            grids: 0,
+        }
     }
 
     fn answer(self, value: Value) -> Answer {
@@ -277,12 +301,24 @@ impl<'a> Eval<'a> {
 
     /// Whether `more` samples still fit.
     fn room_for(&self, more: u64) -> Result<()> {
-        if self.samples.saturating_add(more) <= self.options.samples_max {
-            return Ok(());
+        let held = self.samples.saturating_add(more);
+        if held > self.options.samples_max {
+            return Err(execution(
+                "query processing would load too many samples into memory in query execution",
+            ));
         }
-        Err(execution(
-            "query processing would load too many samples into memory in query execution",
-        ))
+        match &self.options.account {
+            Some(account) => account.hold(held, self.selected_bytes).map_err(execution),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is room for an answer of `points` points, in memory and as text.
+    fn room_for_answer(&self, points: u64) -> Result<()> {
+        match &self.options.account {
+            Some(account) => account.hold(self.samples, points * POINT_BYTES).map_err(execution),
+            None => Ok(()),
+        }
     }
 
     /// Accounts for working space of `cells` times the size of a sample, which is held until the
@@ -298,7 +334,15 @@ impl<'a> Eval<'a> {
         self.tick()?;
         self.room_for(steps.count as u64)?;
         let before = self.samples;
-        let out = match &node.kind {
+        let out = self.timed(node, |eval| eval.evaluated(node, steps))?;
+        self.samples = before;
+        self.room_for(out.samples())?;
+        self.samples += out.samples();
+        Ok(out)
+    }
+
+    fn evaluated(&mut self, node: &Node, steps: Steps) -> Result<Out> {
+        Ok(match &node.kind {
             NodeKind::Number { value, .. } => Out::Scalar(vec![*value; steps.count]),
             NodeKind::Text(text) => Out::Text(text.value.clone()),
             NodeKind::Paren(inner) => self.node(inner, steps)?,
@@ -316,11 +360,7 @@ impl<'a> Eval<'a> {
             NodeKind::Matrix { .. } | NodeKind::Subquery(_) => {
                 return Err(execution("cannot do range evaluation of matrix selector"));
             }
-        };
-        self.samples = before;
-        self.room_for(out.samples())?;
-        self.samples += out.samples();
-        Ok(out)
+        })
     }
 
     /// A node that the type check has found to be a vector.

@@ -80,11 +80,13 @@ impl Eval<'_> {
         match &node.kind {
             NodeKind::Vector(selector) => {
                 self.tick()?;
-                self.stream_selector(selector, steps, Reading::Value, visit)
+                self.timed(node, |eval| {
+                    eval.stream_selector(selector, steps, Reading::Value, visit)
+                })
             }
             NodeKind::Call(call) if self.can_stream(call) => {
                 self.tick()?;
-                self.stream_over_time(call, steps, visit)
+                self.timed(node, |eval| eval.stream_over_time(call, steps, visit))
             }
             _ => {
                 let vector = self.vector(node, steps)?;
@@ -112,6 +114,7 @@ impl Eval<'_> {
         let start_ms = first.saturating_sub(lookback_ms).saturating_add(1);
         let range = TimeRange { start_ms, end_ms: *last };
         let selection = self.source.select(&selector.matchers, range)?;
+        self.note_selection(&selection)?;
         if scan::is_plain(&selection) {
             return self.scan_instants(&selection, (&ends, lookback_ms), reading, visit);
         }
@@ -126,6 +129,10 @@ impl Eval<'_> {
                 self.room_for(column.len() as u64)?;
                 values.fill(ABSENT);
                 if latest(timestamps_ms, &column, &bounds, reading, &mut values) {
+                    if let Some(account) = self.counting() {
+                        let there = values.iter().map(|value| u64::from(!is_absent(*value)));
+                        account.add_steps(&there.collect::<Vec<_>>());
+                    }
                     let lookup = Arc::clone(&selection.lookup);
                     let metric = Metric::Stored { id: *id, lookup, nameless: false };
                     visit(self, metric, false, &values)?;
@@ -181,7 +188,9 @@ impl Eval<'_> {
             start_ms: first.saturating_sub(windows.length_ms).saturating_add(1),
             end_ms: last,
         };
-        Ok(self.source.select(&selector.matchers, range)?)
+        let selection = self.source.select(&selector.matchers, range)?;
+        self.note_selection(&selection)?;
+        Ok(selection)
     }
 
     /// Calls `visit` with every series of a selection.
@@ -243,7 +252,9 @@ impl Eval<'_> {
         let grid = Steps::between(start, last, step_ms);
         let held = self.samples;
         self.hold(grid.count)?;
+        self.grids += 1;
         let inner = self.vector(&subquery.expr, grid)?;
+        self.grids -= 1;
         let timestamps_ms: Vec<i64> = grid.times().collect();
         let mut buffers = Buffers::default();
         find_bounds(&timestamps_ms, &windows.ends_ms, windows.length_ms, &mut buffers.shared);

@@ -43,7 +43,8 @@ impl Stretch {
     /// The answer for a window whose first value is `first` and whose values rise by `rise`.
     #[inline]
     pub(super) fn of(&self, first: f64, rise: f64, is_counter: bool) -> f64 {
-        if !is_counter || !(rise > 0.0) || !(first >= 0.0) {
+        let may_reach_zero = is_counter && rise > 0.0 && first >= 0.0;
+        if !may_reach_zero {
             return rise * self.factor;
         }
         // A counter cannot have been below zero. Most are far above it, which a product shows with

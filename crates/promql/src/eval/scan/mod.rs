@@ -17,7 +17,7 @@ use super::stretch::Stretch;
 use super::value::{Metric, Visit};
 use super::{Eval, Result, Steps};
 use kernels::{Frame, Plan, Samples};
-use morsels::{Block, Morsel};
+use morsels::{Block, Morsel, Row};
 use std::sync::Arc;
 use vigie_model::{ABSENT, MetricGroup, Selection, is_absent, is_stale};
 
@@ -60,7 +60,7 @@ struct Packed {
 /// Fills the steps of one column, [`ABSENT`] so far; says whether there is any value. The flag says
 /// that the group is another than before.
 type Fill<'f> =
-    &'f (dyn Fn(&dyn MetricGroup, usize, bool, &mut Scratch, &mut [f64]) -> Result<bool> + Sync);
+    &'f (dyn Fn(&dyn MetricGroup, usize, bool, &mut Scratch, &mut Row<'_>) -> Result<bool> + Sync);
 
 impl<'a> Eval<'a> {
     /// Hands the values of a vector selector to `visit`, series by series.
@@ -75,7 +75,7 @@ impl<'a> Eval<'a> {
                     at: usize,
                     is_new: bool,
                     scratch: &mut Scratch,
-                    out: &mut [f64]| {
+                    out: &mut Row<'_>| {
             let timestamps_ms = group.timestamps_ms();
             if is_new {
                 find_bounds(timestamps_ms, ends_ms, lookback_ms, &mut scratch.shared);
@@ -83,15 +83,18 @@ impl<'a> Eval<'a> {
             group.read(at, &mut scratch.column)?;
             let column = &scratch.column[..];
             if reading == Reading::Timestamp || column.iter().any(|value| value.is_nan()) {
-                return Ok(latest(timestamps_ms, column, &scratch.shared, reading, out));
+                let any = latest(timestamps_ms, column, &scratch.shared, reading, out.values);
+                out.count_values();
+                return Ok(any);
             }
             let mut any = false;
-            for (out, (low, high)) in out.iter_mut().zip(&scratch.shared) {
+            for (out, (low, high)) in out.values.iter_mut().zip(&scratch.shared) {
                 if low < high {
                     *out = column[high - 1];
                     any = true;
                 }
             }
+            out.count_values();
             Ok(any)
         };
         self.scan(selection, ends_ms.len(), &fill, visit)
@@ -120,7 +123,7 @@ impl<'a> Eval<'a> {
                     at: usize,
                     is_new: bool,
                     scratch: &mut Scratch,
-                    out: &mut [f64]| {
+                    out: &mut Row<'_>| {
             let timestamps_ms = group.timestamps_ms();
             let Scratch { column, shared, stretches, packed, kernels, .. } = scratch;
             if is_new {
@@ -133,7 +136,8 @@ impl<'a> Eval<'a> {
             } else {
                 Samples { timestamps_ms, values: column, bounds: shared, stretches }
             };
-            kernels::fill(plan, &frame, &samples, kernels, out, &|| options.look())
+            out.count(samples.bounds.iter().map(|(low, high)| (high - low) as u64));
+            kernels::fill(plan, &frame, &samples, kernels, out.values, &|| options.look())
         };
         self.scan(selection, steps.count, &fill, visit)
     }
@@ -153,15 +157,16 @@ impl<'a> Eval<'a> {
         self.hold(morsels::cells_held(&morsels, steps))?;
         let rows = groups.iter().map(|group| group.timestamps_ms().len()).max().unwrap_or(0);
         self.room_for(rows as u64)?;
-        let options = self.options;
+        let (options, counting) = (self.options, self.counting());
         let work = |morsel: &Morsel, scratch: &mut Scratch, block: &mut Block| {
             options.look()?;
             let group = groups[morsel.group].as_ref();
             let mut is_new = scratch.group.replace(morsel.group) != Some(morsel.group);
+            block.counts.resize(if counting.is_some() { steps } else { 0 }, 0);
             for at in morsel.columns.clone() {
                 let from = block.values.len();
                 block.values.resize(from + steps, ABSENT);
-                if fill(group, at, is_new, scratch, &mut block.values[from..])? {
+                if fill(group, at, is_new, scratch, &mut block.row(from))? {
                     block.ids.push(group.series()[at]);
                 } else {
                     block.values.truncate(from);
@@ -171,6 +176,9 @@ impl<'a> Eval<'a> {
             Ok(())
         };
         morsels::in_order(&morsels, &work, &mut |block| {
+            if let Some(account) = &counting {
+                account.add_steps(&block.counts);
+            }
             for (id, values) in block.ids.iter().zip(block.values.chunks_exact(steps)) {
                 let lookup = Arc::clone(&selection.lookup);
                 let metric = Metric::Stored { id: *id, lookup, nameless: false };
