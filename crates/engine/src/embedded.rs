@@ -6,12 +6,14 @@
 mod logs;
 mod metrics;
 
+use crate::cache::Cache;
 use crate::{
     AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
-    QueryError, QueryOptions, SamplesReport, When,
+    Queries, QueryError, QueryOptions, QueryStats, SamplesReport, When,
 };
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
 use vigie_model::{
     Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
@@ -54,6 +56,8 @@ pub struct Embedded {
     directory: std::path::PathBuf,
     metrics: vigie_metrics::Store,
     logs: vigie_logs::Store,
+    queries: Arc<Queries>,
+    cache: Cache,
     _lock: DirLock,
 }
 
@@ -82,6 +86,8 @@ impl Embedded {
             directory: directory.to_owned(),
             metrics: metrics.map_err(metrics::error)?,
             logs: logs.map_err(logs::error)?,
+            queries: Arc::default(),
+            cache: Cache::default(),
             _lock: lock,
         })
     }
@@ -109,7 +115,11 @@ impl Engine for Embedded {
         durability: Durability,
     ) -> Result<AppendReport, EngineError> {
         let durability = metrics::durability(durability);
-        let done = self.metrics.append(rows, durability).map_err(metrics::error)?;
+        let done = self.metrics.append(rows, durability).map_err(metrics::error);
+        if let Some(oldest_ms) = rows.iter().map(|row| row.ts_ms).min() {
+            self.cache.wrote(oldest_ms);
+        }
+        let done = done?;
         Ok(AppendReport {
             appended: done.appended,
             duplicates: done.duplicates,
@@ -126,7 +136,13 @@ impl Engine for Embedded {
         pushed: &Pushed<'_>,
         durability: Durability,
     ) -> Result<SamplesReport, EngineError> {
-        metrics::push(&self.metrics, pushed, durability)
+        let done = metrics::push(&self.metrics, pushed, durability);
+        let floats = pushed.samples.iter().map(|sample| sample.ts_ms);
+        let times = floats.chain(pushed.histograms.iter().map(|sample| sample.ts_ms));
+        if let Some(oldest_ms) = times.min() {
+            self.cache.wrote(oldest_ms);
+        }
+        done
     }
 
     fn append_exemplars(
@@ -151,13 +167,18 @@ impl Engine for Embedded {
         Ok(found.into_iter().collect())
     }
 
+    fn queries(&self) -> &Arc<Queries> {
+        &self.queries
+    }
+
     fn query_metrics(
         &self,
         expr: &vigie_promql::Expr,
         when: When,
         options: &QueryOptions,
     ) -> Result<vigie_promql::Answer, QueryError> {
-        metrics::query(&self.metrics, expr, when, options)
+        let asked = metrics::Asked { store: &self.metrics, queries: &self.queries, options };
+        metrics::answer(&asked, &self.cache, expr, when)
     }
 
     fn metric_label_names(
@@ -263,6 +284,13 @@ impl Engine for Embedded {
             logs_bytes: logs.part_file_bytes + logs.wal_bytes,
             metrics_damaged: metrics.damaged,
             logs_damaged: logs.damaged + logs.broken_parts,
+            queries: QueryStats {
+                cache_hits: self.cache.hits.load(Ordering::Relaxed),
+                cache_misses: self.cache.misses.load(Ordering::Relaxed),
+                cache_invalidations: self.cache.invalidations.load(Ordering::Relaxed),
+                cache_bytes: self.cache.bytes(),
+                ..self.queries.stats()
+            },
         }
     }
 }

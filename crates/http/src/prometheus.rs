@@ -7,6 +7,7 @@ pub mod federate;
 pub mod listing;
 pub mod notices;
 pub mod query;
+mod report;
 pub mod status;
 pub mod syntax;
 pub mod targets;

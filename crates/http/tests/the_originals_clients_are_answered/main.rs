@@ -7,6 +7,7 @@ mod doors;
 mod golden;
 mod grafana;
 mod prometheus;
+mod queries;
 mod recorded;
 mod remote_write;
 mod strangers;
