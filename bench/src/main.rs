@@ -7,6 +7,7 @@
 mod load;
 mod metrics;
 mod peers;
+mod queries;
 mod shape;
 
 use anyhow::{Context, Result};
@@ -53,9 +54,10 @@ fn main() -> Result<()> {
             let series = number(1, metrics::GATED_SERIES as u64)?;
             metrics::run(&gates, series as usize, number(2, metrics::GATED_STEPS)?)
         }
+        "queries" => queries::run(number(1, queries::SERIES as u64)? as usize),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], queries [SERIES], load --url URL"
         ),
     }
 }
