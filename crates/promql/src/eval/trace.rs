@@ -75,10 +75,10 @@ fn operation(node: &Node) -> String {
 fn plan(node: &Node) -> &'static str {
     match &node.kind {
         NodeKind::Vector(_) => "columns scanned in morsels; labels only of series handed on",
-        NodeKind::Call(call) if call.args.iter().any(|arg| is_stored_range(arg)) => {
+        NodeKind::Call(call) if call.args.iter().any(is_stored_range) => {
             "columns scanned in morsels; windows found once per group"
         }
-        NodeKind::Call(call) if call.args.iter().any(|arg| is_subquery(arg)) => {
+        NodeKind::Call(call) if call.args.iter().any(is_subquery) => {
             "the inner query at every instant of its grid, then windows over it"
         }
         NodeKind::Aggregate(_) => "series folded into groups as they come",

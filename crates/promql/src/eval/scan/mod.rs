@@ -23,10 +23,10 @@ use vigie_model::{ABSENT, MetricGroup, Selection, is_absent, is_stale};
 
 /// Whether every column of a selection is one of floats only.
 pub(super) fn is_plain(selection: &Selection) -> bool {
-    let plain = |group: &Box<dyn MetricGroup>| {
+    let mut groups = selection.groups.iter();
+    groups.all(|group| {
         (0..group.series().len()).all(|column| !group.may_have_histograms(column))
-    };
-    selection.groups.iter().all(plain)
+    })
 }
 
 /// A function over windows.
