@@ -7,9 +7,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alike;
 pub mod demo;
 pub mod http;
+pub mod peer;
 pub mod postgres;
+pub mod push;
+pub mod queries;
 pub mod receiver;
 pub mod vigie;
 

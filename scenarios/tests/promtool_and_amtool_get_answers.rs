@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use vigie_scenarios::{Vigie, wait_for};
+use vigie_scenarios::peer::tool;
+use vigie_scenarios::{Vigie, get, wait_for};
 
 /// A target that nobody answers for, and an alert that says so.
 const CONFIG: &str = "\
@@ -33,23 +35,41 @@ groups:
     annotations: {summary: it is gone}
 ";
 
-/// A tool in the folder that `cargo xtask test` fills, or the system's.
-fn tool(name: &str) -> Option<PathBuf> {
-    let peers = std::env::var_os("VIGIE_PEERS").map(|folder| PathBuf::from(folder).join("usr/bin"));
-    let folders = [peers, Some(PathBuf::from("/usr/bin"))];
-    let found = folders.into_iter().flatten().map(|folder| folder.join(name));
-    let found = found.into_iter().find(|path| path.exists());
-    if found.is_none() {
-        println!("SKIPPED: {name} is neither in /usr/bin nor under VIGIE_PEERS");
-    }
-    found
-}
-
 /// Whether it ended well, and what it printed.
 fn ask(tool: &PathBuf, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(tool).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// What Vigie serves and ships passes the checks of the original's tool.
+fn checks(promtool: &PathBuf, home: &Path, vigie: &Vigie) {
+    for path in ["/metrics", "/federate?match[]=up"] {
+        let page = get(vigie.port, path).unwrap();
+        assert_eq!(page.status, 200, "{path}");
+        let file = home.join("page.prom");
+        std::fs::write(&file, &page.body).unwrap();
+        let mut check = Command::new(promtool);
+        check.args(["check", "metrics"]).stdin(File::open(&file).unwrap());
+        let output = check.output().unwrap();
+        // 3 says that a name could be better, which is a matter of taste; 1 that it cannot be read.
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!([Some(0), Some(3)].contains(&output.status.code()), "{path}: {words}");
+    }
+    let shown = get(vigie.port, "/api/v1/status/config").unwrap().json();
+    let shown_file = home.join("shown.yml");
+    std::fs::write(&shown_file, shown["data"]["yaml"].as_str().unwrap()).unwrap();
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../content/rules/koprogo.yml");
+    for (what, file) in
+        [("config", &shown_file), ("rules", &home.join("rules.yml")), ("rules", &rules)]
+    {
+        let (good, text) = ask(promtool, &["check", what, &file.display().to_string()]);
+        assert!(good && text.contains("SUCCESS"), "promtool check {what}: {text}");
+    }
+    let archive = home.join("debug.tar.gz");
+    let url = format!("http://127.0.0.1:{}", vigie.port);
+    let debug = Command::new(promtool).current_dir(home).args(["debug", "metrics", &url]).output();
+    assert!(debug.unwrap().status.success() && archive.exists(), "promtool debug metrics");
 }
 
 #[test]
@@ -88,6 +108,9 @@ fn promtool_and_amtool_get_answers() {
             assert_eq!(ended_well, good, "promtool query {arguments:?}: {text}");
             assert!(text.contains(words), "promtool query {arguments:?}: {text}");
         }
+    }
+    if let Some(promtool) = tool("promtool") {
+        checks(&promtool, home.path(), &vigie);
     }
     if let Some(amtool) = amtool {
         let at = format!("--alertmanager.url={url}");

@@ -85,14 +85,29 @@ pub fn test() -> Result<()> {
 }
 
 /// What [`test()`] runs a slice of, at its full counts: each store is killed 1,000 times and loses
-/// its power under 10,000 seeds, each fuzz target takes 300,000 changes. Release builds, because the
-/// counts are what matters.
+/// its power under 10,000 seeds, each fuzz target takes 300,000 changes, and 5,000 questions are asked
+/// of Vigie and of the peer. Release builds, because the counts are what matters.
 pub fn soak() -> Result<()> {
     for package in SOAKED {
         let tests = ["test", "--release", "--package", package, "--", "--nocapture"];
         run("cargo", &tests, &[("VIGIE_SOAK", "1")])?;
     }
-    Ok(())
+    // 5,000 questions to Vigie and to Debian's Prometheus.
+    run("cargo", &["build", "--release", "--package", "vigie"], &[])?;
+    let program = target().join("release").join("vigie").display().to_string();
+    let peers = needs::peers().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let compared = [
+        "test",
+        "--package",
+        "vigie-scenarios",
+        "--test",
+        "answers_are_those_of_prometheus",
+        "--",
+        "--nocapture",
+    ];
+    let environment =
+        [("VIGIE_SOAK", "1"), ("VIGIE_BIN", program.as_str()), ("VIGIE_PEERS", peers.as_str())];
+    run("cargo", &compared, &environment)
 }
 
 /// The packages whose tests read `VIGIE_SOAK`.

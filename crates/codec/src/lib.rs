@@ -6,9 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod compression;
+pub mod documents;
 pub mod exposition;
 pub mod loki_push;
+pub mod otlp_logs;
 mod proto;
+pub mod remote_read;
 pub mod remote_write;
+pub mod xor_chunk;
 
 pub use proto::ProtoError;

@@ -10,15 +10,19 @@
 //! the declared length of a snappy body is checked against [`PUSH_DECODED_BYTES_MAX`] before
 //! anything is allocated, and [`ITEMS_MAX`] bounds what a body can become in memory.
 //!
-//! Left out of what Loki does at this door: `detected_level` is not added to the metadata.
+//! Who takes lines in adds their `detected_level` with [`add_level`]: pushed lines here, lines of
+//! OpenTelemetry, Elasticsearch and JSON documents through the same [`finish`], followed files by
+//! their collector.
 
 mod json;
 mod labels;
+mod level;
 mod proto;
 mod time;
 
 pub use json::encode_json;
 pub use labels::parse_labels;
+pub use level::{LEVEL_LABEL, add_level};
 pub use proto::{encode_proto, encode_snappy};
 pub use time::parse_rfc3339_ns;
 
@@ -137,14 +141,14 @@ impl PushError {
 }
 
 /// How many streams, entries and labels a push may still have.
-struct Budget(Cell<usize>);
+pub(crate) struct Budget(Cell<usize>);
 
 impl Budget {
-    fn new() -> Budget {
+    pub(crate) fn new() -> Budget {
         Budget(Cell::new(ITEMS_MAX))
     }
 
-    fn take(&self, items: usize) -> Result<(), PushError> {
+    pub(crate) fn take(&self, items: usize) -> Result<(), PushError> {
         let left = self.0.get().checked_sub(items).ok_or_else(|| {
             PushError::Limit(format!(
                 "the push has more than {ITEMS_MAX} streams, entries and labels: send it in parts"
@@ -208,7 +212,10 @@ pub fn discovered_service_name(labels: &Labels) -> &str {
 }
 
 /// What both forms have in common once their syntax is read: enrichment, limits, empty streams.
-fn finish(mut request: PushRequest, service_name: ServiceName) -> Result<PushRequest, PushError> {
+pub(crate) fn finish(
+    mut request: PushRequest,
+    service_name: ServiceName,
+) -> Result<PushRequest, PushError> {
     if request.streams.is_empty() {
         return Err(PushError::NoStreams);
     }
@@ -220,8 +227,9 @@ fn finish(mut request: PushRequest, service_name: ServiceName) -> Result<PushReq
             stream.labels = builder.build();
         }
         check_labels(&stream.labels)?;
-        for entry in &stream.entries {
+        for entry in &mut stream.entries {
             check_entry(&stream.labels, entry)?;
+            add_level(&stream.labels, entry);
         }
     }
     Ok(request)
@@ -280,7 +288,7 @@ fn check_entry(labels: &Labels, entry: &LogEntry) -> Result<(), PushError> {
 
 /// A metadata name as Loki stores it: what a label name may not hold becomes `_`,
 /// and a name that begins with a digit gets the prefix `key_`.
-fn metadata_name(name: &str) -> Cow<'_, str> {
+pub(crate) fn metadata_name(name: &str) -> Cow<'_, str> {
     if labels::is_label_name(name) || name.is_empty() {
         return name.into();
     }

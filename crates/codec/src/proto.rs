@@ -24,8 +24,8 @@ pub(crate) enum Value<'a> {
     Eight([u8; 8]),
     /// Wire type 2.
     Bytes(Reader<'a>),
-    /// Wire type 5, which no message here uses.
-    Skipped,
+    /// Wire type 5: a fixed integer.
+    Four([u8; 4]),
 }
 
 /// A cursor over one message; `base` is the place of its first byte in the whole body.
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn take(&mut self, len: u64) -> Result<Reader<'a>, ProtoError> {
+    pub(crate) fn take(&mut self, len: u64) -> Result<Reader<'a>, ProtoError> {
         let rest = self.bytes.len() - self.at;
         let len = usize::try_from(len)
             .ok()
@@ -113,7 +113,10 @@ impl<'a> Reader<'a> {
                 let len = self.varint()?;
                 Value::Bytes(self.take(len)?)
             }
-            5 => self.take(4).map(|_| Value::Skipped)?,
+            5 => {
+                let taken = self.take(4)?;
+                Value::Four(taken.bytes.try_into().map_err(|_| self.error("unexpected EOF"))?)
+            }
             _ => return Err(self.error("illegal wireType")),
         };
         if tag >> 3 == 0 {

@@ -25,11 +25,12 @@
 //! Sources: `prompb/types.proto` and `prompb/io/prometheus/write/v2/types.proto` of Prometheus, the
 //! remote write specifications 1.0 and 2.0.
 
-mod histogram;
+pub(crate) mod histogram;
 mod labels;
 mod write;
 
 pub use labels::LabelsError;
+pub(crate) use write::put_histogram;
 pub use write::{Pairs, WireSeries, encode_v1, encode_v2};
 
 use crate::proto::{ProtoError, Reader, Value};

@@ -34,9 +34,55 @@ pub struct ScrapeJob {
     pub sample_limit: usize,
     /// Largest body in bytes; 0 means the program's own limit.
     pub body_size_bytes_max: usize,
+    /// What is asked for, best first.
+    pub protocols: Vec<ScrapeProtocol>,
+    /// Taken for the format of an answer that does not say which it is.
+    pub fallback_protocol: Option<ScrapeProtocol>,
+    /// Whether native histograms are taken.
+    pub native_histograms: bool,
+    /// Whether the classic buckets of native histograms are taken too.
+    pub classic_histograms: bool,
     /// A target that is only kept from the moment it has answered once
     /// (the backend on :8080 when there is no configuration).
     pub when_seen: bool,
+}
+
+/// `scrape_protocols`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScrapeProtocol {
+    /// `PrometheusProto`.
+    Protobuf,
+    /// `OpenMetricsText0.0.1`.
+    OpenMetrics001,
+    /// `OpenMetricsText1.0.0`.
+    OpenMetrics100,
+    /// `PrometheusText0.0.4`.
+    Text004,
+    /// `PrometheusText1.0.0`.
+    Text100,
+}
+
+impl ScrapeProtocol {
+    /// All of them by the names that Prometheus has for them.
+    pub const ALL: [(&'static str, ScrapeProtocol); 5] = [
+        ("PrometheusProto", ScrapeProtocol::Protobuf),
+        ("OpenMetricsText0.0.1", ScrapeProtocol::OpenMetrics001),
+        ("OpenMetricsText1.0.0", ScrapeProtocol::OpenMetrics100),
+        ("PrometheusText0.0.4", ScrapeProtocol::Text004),
+        ("PrometheusText1.0.0", ScrapeProtocol::Text100),
+    ];
+
+    /// What is asked for when nothing is written; protobuf first where native histograms are wanted.
+    pub fn defaults(native_histograms: bool) -> Vec<ScrapeProtocol> {
+        let texts = [
+            ScrapeProtocol::OpenMetrics100,
+            ScrapeProtocol::OpenMetrics001,
+            ScrapeProtocol::Text100,
+            ScrapeProtocol::Text004,
+        ];
+        let proto = native_histograms.then_some(ScrapeProtocol::Protobuf);
+        proto.into_iter().chain(texts).collect()
+    }
 }
 
 /// Addresses that share labels.

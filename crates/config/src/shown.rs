@@ -26,6 +26,9 @@ const SECRETS: [&str; 9] = [
     "dsn",
 ];
 
+/// Keys that Prometheus does not have: its tools must be able to read what is shown.
+const OUR_OWN: [&str; 2] = ["host", "postgres"];
+
 /// The configuration as text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
@@ -68,6 +71,7 @@ fn of_tree(config: &Config, tree: Tree) -> Shown {
         Tree::Map(map) => map,
         _ => Vec::new(),
     };
+    map.retain(|(name, _)| !OUR_OWN.contains(&name.as_str()));
     hide_secrets(&mut map);
     let mut global = match take(&mut map, "global") {
         Some(Tree::Map(global)) => global,
@@ -312,6 +316,7 @@ mod tests {
     use crate::{LoadOptions, load};
 
     const WRITTEN: &str = "\
+host: false
 global: {scrape_interval: 30s, external_labels: {site: 'yes', n: \"a \\\"b\\\"\"}}
 rule_files: []
 scrape_configs:

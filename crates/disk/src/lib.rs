@@ -1,7 +1,7 @@
 //! Crash-safe files, shared by the two stores.
 //!
 //! What is here: the [`Disk`] trait, through which every byte of a store goes so that a simulator
-//! can take the disk's place; the real disk; the [`Wal`], a write-ahead log with group commit;
+//! can take the disk's place; the real disk, and [`OverlayDisk`], which never writes to it; the [`Wal`], a write-ahead log with group commit;
 //! [`DirLock`], which keeps two Vigies out of one directory; [`Floor`], which keeps Vigie out of the
 //! disk's last bytes; [`frame`] and [`record`], the two shapes in which bytes get a checksum; and
 //! [`wire`], the integers and texts inside them.
@@ -18,6 +18,8 @@
 mod error;
 pub mod frame;
 mod lock;
+mod overlay;
+mod progress;
 mod real;
 pub mod record;
 mod rescue;
@@ -29,6 +31,8 @@ pub mod wire;
 pub use error::DiskError;
 pub use frame::write_atomic;
 pub use lock::DirLock;
+pub use overlay::OverlayDisk;
+pub use progress::{Meter, Progress, Tell};
 pub use real::RealDisk;
 pub use rescue::{put_aside, write_again};
 pub use space::Floor;
@@ -50,6 +54,8 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> Result<Box<dyn DiskFile>, DiskError>;
     /// Gives a file another name in the same file system, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
+    /// Gives a file a second name in the same file system, which no file has yet.
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> Result<(), DiskError>;
     /// The names of the files in a directory (directories left out), sorted.
@@ -111,8 +117,13 @@ pub fn append_or_create(disk: &dyn Disk, path: &Path) -> Result<Box<dyn DiskFile
     Ok(file)
 }
 
+/// The checksum of everything on the disk.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
 /// The directory that holds `path`.
-pub(crate) fn parent(path: &Path) -> PathBuf {
+pub fn parent(path: &Path) -> PathBuf {
     match path.parent() {
         Some(dir) if dir != Path::new("") => dir.to_path_buf(),
         _ => PathBuf::from("."),

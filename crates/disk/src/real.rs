@@ -54,6 +54,10 @@ impl Disk for RealDisk {
         std::fs::rename(from, to).map_err(|e| readable(from, &e))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        std::fs::hard_link(from, to).map_err(|e| readable(to, &e))
+    }
+
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
         std::fs::remove_file(path).map_err(|e| readable(path, &e))
     }

@@ -24,6 +24,8 @@ pub struct Lies {
     pub file_sync: bool,
     /// `sync_dir` does nothing.
     pub dir_sync: bool,
+    /// Only for files whose path has this in it, and for directories whose path ends so.
+    pub of: &'static str,
 }
 
 /// The simulated disk. Clones are the same disk.
@@ -239,6 +241,17 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let mut state = self.state.lock();
+        state.change(from)?;
+        let number = state.number(from)?;
+        if state.names.contains_key(to) {
+            return Err(DiskError::io(to, "File exists"));
+        }
+        state.rename(Change::Name(to.to_path_buf(), number));
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> Result<(), DiskError> {
         let mut state = self.state.lock();
         state.change(path)?;
@@ -257,7 +270,7 @@ impl Disk for SimDisk {
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
         let mut state = self.state.lock();
         state.change(dir)?;
-        if state.lies.dir_sync {
+        if state.lies.dir_sync && dir.to_string_lossy().ends_with(state.lies.of) {
             return Ok(());
         }
         let (synced, left): (Vec<Change>, Vec<Change>) =
@@ -324,7 +337,7 @@ impl DiskFile for SimFile {
     fn sync(&self) -> Result<(), DiskError> {
         let mut state = self.disk.state.lock();
         state.change(&self.path)?;
-        let lies = state.lies.file_sync;
+        let lies = state.lies.file_sync && self.path.to_string_lossy().contains(state.lies.of);
         let fails = state.syncs_left == Some(0);
         state.syncs_left = state.syncs_left.and_then(|left| left.checked_sub(1));
         let contents = &mut state.files[self.number];

@@ -698,6 +698,9 @@ mod tests {
         fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
             RealDisk.rename(from, to)
         }
+        fn link(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+            RealDisk.link(from, to)
+        }
         fn remove(&self, path: &Path) -> Result<(), DiskError> {
             RealDisk.remove(path)
         }

@@ -22,6 +22,8 @@ use vigie_promql::Series;
 const SETTLED_MS: i64 = 5 * 60 * 1000;
 /// Most bytes of one answer that is kept.
 const ENTRY_BYTES_MAX: usize = QUERY_CACHE_BYTES_MAX / 4;
+/// What a native histogram costs, about.
+const HISTOGRAM_BYTES: usize = 1024;
 /// What a series costs beside its points, about.
 const SERIES_BYTES: usize = 300;
 
@@ -189,18 +191,25 @@ impl Cache {
 }
 
 fn bytes_of(series: &Series) -> usize {
-    SERIES_BYTES + size_of_val(&series.points[..])
+    let histograms = series.histograms.len() * HISTOGRAM_BYTES;
+    SERIES_BYTES + size_of_val(&series.points[..]) + histograms
 }
 
 /// The points from one instant to another, both included, of the series that have any.
 fn between(series: &[Series], start_ms: i64, last_ms: i64) -> Vec<Series> {
     let cut = series.iter().filter_map(|series| {
-        let from = series.points.partition_point(|(ts_ms, _)| *ts_ms < start_ms);
-        let to = series.points.partition_point(|(ts_ms, _)| *ts_ms <= last_ms);
-        let points = series.points.get(from..to).filter(|points| !points.is_empty())?;
-        Some(Series { labels: series.labels.clone(), points: points.to_vec() })
+        let points = within(&series.points, start_ms, last_ms);
+        let histograms = within(&series.histograms, start_ms, last_ms);
+        let any = !points.is_empty() || !histograms.is_empty();
+        any.then(|| Series { labels: series.labels.clone(), points, histograms })
     });
     cut.collect()
+}
+
+fn within<T: Clone>(points: &[(i64, T)], start_ms: i64, last_ms: i64) -> Vec<(i64, T)> {
+    let from = points.partition_point(|(ts_ms, _)| *ts_ms < start_ms);
+    let to = points.partition_point(|(ts_ms, _)| *ts_ms <= last_ms).max(from);
+    points[from..to].to_vec()
 }
 
 /// Two lists sorted by labels, the points of the second behind those of the first.
@@ -220,6 +229,7 @@ fn joined(first: Vec<Series>, second: Vec<Series>) -> Vec<Series> {
         match (left, right) {
             (Some(mut left), Some(right)) => {
                 left.points.extend(right.points);
+                left.histograms.extend(right.histograms);
                 joined.push(left);
             }
             (one, other) => joined.extend(one.or(other)),

@@ -5,18 +5,20 @@
 
 mod logs;
 mod metrics;
+mod snapshot;
 
 use crate::cache::Cache;
 use crate::{
-    AppendReport, Durability, Engine, EngineError, EngineStats, LogWhen, PushBatch, PushReport,
-    Queries, QueryError, QueryOptions, QueryStats, SamplesReport, When,
+    AppendReport, Durability, Engine, EngineError, EngineStats, LogObserver, LogVolume, LogWhen,
+    MetricsBlock, PushBatch, PushReport, Queries, QueryError, QueryOptions, QueryStats,
+    SamplesReport, When,
 };
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
+use std::sync::{Arc, PoisonError, RwLock};
+use vigie_disk::{DirLock, Disk, DiskError, Meter, RealDisk, Tell};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, Selection, SeriesId, TimeRange,
 };
 
 /// What the owner of the directory decides.
@@ -58,12 +60,22 @@ pub struct Embedded {
     logs: vigie_logs::Store,
     queries: Arc<Queries>,
     cache: Cache,
+    observers: RwLock<Vec<Arc<dyn LogObserver>>>,
     _lock: DirLock,
 }
 
 impl Embedded {
     /// Locks the directory (made when it is missing) and opens both stores.
     pub fn open(directory: &Path, options: EmbeddedOptions) -> Result<Embedded, EngineError> {
+        Embedded::open_telling(directory, options, &|_| ())
+    }
+
+    /// [`Embedded::open`] that tells how far it is.
+    pub fn open_telling(
+        directory: &Path,
+        options: EmbeddedOptions,
+        tell: &Tell<'_>,
+    ) -> Result<Embedded, EngineError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         disk.create_dir_all(directory).map_err(unavailable)?;
         let lock = DirLock::acquire(directory).map_err(unavailable)?;
@@ -74,7 +86,9 @@ impl Embedded {
             exemplars_max: options.exemplars_max,
             ..Default::default()
         };
-        let metrics = vigie_metrics::Store::open(disk.clone(), &directory.join("metrics"), metrics);
+        let metrics_dir = directory.join("metrics");
+        let metrics = vigie_metrics::Store::open_telling(disk.clone(), &metrics_dir, metrics, tell);
+        Meter::start(tell, "the logs", 0);
         let logs = vigie_logs::Options {
             retention_ms: options.logs_retention_ms,
             disk_bytes_max: options.logs_disk_bytes_max,
@@ -88,6 +102,7 @@ impl Embedded {
             logs: logs.map_err(logs::error)?,
             queries: Arc::default(),
             cache: Cache::default(),
+            observers: RwLock::default(),
             _lock: lock,
         })
     }
@@ -171,6 +186,14 @@ impl Engine for Embedded {
         &self.queries
     }
 
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError> {
+        Ok(self.metrics.select(matchers, range)?)
+    }
+
     fn query_metrics(
         &self,
         expr: &vigie_promql::Expr,
@@ -215,7 +238,12 @@ impl Engine for Embedded {
         batches: &[PushBatch<'_>],
         durability: Durability,
     ) -> Result<PushReport, EngineError> {
-        logs::push(&self.logs, batches, durability)
+        let report = logs::push(&self.logs, batches, durability)?;
+        if report.appended > 0 {
+            let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner);
+            observers.iter().for_each(|observer| observer.stored(batches));
+        }
+        Ok(report)
     }
 
     fn query_logs(
@@ -263,11 +291,78 @@ impl Engine for Embedded {
         Ok(union(selectors, |matchers| self.logs.series(matchers, range))?)
     }
 
+    fn metric_blocks(&self) -> Vec<MetricsBlock> {
+        let block = |block: vigie_metrics::BlockInfo| MetricsBlock {
+            number: block.number,
+            checksum: block.checksum,
+            min_ms: block.min_ms,
+            max_ms: block.max_ms,
+            samples: block.samples,
+            series: block.series,
+            sections: block.sections,
+        };
+        self.metrics.blocks().into_iter().map(block).collect()
+    }
+
+    fn log_volumes(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<LogVolume>, EngineError> {
+        let volumes = self.logs.volumes(selector, range)?.into_iter();
+        let volume = |one: vigie_logs::StreamVolume| LogVolume {
+            labels: one.labels,
+            entries: one.entries,
+            bytes: one.bytes,
+            chunks: one.chunks,
+        };
+        Ok(volumes.map(volume).collect())
+    }
+
+    fn log_patterns(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+        step_s: i64,
+        options: &QueryOptions,
+    ) -> Result<Vec<vigie_logql::PatternCount>, QueryError> {
+        logs::patterns(&self.logs, selector, range, step_s, options)
+    }
+
+    fn observe_logs(&self, observer: Arc<dyn LogObserver>) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
+    }
+
     fn tick(&self, now_ms: i64) -> Result<(), EngineError> {
         // Both have their turn, whatever becomes of the first.
         let metrics = self.metrics.tick(now_ms).map_err(metrics::error);
         self.logs.tick(now_ms).map_err(logs::error)?;
         metrics
+    }
+
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError> {
+        let deleted = self.metrics.delete_series(matchers, range).map_err(metrics::error);
+        self.cache.invalidate();
+        deleted
+    }
+
+    fn clean_tombstones(&self) -> Result<(), EngineError> {
+        self.metrics.clean_tombstones(&mut |_| true).map_err(metrics::error)
+    }
+
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError> {
+        let name = snapshot::name();
+        // A data directory of its own, so that it can be opened with --storage.path.
+        let to = self.directory.join("snapshots").join(&name).join("metrics");
+        self.metrics.snapshot(&to, skip_head).map_err(metrics::error)?;
+        Ok(name)
+    }
+
+    fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError> {
+        let metrics = self.metrics.compact(now_ms, pace).map_err(metrics::error);
+        // One store's trouble is not the other's.
+        let logs = self.logs.compact(now_ms, pace).map_err(logs::error);
+        Ok(metrics? | logs?)
     }
 
     fn stats(&self) -> EngineStats {

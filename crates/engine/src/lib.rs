@@ -17,13 +17,15 @@ mod queries;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::{EngineError, QueryError, QueryErrorKind};
 pub use queries::{About, Queries, QueryList, QueryStats, QueryView, Ticket};
+pub use vigie_disk::Progress;
 pub use vigie_promql::{Account, Detail, NodeCost};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, Selection, SeriesId,
+    TimeRange,
 };
 
 /// How durable an acknowledged write is.
@@ -80,6 +82,29 @@ pub struct PushBatch<'a> {
     pub entries: &'a [LogEntry],
 }
 
+/// How much of a stream lies in a range, about: what the range only touches may count whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogVolume {
+    /// The stream.
+    pub labels: Labels,
+    /// Its lines.
+    pub entries: u64,
+    /// The bytes of its lines.
+    pub bytes: u64,
+    /// How many files it stands in.
+    pub chunks: u64,
+}
+
+/// Sees lines as they are stored: who follows them, who counts them.
+///
+/// It is told after a push is durable and before the push is answered, so it must be quick and must
+/// not push itself. Lines of a push that were there already, or that the store refused while it
+/// took the rest, are among them.
+pub trait LogObserver: Send + Sync {
+    /// These were pushed.
+    fn stored(&self, batches: &[PushBatch<'_>]);
+}
+
 /// The limits of one question.
 #[derive(Clone, Default)]
 pub struct QueryOptions {
@@ -94,6 +119,9 @@ pub struct QueryOptions {
     pub account: Option<Arc<Account>>,
     /// Neither use a kept answer nor keep this one.
     pub no_cache: bool,
+    /// Lines closer than this to the last one kept are left out (Loki's `interval`), in nanoseconds;
+    /// 0 keeps all.
+    pub log_interval_ns: i64,
 }
 
 impl QueryOptions {
@@ -149,6 +177,25 @@ pub struct EngineStats {
     pub queries: QueryStats,
 }
 
+/// A block of metrics that is put in order for long keeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsBlock {
+    /// Its number; no other block of the store has or had it.
+    pub number: u32,
+    /// The checksum of its tables.
+    pub checksum: u32,
+    /// Its first instant, in milliseconds.
+    pub min_ms: i64,
+    /// Its last instant.
+    pub max_ms: i64,
+    /// Samples in it, deleted ones included.
+    pub samples: u64,
+    /// Series in it.
+    pub series: u64,
+    /// Its parts, each a group of series over some time.
+    pub sections: u64,
+}
+
 /// Metrics and logs, wherever they are kept.
 pub trait Engine: Send + Sync + 'static {
     /// The id of a series, made when it is new.
@@ -180,6 +227,12 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError>;
     /// The questions that are being answered.
     fn queries(&self) -> &Arc<Queries>;
+    /// The samples of a range of the series that fulfil all matchers, as columns.
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,
@@ -249,8 +302,42 @@ pub trait Engine: Send + Sync + 'static {
         range: LogRange,
     ) -> Result<Vec<Labels>, EngineError>;
 
+    /// Deletes the samples of a range of the metric series that fulfil all matchers: durable, and
+    /// seen by no query, when this returns. Returns how many series are affected.
+    fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError>;
+    /// Leaves deleted samples out of all files, so that their room is free. May take minutes.
+    fn clean_tombstones(&self) -> Result<(), EngineError>;
+    /// Makes a snapshot of the metrics, which takes no room until the store removes what it has,
+    /// and returns its name below `snapshots/` of the data directory. With `skip_head` the newest
+    /// two hours or so are not in it.
+    fn snapshot(&self, skip_head: bool) -> Result<String, EngineError>;
+
+    /// The blocks of metrics, oldest first.
+    fn metric_blocks(&self) -> Vec<MetricsBlock>;
+
+    /// How much of each stream that fulfils all matchers lies in a range.
+    fn log_volumes(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+    ) -> Result<Vec<LogVolume>, EngineError>;
+    /// The shapes of the lines of a selector, counted in steps of seconds.
+    fn log_patterns(
+        &self,
+        selector: &[Matcher],
+        range: LogRange,
+        step_s: i64,
+        options: &QueryOptions,
+    ) -> Result<Vec<vigie_logql::PatternCount>, QueryError>;
+    /// From now on `observer` sees what is pushed.
+    fn observe_logs(&self, observer: Arc<dyn LogObserver>);
+
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
+    /// Does one step of what has no hurry: what was sealed is put in order for long
+    /// keeping, and deleted lines leave the disk. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
+    /// sleep, and ends the step by saying `false`.
+    fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError>;
     /// Sizes and counts.
     fn stats(&self) -> EngineStats;
 }

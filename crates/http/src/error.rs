@@ -39,6 +39,15 @@ impl ApiError {
         }
     }
 
+    /// 500 `unavailable`, as Prometheus answers where something was not switched on.
+    pub fn switched_off(message: impl Into<String>) -> ApiError {
+        ApiError {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            kind: "unavailable",
+            message: message.into(),
+        }
+    }
+
     /// 503 `unavailable`.
     pub fn unavailable(message: impl Into<String>) -> ApiError {
         ApiError {

@@ -7,7 +7,7 @@
 
 use axum::extract::Request;
 use axum::http::header::{
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY, UPGRADE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, Method, StatusCode};
@@ -104,7 +104,9 @@ fn refusal(hosts: &Hosts, request: &Request) -> Option<String> {
             ));
         }
     }
-    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    // A browser lets every page open a WebSocket and read what comes out of it.
+    let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method())
+        && !headers.contains_key(UPGRADE);
     if !reads && headers.contains_key(ORIGIN) {
         let origin = text(headers, ORIGIN.as_str()).unwrap_or("");
         if !hosts.is_own_page(origin, headers) {

@@ -14,11 +14,13 @@ mod alertmanager;
 mod body;
 mod compress;
 pub mod content;
+mod documents;
 mod error;
 mod guard;
 mod json;
 mod loki;
 mod metadata;
+mod nearness;
 mod notices;
 mod own;
 mod params;
@@ -27,15 +29,18 @@ mod queries;
 pub mod router;
 mod runbooks;
 mod serve;
+mod starting;
 pub mod state;
 mod ui;
 pub mod views;
 
 pub use guard::Hosts;
+pub use loki::parse_time_ns as parse_loki_time_ns;
 pub use metadata::Metadata;
 pub use notices::{Notice, Notices};
+pub use params::parse_time_ms;
 pub use serve::{Door, bind, serve};
-pub use state::{Parts, Settings, State};
+pub use state::{JobSettings, Parts, Settings, State};
 
 /// The version of Prometheus whose API this is; clients choose features by it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";

@@ -1,8 +1,13 @@
 //! Loki's HTTP API (`pkg/loghttp`), shapes and words its own.
 
+pub mod about;
+pub mod detected;
+pub mod index;
 pub mod listing;
+pub mod patterns;
 pub mod push;
 pub mod query;
+pub mod tail;
 
 use crate::error::ApiError;
 use crate::json::Json;
@@ -16,7 +21,19 @@ use axum::routing::{any, get, post};
 
 /// Everything under `/loki/api/v1`.
 pub fn router() -> Router<State> {
-    read_router().route("/push", post(push::push)).fallback(any(not_found))
+    read_router()
+        .route("/push", post(push::push))
+        .route("/rules", get(about::rules).post(about::no_rules_by_api))
+        .route("/rules/{*rest}", any(about::no_rules_by_api))
+        .fallback(any(not_found))
+}
+
+/// Loki's ruler as Prometheus' API shows it, under `/prometheus/api/v1`.
+pub fn ruler_router() -> Router<State> {
+    Router::new()
+        .route("/rules", get(about::prometheus_rules))
+        .route("/alerts", get(about::prometheus_alerts))
+        .fallback(any(not_found))
 }
 
 /// The part that only reads.
@@ -28,6 +45,16 @@ pub fn read_router() -> Router<State> {
         .route("/label", get(listing::labels))
         .route("/label/{name}/values", get(listing::label_values))
         .route("/series", get(listing::series).post(listing::series))
+        .route("/index/stats", get(index::stats).post(index::stats))
+        .route("/index/volume", get(index::volume).post(index::volume))
+        .route("/index/volume_range", get(index::volume_range).post(index::volume_range))
+        .route("/patterns", get(patterns::patterns).post(patterns::patterns))
+        .route("/detected_labels", get(detected::labels).post(detected::labels))
+        .route("/detected_fields", get(detected::fields).post(detected::fields))
+        .route("/detected_field/{name}/values", get(detected::values).post(detected::values))
+        .route("/tail", get(tail::tail))
+        .route("/format_query", get(about::format_query).post(about::format_query))
+        .route("/drilldown-limits", get(about::drilldown_limits))
         .route("/status/buildinfo", get(buildinfo))
 }
 
@@ -43,7 +70,7 @@ async fn buildinfo() -> Response {
 
 /// A time as Loki reads it: up to ten digits are seconds, more are nanoseconds, a fraction makes it
 /// seconds, else RFC 3339. In nanoseconds.
-pub(crate) fn parse_time_ns(text: &str) -> Option<i64> {
+pub fn parse_time_ns(text: &str) -> Option<i64> {
     if text.contains('.')
         && let Ok(seconds) = text.parse::<f64>()
     {

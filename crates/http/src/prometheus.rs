@@ -1,5 +1,6 @@
 //! Prometheus' HTTP API (`web/api/v1/api.go`), shapes and words its own.
 
+pub mod admin;
 pub mod alerting;
 pub mod cardinality;
 pub mod features;
@@ -7,7 +8,10 @@ pub mod federate;
 pub mod listing;
 pub mod notices;
 pub mod query;
+mod read;
 mod report;
+pub mod search;
+pub mod selfmetrics;
 pub mod status;
 pub mod syntax;
 pub mod targets;
@@ -25,7 +29,7 @@ use vigie_model::Matcher;
 
 /// Everything under `/api/v1`.
 pub fn router() -> Router<State> {
-    read_router().route("/write", post(write::write))
+    read_router().merge(admin::router()).route("/write", post(write::write))
 }
 
 /// The part that only reads.
@@ -40,7 +44,9 @@ pub fn read_router() -> Router<State> {
         .route("/label/{name}/values", get(listing::label_values))
         .route("/series", get(listing::series).post(listing::series))
         .route("/metadata", get(listing::metadata))
+        .route("/read", get(read::read).post(read::read))
         .route("/targets", get(targets::targets))
+        .route("/targets/relabel_steps", get(targets::relabel_steps))
         .route("/scrape_pools", get(targets::scrape_pools))
         .route("/scrape_pools/config", get(targets::scrape_pool_config))
         .route("/rules", get(alerting::rules))
@@ -49,13 +55,15 @@ pub fn read_router() -> Router<State> {
         .route("/status/buildinfo", get(status::buildinfo))
         .route("/status/config", get(status::config))
         .route("/status/runtimeinfo", get(status::runtimeinfo))
+        .route("/status/self_metrics", get(selfmetrics::self_metrics))
         .route("/status/tsdb", get(cardinality::tsdb))
+        .route("/status/tsdb/blocks", get(admin::blocks))
         .route("/status/walreplay", get(status::walreplay))
         .route("/features", get(features::features))
         .route("/notifications", get(notices::list))
         .route("/notifications/live", get(notices::live))
         .route("/status/flags", get(status::flags))
-        .route("/read", post(status::no_remote_read))
+        .merge(search::router())
         .fallback(any(not_found))
 }
 

@@ -6,7 +6,7 @@
 use crate::guard::{Hosts, guard};
 use crate::prometheus::status;
 use crate::state::State;
-use crate::{alertmanager, loki, own, prometheus, ui};
+use crate::{alertmanager, documents, loki, own, prometheus, ui};
 use axum::Router;
 use axum::extract;
 use axum::http::header::CONTENT_TYPE;
@@ -36,7 +36,7 @@ const PAGES: [&str; 13] = [
 ];
 
 /// What Prometheus' `/-/healthy` says; people's checks look for it.
-const HEALTHY: &str = "Prometheus Server is Healthy.\n";
+pub(crate) const HEALTHY: &str = "Prometheus Server is Healthy.\n";
 
 /// The main listener: everything.
 pub fn main(state: State) -> Router {
@@ -48,8 +48,7 @@ pub fn main(state: State) -> Router {
         .nest("/api/vigie/v1", own::router())
         .route("/api/search", get(own::search))
         .route("/api/dashboards/uid/{uid}", get(own::dashboard))
-        .route("/api/prom/push", post(loki::push::push))
-        .route("/ready", get(loki_ready))
+        .merge(lines())
         .route("/federate", get(prometheus::federate::federate))
         .route("/-/quit", lifecycle(post(status::quit).put(status::quit)))
         .route("/-/reload", lifecycle(post(status::reload).put(status::reload)))
@@ -77,10 +76,23 @@ pub fn grafana(state: State) -> Router {
 pub fn loki(state: State) -> Router {
     let router = Router::new()
         .nest("/loki/api/v1", loki::router())
-        .route("/api/prom/push", post(loki::push::push))
-        .route("/ready", get(loki_ready))
+        .merge(lines())
         .route("/metrics", get(own_metrics));
     finish(router, state)
+}
+
+/// The doors for lines that are not under `/loki/api/v1`, and what is asked of Loki beside them.
+fn lines() -> Router<State> {
+    Router::new()
+        .nest("/prometheus/api/v1", loki::ruler_router())
+        .nest("/elasticsearch", documents::elasticsearch())
+        .route("/elasticsearch/", get(documents::version))
+        .route("/insert/jsonline", post(documents::json_lines))
+        .route("/otlp/v1/logs", post(loki::push::otlp))
+        .route("/api/prom/push", post(loki::push::push))
+        .route("/services", get(loki::about::services))
+        .route("/config", get(loki::about::config))
+        .route("/ready", get(loki_ready))
 }
 
 /// Port 9093, where Alertmanager was.
@@ -105,16 +117,6 @@ pub fn exporter(page: Page, name: &'static str, hosts: Hosts) -> Router {
         )
         .route("/metrics", get(metrics));
     wrap(router, hosts)
-}
-
-/// What is answered while the stores open.
-pub(crate) fn starting(path: &str) -> Response {
-    let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
-    if path == "/-/healthy" {
-        return (plain, HEALTHY).into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, plain, "Service Unavailable: Vigie is starting\n")
-        .into_response()
 }
 
 /// The content type of Prometheus' text format.

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::guard::Hosts;
+use crate::loki::tail::Hub;
 use crate::metadata::Metadata;
 use crate::notices::Notices;
 use crate::views::{AlertView, TargetView};
@@ -16,6 +17,7 @@ use vigie_engine::{
 };
 use vigie_model::Labels;
 use vigie_model::limits::QUERY_TIMEOUT_MS;
+use vigie_model::relabel::Rule;
 
 /// Questions answered at once, at least; with more cores as many as there are. More wait their turn.
 /// (Prometheus' `query.max-concurrency` is 20; a question here uses all cores that are free.)
@@ -29,6 +31,7 @@ pub struct State(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    tails: Arc<Hub>,
     queries: Arc<Semaphore>,
     pushes: Arc<Semaphore>,
 }
@@ -72,8 +75,8 @@ pub struct Settings {
     pub flags: Vec<(String, String)>,
     /// The configuration of scraping and rules as Prometheus' file, secrets hidden.
     pub config_yaml: String,
-    /// The same for each scrape job: its name and its part of the file.
-    pub scrape_config_yaml: Vec<(String, String)>,
+    /// The scrape jobs of that file.
+    pub jobs: Vec<JobSettings>,
     /// Added to what leaves the machine.
     pub external_labels: Labels,
     /// The address that people use; targets on this machine are shown under its host.
@@ -86,8 +89,32 @@ pub struct Settings {
     pub host_name: String,
     /// Whether `/api/v1/admin/tsdb/*` answers.
     pub admin_api: bool,
+    /// Whether `/api/v1/search/*` answers.
+    pub search: bool,
     /// Notified by `/-/quit`, when that is allowed.
     pub lifecycle: Option<Arc<Notify>>,
+}
+
+/// What the file says of a scrape job.
+#[derive(Clone, Debug, Default)]
+pub struct JobSettings {
+    /// Its name.
+    pub name: String,
+    /// Its part of the file.
+    pub yaml: String,
+    /// `relabel_configs`.
+    pub relabel: Vec<Rule>,
+}
+
+impl Settings {
+    /// A job by its name; the error is upstream's.
+    pub(crate) fn job(&self, name: &str) -> Result<&JobSettings, ApiError> {
+        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+            ApiError::bad_data(format!(
+                "error retrieving scrape config: scrape pool {name:?} not found"
+            ))
+        })
+    }
 }
 
 impl Deref for State {
@@ -100,11 +127,19 @@ impl Deref for State {
 impl State {
     /// Shares the parts.
     pub fn new(parts: Parts) -> State {
+        let tails = Arc::new(Hub::default());
+        parts.engine.observe_logs(tails.clone());
         State(Arc::new(Shared {
             parts,
+            tails,
             queries: Arc::new(Semaphore::new(queries_at_once())),
             pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE_MAX)),
         }))
+    }
+
+    /// Everybody who follows lines.
+    pub(crate) fn tails(&self) -> &Arc<Hub> {
+        &self.0.tails
     }
 
     /// Runs a listing when its turn comes, on a thread that may block.
@@ -122,10 +157,21 @@ impl State {
         Ok(done.await??)
     }
 
+    /// Runs a question about logs that is no text of its own (a volume, a pattern) when its turn
+    /// comes, like [`State::ask`].
+    pub async fn run_query<T: Send + 'static>(
+        &self,
+        timeout_ms: u64,
+        question: impl FnOnce(QueryOptions) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let about = About { language: "logql", ..About::default() };
+        self.ask(about, (timeout_ms, Detail::default()), |options, _| question(options)).await
+    }
+
     /// Runs a question when its turn comes. It is told to stop at its deadline, when somebody kills
     /// it, and when the client goes away (this future is dropped). Until then it is on the list of
     /// questions.
-    pub async fn run_query<T: Send + 'static>(
+    pub async fn ask<T: Send + 'static>(
         &self,
         about: About,
         (timeout_ms, detail): (u64, Detail),

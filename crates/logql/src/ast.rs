@@ -16,6 +16,11 @@ pub enum Expr {
 }
 
 impl Expr {
+    /// The query for all lines of a selector.
+    pub fn of_selector(matchers: &[Matcher]) -> Expr {
+        Expr::Log(LogExpr { matchers: matchers.to_vec(), stages: Vec::new() })
+    }
+
     /// The stream selectors of the query, in order.
     pub fn selectors(&self) -> Vec<&[Matcher]> {
         match self {

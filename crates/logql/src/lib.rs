@@ -15,13 +15,18 @@ pub mod ast;
 mod eval;
 mod parse;
 mod pipeline;
+mod pretty;
 mod printer;
 pub mod units;
 
 pub use ast::Expr;
+pub use eval::fields::{DetectedField, Fields, is_id};
+pub use eval::follow::{Followed, Follower};
 pub use eval::logs::{LogRow, Stream, Streams, categorized, query_logs};
 pub use eval::metric::{instant, range};
+pub use eval::patterns::{PatternCount, patterns};
 pub use eval::value::{MatrixSeries, Value, VectorSample};
 pub use eval::{EvalError, LogSource, Options, check};
 pub use parse::{ParseError, parse, parse_selector};
 pub use pipeline::labels::LabelSet;
+pub use pretty::pretty;

@@ -96,6 +96,9 @@ impl Display for LabelFilter {
         match self {
             LabelFilter::And(left, right) => write!(f, "( {left} , {right} )"),
             LabelFilter::Or(left, right) => write!(f, "( {left} or {right} )"),
+            LabelFilter::Text(m) if is_regex(m) && !becomes_search(&m.value) => {
+                write!(f, "{}{}`{}`", m.name, m.op.as_str(), m.value)
+            }
             LabelFilter::Text(m) => f.write_str(&matcher(m, false)),
             LabelFilter::Number { name, op, value } => {
                 write!(f, "{name}{}{}", op.as_str(), format_value(*value))
@@ -111,6 +114,30 @@ impl Display for LabelFilter {
             }
         }
     }
+}
+
+fn is_regex(matcher: &Matcher) -> bool {
+    matches!(matcher.op.as_str(), "=~" | "!~")
+}
+
+/// Whether Loki turns a pattern into a search for texts (`FilterReg` of `pkg/logql/log`): literal
+/// texts side by side, with `.*` or `.+` around them. It prints the others in back-quotes.
+/// Go makes a class of an alternation of single characters, which is no search any more.
+fn becomes_search(pattern: &str) -> bool {
+    let pattern = pattern.strip_prefix("(?i)").unwrap_or(pattern);
+    let branches: Vec<&str> = pattern
+        .trim_start_matches('^')
+        .trim_end_matches('$')
+        .trim_start_matches('(')
+        .trim_end_matches(')')
+        .split('|')
+        .collect();
+    let is_class = branches.len() > 1 && branches.iter().all(|one| one.chars().count() == 1);
+    !is_class
+        && branches.iter().all(|branch| {
+            let texts = branch.replace(".*", "").replace(".+", "");
+            !texts.contains(['[', ']', '{', '}', '(', ')', '?', '*', '+', '^', '$', '\\', '.'])
+        })
 }
 
 impl Display for Unwrap {

@@ -42,20 +42,16 @@ fn without_comment(line: &str) -> &str {
     line.trim_end()
 }
 
-fn stream_labels(text: &str) -> Labels {
-    Labels::from_pairs(PAIR.captures_iter(text).map(|c| {
+fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
+    PAIR.captures_iter(text).map(|c| {
         let name = c[1].trim_matches('"').to_owned();
         let value = c[2].replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\");
         (name, value)
-    }))
+    })
 }
 
 fn label_set(text: &str) -> LabelSet {
-    LabelSet::from_pairs(PAIR.captures_iter(text).map(|c| {
-        let name = c[1].trim_matches('"').to_owned();
-        let value = c[2].replace("\\\"", "\"").replace("\\n", "\n").replace("\\\\", "\\");
-        (name, value)
-    }))
+    LabelSet::from_pairs(pairs(text))
 }
 
 /// `{…}` at the start of `text`, and the rest; braces in quotes do not count.
@@ -76,7 +72,7 @@ fn braces(text: &str) -> (&str, &str) {
 
 fn load(memory: &mut Memory, line: &str) {
     let (selector, rest) = braces(line.trim());
-    let labels = stream_labels(selector);
+    let labels = Labels::from_pairs(pairs(selector));
     let quote = rest.chars().next().unwrap();
     let end = rest[1..].find(quote).unwrap() + 1;
     let (text, rest) = (&rest[1..end], rest[end + 1..].trim());
@@ -89,7 +85,7 @@ fn load(memory: &mut Memory, line: &str) {
         count = repeat.split(']').next().unwrap().trim().parse().unwrap();
     }
     let metadata = at.split_once("[metadata ").map_or_else(Labels::default, |(_, metadata)| {
-        stream_labels(metadata.split(']').next().unwrap())
+        Labels::from_pairs_with_empty(pairs(metadata.split(']').next().unwrap()))
     });
     for index in 0..count {
         let text = text.replace("{{.i}}", &index.to_string());

@@ -146,41 +146,6 @@ fn categories_of_labels_are_told_apart() {
     );
 }
 
-#[test]
-fn columns_give_the_same_answers_as_lines() {
-    let mut plain = lines();
-    // A stream and a line whose own labels hide the field.
-    let taken = Labels::from_pairs([("job", "koprogo-api"), ("status", "stream")]);
-    plain.push(&taken, 7 * S, r#"{"status":401,"duration_ms":5000}"#, Labels::default());
-    let api = Labels::from_pairs([("job", "koprogo-api"), ("service_name", "koprogo-api")]);
-    let metadata = Labels::from_pairs([("duration_ms", "9999")]);
-    plain.push(&api, 8 * S, r#"{"status":"?","duration_ms":1}"#, metadata);
-    plain.push(&api, 9 * S, r#"{"status":"?","duration_ms":"x"}"#, Labels::default());
-    let columns = Memory { streams: plain.streams.clone(), has_columns: true };
-    for query in [
-        r#"{job="koprogo-api"} | json | duration_ms > 1000"#,
-        r#"{job="koprogo-api"} | json | duration_ms != 48 and status="401""#,
-        r#"{job="koprogo-api"} |= "4" | json | status=~"4..|stream""#,
-        r#"{job="koprogo-api"} | json | status!="401" | path="""#,
-        r#"{job="koprogo-api"} | json | status > 400"#,
-        r#"{job="koprogo-api"} | json | nothing="" | nothing < 1"#,
-        r#"{job="koprogo-api"} | json | status_extracted = 401"#,
-        r#"{job="koprogo-api"} | json | label_format status="9" | status="9" | duration_ms > 1"#,
-    ] {
-        let expr = parse(query).unwrap();
-        let ask = |memory: &Memory| {
-            query_logs(memory, &expr, ALL, Direction::Backward, 100, &Options::default()).unwrap()
-        };
-        assert_eq!(ask(&columns), ask(&plain), "{query}");
-        let counting = parse(&format!("count_over_time({query} [1m])")).unwrap();
-        let count = |memory: &Memory| {
-            let answer = instant(memory, &counting, 20 * S, &Options::default());
-            answer.map_err(|error| error.to_string())
-        };
-        assert_eq!(count(&columns), count(&plain), "{query}");
-    }
-}
-
 fn vector(query: &str, ts_ns: i64) -> Vec<String> {
     match instant(&lines(), &parse(query).unwrap(), ts_ns, &Options::default()).unwrap() {
         Value::Vector(samples) => {

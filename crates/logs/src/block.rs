@@ -4,7 +4,7 @@ use crate::part::OpenPart;
 use hashbrown::HashMap;
 use memchr::memmem::Finder;
 use std::sync::{Arc, OnceLock};
-use vigie_model::blocks::{Field, FieldQuestion, LogBlock};
+use vigie_model::blocks::{LogBlock, Shapes, SlotValues};
 use vigie_model::{Labels, LogEntry, LogRange, ReadError, StreamId};
 
 use crate::catalog::StreamSet;
@@ -69,13 +69,15 @@ impl Block {
         self.metadata.push(code);
     }
 
-    /// The wanted rows of a decoded block.
-    pub(crate) fn filtered(columns: Columns, streams: &StreamSet, range: LogRange) -> Block {
+    /// The wanted rows of a decoded block; all of them without a wish.
+    pub(crate) fn filtered(columns: Columns, wanted: Option<(&StreamSet, LogRange)>) -> Block {
         let mut block = Block { sets: columns.sets, ..Block::default() };
-        let start = columns.ts_ns.partition_point(|&ts| ts < range.start_ns);
-        let end = columns.ts_ns.partition_point(|&ts| ts < range.end_ns);
+        let (start, end) = wanted.map_or((0, columns.ts_ns.len()), |(_, range)| {
+            let start = columns.ts_ns.partition_point(|&ts| ts < range.start_ns);
+            (start, columns.ts_ns.partition_point(|&ts| ts < range.end_ns))
+        });
         for row in start..end.max(start) {
-            if streams.contains(columns.streams[row]) {
+            if wanted.is_none_or(|(streams, _)| streams.contains(columns.streams[row])) {
                 let (ts_ns, stream) = (columns.ts_ns[row], columns.streams[row]);
                 block.push_code(ts_ns, stream, columns.lines[row], columns.metadata[row]);
             }
@@ -85,10 +87,6 @@ impl Block {
 
     pub(crate) fn first_ns(&self) -> Option<i64> {
         self.ts_ns.first().copied()
-    }
-
-    pub(crate) fn last_ns(&self) -> Option<i64> {
-        self.ts_ns.last().copied()
     }
 
     pub(crate) fn whole_text(&self) -> Result<&[u8], ReadError> {
@@ -129,8 +127,20 @@ impl LogBlock for Block {
         Ok(())
     }
 
-    fn field(&self, _: FieldQuestion<'_>) -> Option<Result<Field, ReadError>> {
+    fn metadata_set(&self, row: usize) -> u32 {
+        self.metadata[row]
+    }
+
+    fn shapes(&self) -> Option<Shapes<'_>> {
         None
+    }
+
+    fn values(&self, _: usize, _: usize) -> Result<SlotValues<'_>, ReadError> {
+        unreachable!("the block has no shapes")
+    }
+
+    fn value(&self, _: usize, _: usize, _: usize, _: &mut Vec<u8>) -> Result<(), ReadError> {
+        unreachable!("the block has no shapes")
     }
 
     fn line(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ReadError> {
@@ -151,16 +161,23 @@ pub(crate) struct Columns {
     pub(crate) sets: Vec<Labels>,
 }
 
-impl Columns {
-    /// Whether these columns over `text` hold the entry.
-    pub(crate) fn hold(&self, text: &[u8], stream: StreamId, entry: &LogEntry) -> bool {
-        let start = self.ts_ns.partition_point(|&ts| ts < entry.ts_ns);
-        let end = self.ts_ns.partition_point(|&ts| ts <= entry.ts_ns);
-        (start..end).any(|row| {
-            let (at, len) = self.lines[row];
-            self.streams[row] == stream
-                && text[at as usize..][..len as usize] == *entry.line
-                && self.sets[self.metadata[row] as usize] == entry.metadata
-        })
+/// Whether the block holds the entry.
+pub(crate) fn holds(
+    block: &dyn LogBlock,
+    stream: StreamId,
+    entry: &LogEntry,
+) -> Result<bool, ReadError> {
+    let ts_ns = block.timestamps_ns();
+    let start = ts_ns.partition_point(|&ts| ts < entry.ts_ns);
+    let end = ts_ns.partition_point(|&ts| ts <= entry.ts_ns);
+    let mut line = Vec::new();
+    for row in start..end {
+        if block.stream(row) == stream && block.metadata(row) == entry.metadata {
+            block.line(row, &mut line)?;
+            if line == entry.line {
+                return Ok(true);
+            }
+        }
     }
+    Ok(false)
 }

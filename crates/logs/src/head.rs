@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::block::{Block, Text};
 use crate::catalog::StreamSet;
+use crate::shred::shapes::InRow;
 use crate::time::day_of;
 
 /// What a row takes beside its text: itself and its place in the table.
@@ -87,6 +88,13 @@ impl Head {
 
     pub(crate) fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    /// A row, as a part takes it.
+    pub(crate) fn in_row(&self, at: u32) -> InRow<'_> {
+        let row = &self.rows[at as usize];
+        let metadata = row.metadata.as_ref();
+        InRow { ts_ns: row.ts_ns, stream: row.stream, line: self.line(row), metadata }
     }
 
     pub(crate) fn line(&self, row: &Row) -> &[u8] {

@@ -4,18 +4,24 @@
 //! open stays readable after retention has unlinked the file.
 
 use crate::LABELS_MAX;
-use crate::block::Columns;
+use crate::block::{Block, Columns, Text};
+use crate::catalog::StreamSet;
 use crate::head::Span;
 use crate::part_write::{BLOCK_ROWS_MAX, FOOTER_BYTES, HEADER_BYTES, MAGIC, VERSION};
+use crate::shred::frames::{FRAME_BYTES_MAX, Frame};
+use crate::shred::shapes::Head;
+use crate::shredded::ShreddedBlock;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use vigie_disk::wire::{Bad, Bytes};
 use vigie_disk::{Disk, DiskFile};
-use vigie_model::{Labels, LogRange, ReadError, StreamId};
+use vigie_model::{Labels, LogBlock, LogRange, ReadError, StreamId};
 
 /// Largest section of a block, decompressed.
-const SECTION_BYTES_MAX: usize = 8 * 1024 * 1024;
+const SECTION_BYTES_MAX: usize = FRAME_BYTES_MAX;
+/// Most bytes of a block's frames.
+const BODY_MAX: usize = 1024 * 1024 * 1024;
 /// Largest index, decompressed.
 const INDEX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -23,6 +29,11 @@ const INDEX_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub(crate) struct Part {
     pub(crate) path: PathBuf,
     pub(crate) number: u64,
+    /// Its place among the parts in order of arrival: the number, or, of a part made of others, that of
+    /// the last of them.
+    pub(crate) order: u64,
+    /// The parts that this one was made of.
+    pub(crate) replaces: Vec<u64>,
     pub(crate) file_bytes: u64,
     /// Over all rows.
     pub(crate) span: Span,
@@ -41,12 +52,20 @@ struct Section {
     crc: u32,
 }
 
+/// How the rows of a block are kept.
+#[derive(Clone, Copy)]
+enum Body {
+    /// Version 1: columns, then all lines.
+    Lines { columns: Section, text: Section },
+    /// Version 2: a head, the rows' instants and places, then frames.
+    Shredded { head: Section, rows: Section, frame_bytes: u64 },
+}
+
 /// What the index says of a block.
 pub(crate) struct BlockMeta {
     offset: u64,
-    columns: Section,
-    text: Section,
-    rows: usize,
+    body: Body,
+    pub(crate) rows: usize,
     pub(crate) min_ns: i64,
     pub(crate) max_ns: i64,
     pub(crate) streams: Box<[StreamId]>,
@@ -68,9 +87,10 @@ impl Part {
     ) -> Result<Part, ReadError> {
         let file = disk.open(path)?;
         let file_bytes = file.len()?;
-        let (index_at, index) = read_index(&*file, file_bytes)?;
+        let (version, index_at, index) = read_index(&*file, file_bytes)?;
         let body = |what: Bad| corrupt(path, index_at, &format!("in the index {what}"));
-        let (streams, blocks) = parse_index(&index, intern).map_err(body)?;
+        let Index { order, replaces, streams, blocks } =
+            parse_index(version, &index, number, intern).map_err(body)?;
         let end = blocks.last().map_or(HEADER_BYTES as u64, BlockMeta::end);
         if end != index_at || blocks.is_empty() {
             return Err(corrupt(path, index_at, "the blocks do not fill the file"));
@@ -86,7 +106,7 @@ impl Part {
         let gone = AtomicBool::new(false);
         let mut streams = streams;
         streams.sort_unstable_by_key(|(id, _)| *id);
-        Ok(Part { path, number, file_bytes, span, streams, blocks, gone })
+        Ok(Part { path, number, order, replaces, file_bytes, span, streams, blocks, gone })
     }
 
     pub(crate) fn streams(&self) -> &[(StreamId, Span)] {
@@ -108,8 +128,19 @@ impl Part {
 }
 
 impl BlockMeta {
+    /// Whether the block answers from columns.
+    pub(crate) fn is_shredded(&self) -> bool {
+        matches!(self.body, Body::Shredded { .. })
+    }
+
     fn end(&self) -> u64 {
-        self.offset + (self.columns.bytes + self.text.bytes) as u64
+        self.offset
+            + match self.body {
+                Body::Lines { columns, text } => (columns.bytes + text.bytes) as u64,
+                Body::Shredded { head, rows, frame_bytes } => {
+                    (head.bytes + rows.bytes) as u64 + frame_bytes
+                }
+            }
     }
 }
 
@@ -117,8 +148,8 @@ fn corrupt(path: &Path, offset: u64, what: &str) -> ReadError {
     ReadError::Corrupt { file: path.display().to_string(), offset, what: what.to_owned() }
 }
 
-/// The place of the index and its decompressed bytes.
-fn read_index(file: &dyn DiskFile, file_bytes: u64) -> Result<(u64, Vec<u8>), ReadError> {
+/// The version, the place of the index and its decompressed bytes.
+fn read_index(file: &dyn DiskFile, file_bytes: u64) -> Result<(u32, u64, Vec<u8>), ReadError> {
     let path = file.path();
     let Some(footer_at) =
         file_bytes.checked_sub(FOOTER_BYTES as u64).filter(|&at| at >= HEADER_BYTES as u64)
@@ -128,8 +159,8 @@ fn read_index(file: &dyn DiskFile, file_bytes: u64) -> Result<(u64, Vec<u8>), Re
     let mut header = [0; HEADER_BYTES];
     file.read_at(0, &mut header)?;
     let version = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
-    if header[..8] != MAGIC || version != VERSION {
-        return Err(corrupt(path, 0, "is not a part of version 1"));
+    if header[..8] != MAGIC || !(1..=VERSION).contains(&version) {
+        return Err(corrupt(path, 0, "is not a part of version 1 or 2"));
     }
     let mut footer = [0; FOOTER_BYTES];
     file.read_at(footer_at, &mut footer)?;
@@ -144,7 +175,7 @@ fn read_index(file: &dyn DiskFile, file_bytes: u64) -> Result<(u64, Vec<u8>), Re
         return Err(corrupt(path, footer_at, "the index does not end at the footer"));
     }
     let section = Section { bytes: word(8) as usize, raw_bytes: word(12) as usize, crc: word(16) };
-    Ok((index_at, read_section(file, index_at, section, INDEX_BYTES_MAX)?))
+    Ok((version, index_at, read_section(file, index_at, section, INDEX_BYTES_MAX)?))
 }
 
 fn read_section(
@@ -170,10 +201,27 @@ fn read_section(
     Ok(raw)
 }
 
-type Index = (Vec<(StreamId, Span)>, Vec<BlockMeta>);
+struct Index {
+    order: u64,
+    replaces: Vec<u64>,
+    streams: Vec<(StreamId, Span)>,
+    blocks: Vec<BlockMeta>,
+}
 
-fn parse_index(index: &[u8], intern: &mut dyn FnMut(&Labels) -> StreamId) -> Result<Index, Bad> {
+fn parse_index(
+    version: u32,
+    index: &[u8],
+    number: u64,
+    intern: &mut dyn FnMut(&Labels) -> StreamId,
+) -> Result<Index, Bad> {
     let mut input = Bytes::new(index);
+    let (mut order, mut replaces) = (number, Vec::new());
+    if version > 1 {
+        order = input.uint()?;
+        for _ in 0..input.count_here()? {
+            replaces.push(input.uint()?);
+        }
+    }
     let count = input.count_here()?;
     let mut streams = Vec::with_capacity(count);
     for _ in 0..count {
@@ -187,21 +235,27 @@ fn parse_index(index: &[u8], intern: &mut dyn FnMut(&Labels) -> StreamId) -> Res
     let mut blocks = Vec::with_capacity(count);
     let mut offset = HEADER_BYTES as u64;
     for _ in 0..count {
-        let block = parse_block(&mut input, offset, &streams)?;
+        let block = parse_block(version, &mut input, offset, &streams)?;
         offset = block.end();
         blocks.push(block);
     }
     input.end()?;
-    Ok((streams, blocks))
+    Ok(Index { order, replaces, streams, blocks })
 }
 
 fn parse_block(
+    version: u32,
     input: &mut Bytes<'_>,
     offset: u64,
     table: &[(StreamId, Span)],
 ) -> Result<BlockMeta, Bad> {
-    let columns = parse_section(input)?;
-    let text = parse_section(input)?;
+    let (first, second) = (parse_section(input)?, parse_section(input)?);
+    let body = match version {
+        1 => Body::Lines { columns: first, text: second },
+        _ => {
+            Body::Shredded { head: first, rows: second, frame_bytes: input.count(BODY_MAX)? as u64 }
+        }
+    };
     let rows = input.count(BLOCK_ROWS_MAX)?;
     let min_ns = input.int()?;
     let max_ns = min_ns.wrapping_add(input.uint()? as i64);
@@ -217,7 +271,7 @@ fn parse_block(
         return Err("has an empty block");
     }
     let streams = streams.into_boxed_slice();
-    Ok(BlockMeta { offset, columns, text, rows, min_ns, max_ns, streams })
+    Ok(BlockMeta { offset, body, rows, min_ns, max_ns, streams })
 }
 
 fn parse_section(input: &mut Bytes<'_>) -> Result<Section, Bad> {
@@ -242,23 +296,135 @@ impl OpenPart {
         }
     }
 
-    pub(crate) fn columns(&self, block: usize) -> Result<Columns, ReadError> {
+    /// The wanted rows of a block, or all of them; `None` when there is none.
+    pub(crate) fn block(
+        self: &Arc<OpenPart>,
+        at: usize,
+        wanted: Option<(&StreamSet, LogRange)>,
+    ) -> Result<Option<Arc<dyn LogBlock>>, ReadError> {
+        if self.part.blocks[at].is_shredded() {
+            let head = self.head(at)?;
+            let block = ShreddedBlock::open(self.clone(), at, head, wanted)?;
+            return Ok(block.map(|block| Arc::new(block) as Arc<dyn LogBlock>));
+        }
+        let mut block = Block::filtered(self.columns(at)?, wanted);
+        if block.first_ns().is_none() {
+            return Ok(None);
+        }
+        block.text = Text::OnDisk { part: self.clone(), block: at, loaded: OnceLock::new() };
+        Ok(Some(Arc::new(block)))
+    }
+
+    /// The columns of a block of version 1.
+    fn columns(&self, block: usize) -> Result<Columns, ReadError> {
         let meta = &self.part.blocks[block];
-        let raw = read_section(&*self.file, meta.offset, meta.columns, SECTION_BYTES_MAX)?;
-        parse_columns(&raw, meta).map_err(|what| {
+        let Body::Lines { columns, text } = meta.body else { unreachable!("asked of version 1") };
+        let raw = read_section(&*self.file, meta.offset, columns, SECTION_BYTES_MAX)?;
+        parse_columns(&raw, meta, text.raw_bytes).map_err(|what| {
             corrupt(&self.part.path, meta.offset, &format!("in the columns {what}"))
         })
     }
 
+    /// The lines of a block of version 1.
     pub(crate) fn text(&self, block: usize) -> Result<Vec<u8>, ReadError> {
         let meta = &self.part.blocks[block];
-        let offset = meta.offset + meta.columns.bytes as u64;
-        read_section(&*self.file, offset, meta.text, SECTION_BYTES_MAX)
+        let Body::Lines { columns, text } = meta.body else { unreachable!("asked of version 1") };
+        let offset = meta.offset + columns.bytes as u64;
+        read_section(&*self.file, offset, text, SECTION_BYTES_MAX)
+    }
+
+    /// The head of a shredded block.
+    pub(crate) fn head(&self, block: usize) -> Result<Head, ReadError> {
+        let meta = &self.part.blocks[block];
+        let Body::Shredded { head, frame_bytes, .. } = meta.body else {
+            unreachable!("asked of version 2")
+        };
+        let raw = read_section(&*self.file, meta.offset, head, SECTION_BYTES_MAX)?;
+        let read = Head::read(&raw, meta.rows).and_then(|head| {
+            let fits = head.frame_bytes == frame_bytes;
+            if fits { Ok(head) } else { Err("has frames that do not fill the block") }
+        });
+        read.map_err(|what| {
+            corrupt(&self.part.path, meta.offset, &format!("the block's head {what}"))
+        })
+    }
+
+    /// The rows of a shredded block.
+    pub(crate) fn rows(&self, block: usize, head: &Head) -> Result<Rows, ReadError> {
+        let meta = &self.part.blocks[block];
+        let Body::Shredded { head: first, rows, .. } = meta.body else {
+            unreachable!("asked of version 2")
+        };
+        let offset = meta.offset + first.bytes as u64;
+        let raw = read_section(&*self.file, offset, rows, SECTION_BYTES_MAX)?;
+        parse_rows(&raw, meta, head)
+            .map_err(|what| corrupt(&self.part.path, offset, &format!("in the rows {what}")))
+    }
+
+    /// A frame of a shredded block.
+    pub(crate) fn frame(&self, block: usize, frame: &Frame) -> Result<Vec<u8>, ReadError> {
+        let meta = &self.part.blocks[block];
+        let Body::Shredded { head, rows, .. } = meta.body else {
+            unreachable!("asked of version 2")
+        };
+        let offset = meta.offset + (head.bytes + rows.bytes) as u64 + frame.offset;
+        let mut stored = vec![0; frame.bytes];
+        self.file.read_at(offset, &mut stored)?;
+        frame.unpack(stored).map_err(|what| corrupt(&self.part.path, offset, what))
+    }
+
+    /// The error of a block whose frames say what they cannot.
+    pub(crate) fn corrupt(&self, block: usize, what: &str) -> ReadError {
+        corrupt(&self.part.path, self.part.blocks[block].offset, what)
     }
 }
 
-fn parse_columns(raw: &[u8], meta: &BlockMeta) -> Result<Columns, Bad> {
+/// The rows of a shredded block.
+pub(crate) struct Rows {
+    pub(crate) ts_ns: Vec<i64>,
+    pub(crate) streams: Vec<StreamId>,
+    pub(crate) shapes: Vec<u32>,
+    /// 0 for none, else the metadata shape's number plus one.
+    pub(crate) metadata: Vec<u32>,
+}
+
+fn parse_rows(raw: &[u8], meta: &BlockMeta, head: &Head) -> Result<Rows, Bad> {
     let mut input = Bytes::new(raw);
+    let ts_ns = parse_instants(&mut input, meta)?;
+    let mut codes = |most: usize| -> Result<Vec<u32>, Bad> {
+        if most == 0 {
+            return Ok(vec![0; meta.rows]);
+        }
+        (0..meta.rows).map(|_| Ok(input.count(most)? as u32)).collect()
+    };
+    let streams = codes(meta.streams.len() - 1)?;
+    let streams = streams.into_iter().map(|place| meta.streams[place as usize]).collect();
+    let shapes = codes(head.shapes.len().saturating_sub(1))?;
+    let metadata = codes(head.metadata.len())?;
+    input.end()?;
+    let of_shapes = head.columns.iter().map(|columns| columns.rows);
+    let all_there = counts(&shapes, 0, of_shapes)
+        && counts(&metadata, 1, head.metadata.iter().map(|(_, columns)| columns.rows));
+    if !all_there {
+        return Err("shapes have other rows than the head says");
+    }
+    Ok(Rows { ts_ns, streams, shapes, metadata })
+}
+
+/// Whether each number from `first` on occurs as often as it should.
+fn counts(numbers: &[u32], first: usize, wanted: impl Iterator<Item = usize>) -> bool {
+    let mut left: Vec<usize> = vec![usize::MAX; first];
+    left.extend(wanted);
+    for &number in numbers {
+        match left.get_mut(number as usize) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => return false,
+        }
+    }
+    left[first..].iter().all(|&count| count == 0)
+}
+
+fn parse_instants(input: &mut Bytes<'_>, meta: &BlockMeta) -> Result<Vec<i64>, Bad> {
     let mut ts_ns = Vec::with_capacity(meta.rows);
     let mut ts = meta.min_ns;
     for _ in 0..meta.rows {
@@ -269,17 +435,20 @@ fn parse_columns(raw: &[u8], meta: &BlockMeta) -> Result<Columns, Bad> {
         ts = next;
         ts_ns.push(ts);
     }
-    if ts != meta.max_ns {
-        return Err("the last row is not where the index says");
-    }
+    if ts == meta.max_ns { Ok(ts_ns) } else { Err("the last row is not where the index says") }
+}
+
+fn parse_columns(raw: &[u8], meta: &BlockMeta, text_bytes: usize) -> Result<Columns, Bad> {
+    let mut input = Bytes::new(raw);
+    let ts_ns = parse_instants(&mut input, meta)?;
     let mut lines = Vec::with_capacity(meta.rows);
     let mut at = 0usize;
     for _ in 0..meta.rows {
-        let len = input.count(meta.text.raw_bytes - at)?;
+        let len = input.count(text_bytes - at)?;
         lines.push((at as u32, len as u32));
         at += len;
     }
-    if at != meta.text.raw_bytes {
+    if at != text_bytes {
         return Err("the lines do not fill the text");
     }
     let mut streams = vec![meta.streams[0]; meta.rows];

@@ -1,50 +1,60 @@
-//! Writes a part (`docs/formats/logs-part.md`): sorted rows of the head become a file's bytes.
+//! Writes a part (`docs/formats/logs-part.md`): sorted rows become a file's bytes.
 
-use crate::head::{Head, Row, Span};
+use crate::head::{Span, metadata_bytes};
+use crate::shred::frames::Levels;
+use crate::shred::shapes::{InRow, Shredded, shred};
 use hashbrown::HashMap;
 use vigie_disk::wire::{put_int, put_labels, put_uint};
 use vigie_model::{Labels, StreamId};
 
 pub(crate) const MAGIC: [u8; 8] = *b"VIGIELOG";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES: usize = 16;
 pub(crate) const FOOTER_BYTES: usize = 32;
 /// A block ends before its text and metadata exceed this.
-const BLOCK_BYTES: usize = 1024 * 1024;
+const BLOCK_BYTES: usize = 16 * 1024 * 1024;
 /// Most rows of a block.
 pub(crate) const BLOCK_ROWS_MAX: usize = 65_536;
-/// zstd's middle way: level 7 packs text a tenth smaller at five times the cost.
+/// zstd's level for heads, rows and indexes, which are small.
 const LEVEL: i32 = 3;
 
-/// The bytes of a part that holds `rows` of `head`, which are sorted by timestamp.
+/// What a part says of itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Origin {
+    /// Its place in order of arrival.
+    pub(crate) order: u64,
+    /// The numbers of the parts it takes the place of.
+    pub(crate) replaces: Vec<u64>,
+}
+
+/// The bytes of a part that holds `rows`, which are sorted by timestamp.
 pub(crate) fn encode(
-    head: &Head,
-    rows: &[u32],
+    rows: &[InRow<'_>],
+    origin: &Origin,
+    levels: Levels,
     labels_of: &dyn Fn(StreamId) -> Labels,
 ) -> std::io::Result<Vec<u8>> {
-    let rows: Vec<&Row> = rows.iter().map(|&at| &head.rows()[at as usize]).collect();
     assert!(!rows.is_empty(), "a part has rows");
     assert!(rows.windows(2).all(|pair| pair[0].ts_ns <= pair[1].ts_ns));
     let mut writer = PartWriter::default();
     writer.out.extend_from_slice(&MAGIC);
     writer.out.extend_from_slice(&VERSION.to_le_bytes());
     writer.out.extend_from_slice(&[0; 4]);
-    writer.register_streams(head, &rows);
+    writer.register_streams(rows);
     let mut start = 0;
     while start < rows.len() {
-        let end = start + block_rows(&rows[start..], head);
-        writer.write_block(head, &rows[start..end])?;
+        let end = start + block_rows(&rows[start..]);
+        writer.write_block(&rows[start..end], levels)?;
         start = end;
     }
-    writer.finish(labels_of)
+    writer.finish(origin, labels_of)
 }
 
 /// How many of the rows make the next block, at least one.
-fn block_rows(rows: &[&Row], head: &Head) -> usize {
+fn block_rows(rows: &[InRow<'_>]) -> usize {
     let mut bytes = 0;
     for (at, row) in rows.iter().enumerate() {
-        let metadata = row.metadata.as_ref();
-        bytes += head.line(row).len() + metadata.map_or(0, crate::head::metadata_bytes);
+        bytes += row.line.len() + row.metadata.map_or(0, metadata_bytes);
         if at > 0 && (bytes > BLOCK_BYTES || at == BLOCK_ROWS_MAX) {
             return at;
         }
@@ -62,27 +72,27 @@ struct PartWriter {
 }
 
 impl PartWriter {
-    fn register_streams(&mut self, head: &Head, rows: &[&Row]) {
+    fn register_streams(&mut self, rows: &[InRow<'_>]) {
         for row in rows {
             let place = *self.places.entry(row.stream).or_insert(self.streams.len());
             if place == self.streams.len() {
                 self.streams.push((row.stream, Span::NOTHING));
             }
-            self.streams[place].1.add(row.ts_ns, head.line(row).len());
+            self.streams[place].1.add(row.ts_ns, row.line.len());
         }
     }
 
-    fn write_block(&mut self, head: &Head, rows: &[&Row]) -> std::io::Result<()> {
+    fn write_block(&mut self, rows: &[InRow<'_>], levels: Levels) -> std::io::Result<()> {
         let mut places: Vec<usize> = rows.iter().map(|row| self.places[&row.stream]).collect();
         places.sort_unstable();
         places.dedup();
-        let columns = self.columns(head, rows, &places);
-        let mut text = Vec::new();
-        rows.iter().for_each(|row| text.extend_from_slice(head.line(row)));
-        self.write_section(&columns)?;
-        self.write_section(&text)?;
+        let shredded = shred(rows, levels)?;
+        self.write_section(&shredded.head)?;
+        self.write_section(&self.rows(rows, &places, &shredded))?;
+        self.out.extend_from_slice(&shredded.frames);
 
         let index = &mut self.block_index;
+        put_uint(index, shredded.frames.len() as u64);
         let (min_ns, max_ns) = (rows[0].ts_ns, rows[rows.len() - 1].ts_ns);
         put_uint(index, rows.len() as u64);
         put_int(index, min_ns);
@@ -107,26 +117,37 @@ impl PartWriter {
         Ok(())
     }
 
-    fn columns(&self, head: &Head, rows: &[&Row], places: &[usize]) -> Vec<u8> {
+    fn rows(&self, rows: &[InRow<'_>], places: &[usize], shredded: &Shredded) -> Vec<u8> {
         let mut out = Vec::new();
         let mut previous = rows[0].ts_ns;
         for row in rows {
             put_uint(&mut out, row.ts_ns.wrapping_sub(previous) as u64);
             previous = row.ts_ns;
         }
-        rows.iter().for_each(|row| put_uint(&mut out, head.line(row).len() as u64));
         if places.len() > 1 {
             for row in rows {
                 let place = places.binary_search(&self.places[&row.stream]);
                 put_uint(&mut out, place.expect("collected from these rows") as u64);
             }
         }
-        put_metadata(&mut out, rows);
+        if shredded.shapes > 1 {
+            shredded.shape_of_row.iter().for_each(|&shape| put_uint(&mut out, u64::from(shape)));
+        }
+        if shredded.metadata_shapes > 0 {
+            shredded.metadata_of_row.iter().for_each(|&code| put_uint(&mut out, u64::from(code)));
+        }
         out
     }
 
-    fn finish(mut self, labels_of: &dyn Fn(StreamId) -> Labels) -> std::io::Result<Vec<u8>> {
+    fn finish(
+        mut self,
+        origin: &Origin,
+        labels_of: &dyn Fn(StreamId) -> Labels,
+    ) -> std::io::Result<Vec<u8>> {
         let mut index = Vec::new();
+        put_uint(&mut index, origin.order);
+        put_uint(&mut index, origin.replaces.len() as u64);
+        origin.replaces.iter().for_each(|&number| put_uint(&mut index, number));
         put_uint(&mut index, self.streams.len() as u64);
         for (id, span) in &self.streams {
             put_labels(&mut index, &labels_of(*id));
@@ -149,23 +170,5 @@ impl PartWriter {
         self.out.extend_from_slice(&packed);
         self.out.extend_from_slice(&footer);
         Ok(self.out)
-    }
-}
-
-fn put_metadata(out: &mut Vec<u8>, rows: &[&Row]) {
-    let mut places: HashMap<&Labels, u64> = HashMap::new();
-    let mut sets = Vec::new();
-    for set in rows.iter().filter_map(|row| row.metadata.as_ref()) {
-        places.entry(set).or_insert_with(|| {
-            sets.push(set);
-            sets.len() as u64
-        });
-    }
-    put_uint(out, sets.len() as u64);
-    sets.iter().for_each(|set| put_labels(out, set));
-    if !sets.is_empty() {
-        for row in rows {
-            put_uint(out, row.metadata.as_ref().map_or(0, |set| places[set]));
-        }
     }
 }

@@ -6,14 +6,16 @@
 //! back under its true instant, and handed out when it comes up again. So the order is exact and
 //! no more blocks are decoded than were asked for, plus those that overlap them.
 
-use crate::block::{Block, Text};
+use crate::block::Block;
 use crate::catalog::{Catalog, StreamSet};
 use crate::part::{OpenPart, Part};
-use memchr::memmem::Finder;
+use crate::picked::Picked;
+use crate::shredded::may_contain;
+use crate::store::Doom;
 use parking_lot::RwLock;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use vigie_disk::Disk;
 use vigie_model::blocks::{LogBlock, LogBlocks};
 use vigie_model::{Direction, Labels, LogRange, Needle, ReadError, StreamId};
@@ -27,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) range: LogRange,
     pub(crate) direction: Direction,
     pub(crate) needles: Vec<Needle>,
+    /// Rows that are deleted.
+    pub(crate) hidden: Doom,
 }
 
 pub(crate) struct Cursor {
@@ -40,7 +44,7 @@ pub(crate) struct Cursor {
 
 enum What {
     InPart(Arc<Part>, usize),
-    Decoded(Arc<Block>),
+    Decoded(Arc<dyn LogBlock>),
 }
 
 /// A block that waits; the greatest comes first.
@@ -92,7 +96,10 @@ impl Cursor {
             cursor.add_part(part);
         }
         for (number, block) in heads {
-            cursor.add_decoded(block, number, 0);
+            // A block in memory has nothing to fail at.
+            if let Ok(Some(block)) = cursor.seen(Arc::new(block)) {
+                cursor.add_decoded(block, number, 0);
+            }
         }
         cursor
     }
@@ -111,20 +118,21 @@ impl Cursor {
                     Direction::Backward => meta.max_ns.min(range.end_ns.saturating_sub(1)),
                     Direction::Forward => meta.min_ns.max(range.start_ns),
                 };
-                let key = key(*direction, bound, part.number, at);
+                let key = key(*direction, bound, part.order, at);
                 self.waiting.push(Candidate { key, what: What::InPart(part.clone(), at) });
             }
         }
     }
 
-    fn add_decoded(&mut self, block: Block, number: u64, at: usize) {
+    fn add_decoded(&mut self, block: Arc<dyn LogBlock>, order: u64, at: usize) {
+        let ts_ns = block.timestamps_ns();
         let first = match self.wanted.direction {
-            Direction::Backward => block.last_ns(),
-            Direction::Forward => block.first_ns(),
+            Direction::Backward => ts_ns.last(),
+            Direction::Forward => ts_ns.first(),
         };
-        if let Some(ts_ns) = first {
-            let key = key(self.wanted.direction, ts_ns, number, at);
-            self.waiting.push(Candidate { key, what: What::Decoded(Arc::new(block)) });
+        if let Some(&ts_ns) = first {
+            let key = key(self.wanted.direction, ts_ns, order, at);
+            self.waiting.push(Candidate { key, what: What::Decoded(block) });
         }
     }
 
@@ -139,26 +147,31 @@ impl Cursor {
             },
         };
         self.open = Some(open.clone());
-        let columns = open.columns(at)?;
-        let mut block = Block::filtered(columns, &self.wanted.streams, self.wanted.range);
-        if block.first_ns().is_none() {
-            return Ok(());
+        if part.blocks[at].is_shredded() {
+            let head = open.head(at)?;
+            for needle in &self.wanted.needles {
+                if !may_contain(&open, at, &head, &needle.0)? {
+                    return Ok(());
+                }
+            }
         }
-        block.text = Text::OnDisk { part: open, block: at, loaded: OnceLock::new() };
-        if self.can_match(&block)? {
-            self.add_decoded(block, part.number, at);
+        let Wanted { streams, range, .. } = &self.wanted;
+        if let Some(block) = open.block(at, Some((streams, *range)))?
+            && let Some(block) = self.seen(block)?
+        {
+            self.add_decoded(block, part.order, at);
         }
         Ok(())
     }
 
-    /// Whether every needle occurs in the block's text, perhaps across lines.
-    fn can_match(&self, block: &Block) -> Result<bool, ReadError> {
-        for needle in &self.wanted.needles {
-            if Finder::new(&needle.0).find(block.whole_text()?).is_none() {
-                return Ok(false);
-            }
+    /// The rows of a block that are not deleted.
+    fn seen(&self, block: Arc<dyn LogBlock>) -> Result<Option<Arc<dyn LogBlock>>, ReadError> {
+        if self.wanted.hidden.is_empty() {
+            return Ok(Some(block));
         }
-        Ok(true)
+        let mut stays = vec![true; block.timestamps_ns().len()];
+        self.wanted.hidden.clear(&*block, &mut stays)?;
+        Ok(Picked::of(block, &stays))
     }
 }
 

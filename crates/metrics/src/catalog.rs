@@ -1,259 +1,462 @@
 //! Which label set is which series, and which series have which label.
 //!
-//! A series is a list of *pair* numbers (a name and a value) in one flat array: four bytes a label.
-//! Each pair keeps its *posting*, the ascending ids of the series that have it; names and values
-//! stand in sorted maps, so that listings come out sorted and a regular expression runs once per
-//! distinct value and never per series.
+//! A label set is kept in two *halves*: where it comes from (the labels named in [`TARGET_NAMES`])
+//! and what it is (all others). A fleet repeats each half many times and each pair of halves once, so
+//! a half is kept once and a series is two numbers. Every name belongs to one of the halves, so a
+//! matcher asks halves and never series: a selection is the series whose two halves both pass.
+//!
+//! A *pair* is a name and a value; it has a number and a posting, the halves that have it; a half
+//! has a posting too, the series that have it. Label sets are compared by these numbers, exactly.
 //!
 //! Invariants: an id that was given is never given to another label set while the store is open;
-//! postings ascend; an entry without labels is vacant (an id that was given but never used before
-//! the last restart).
+//! postings ascend; a series without halves is vacant (an id that was given but never used before
+//! the last restart). Pairs and halves are numbered anew at every start.
 
-use hashbrown::{HashSet, HashTable};
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash, Hasher};
+mod halves;
+mod ids;
+mod pairs;
+mod slots;
+
+pub(crate) use slots::Slots;
+
+use crate::batch::{Batch, Lists, Member};
+use crate::bitmap::Bitmap;
+use halves::Halves;
+use pairs::Pairs;
 use std::sync::Arc;
-use vigie_model::{Labels, MatchOp, Matcher};
+use vigie_model::{Labels, Matcher};
 
 /// A number for "the series has no such label".
 pub(crate) const NO_PAIR: u32 = u32::MAX;
+/// A number for "this id is vacant".
+const NO_HALF: u32 = u32::MAX;
+/// When more than one series in this many may be selected, all are looked at in order, which is
+/// faster than sorting postings.
+const SCAN_ONE_IN: usize = 16;
+
+/// The labels that say where a series comes from: Prometheus' own, and those that its service
+/// discovery, Kubernetes and Telegraf usually put on all series of a target. Sorted.
+/// A name that is missing here costs memory and nothing else.
+const TARGET_NAMES: [&str; 35] = [
+    "arch",
+    "availability_zone",
+    "az",
+    "cluster",
+    "container",
+    "container_name",
+    "datacenter",
+    "dc",
+    "deployment",
+    "endpoint",
+    "env",
+    "environment",
+    "host",
+    "hostname",
+    "instance",
+    "job",
+    "namespace",
+    "node",
+    "nodename",
+    "os",
+    "pod",
+    "pod_name",
+    "prometheus",
+    "prometheus_replica",
+    "rack",
+    "region",
+    "replica",
+    "service",
+    "service_environment",
+    "service_name",
+    "service_version",
+    "stage",
+    "team",
+    "tenant",
+    "zone",
+];
 
 #[derive(Default)]
 pub(crate) struct Catalog {
-    pairs: Vec<Pair>,
-    names: BTreeMap<Arc<str>, Name>,
-    entries: Vec<Entry>,
-    arena: Vec<u32>,
-    by_labels: HashTable<u32>,
-    hasher: foldhash::fast::RandomState,
+    pairs: Pairs,
+    /// What a series is.
+    own: Halves,
+    /// Where it comes from.
+    target: Halves,
+    series: Vec<Series>,
+    by_halves: Slots,
 }
 
-struct Pair {
-    name_id: u32,
-    name: Arc<str>,
-    value: Arc<str>,
-    series: Vec<u32>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Series {
+    pub(crate) own: u32,
+    pub(crate) target: u32,
 }
 
-struct Name {
-    id: u32,
-    values: BTreeMap<Arc<str>, u32>,
-}
+const VACANT: Series = Series { own: NO_HALF, target: NO_HALF };
 
-#[derive(Clone, Copy)]
-struct Entry {
-    start: u32,
-    len: u32,
+/// Which of the two halves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    Own,
+    Target,
 }
 
 impl Catalog {
     /// The id of a label set that is known.
     pub(crate) fn find(&self, labels: &Labels) -> Option<u32> {
-        self.by_labels.find(self.hash(labels), |id| self.is(*id, labels)).copied()
+        let (mut own, mut target) = (Vec::with_capacity(labels.len()), Vec::with_capacity(4));
+        for label in labels {
+            let pair = self.pairs.find(&label.name, &label.value)?;
+            if self.pairs.is_of_target(pair) { &mut target } else { &mut own }.push(pair);
+        }
+        self.id_of(Series { own: self.own.find(&own)?, target: self.target.find(&target)? })
     }
 
     /// The id of a label set, a new one if it is not known.
     pub(crate) fn intern(&mut self, labels: &Labels) -> u32 {
-        if let Some(id) = self.find(labels) {
+        let series = self.halves_of(labels);
+        if let Some(id) = self.id_of(series) {
             return id;
         }
-        let id = self.entries.len() as u32;
-        self.insert(id, labels);
+        let id = self.series.len() as u32;
+        self.insert(id, series);
         id
     }
 
     /// Gives a label set the id that it had before a restart. `false` when one of the two is taken
     /// by another.
     pub(crate) fn define(&mut self, id: u32, labels: &Labels) -> bool {
-        if let Some(found) = self.find(labels) {
+        let series = self.halves_of(labels);
+        self.define_halves(id, series)
+    }
+
+    /// [`Catalog::define`] for halves that are known.
+    fn define_halves(&mut self, id: u32, series: Series) -> bool {
+        if let Some(found) = self.id_of(series) {
             return found == id;
         }
-        if self.entries.get(id as usize).is_some_and(|entry| entry.len > 0) {
+        if self.series.get(id as usize).is_some_and(|series| *series != VACANT) {
             return false;
         }
-        self.insert(id, labels);
+        self.insert(id, series);
         true
+    }
+
+    /// Gives the series of a batch the ids that they had; which of them could have theirs.
+    pub(crate) fn take_in(&mut self, batch: &Batch) -> Vec<(Member, bool)> {
+        let pairs = batch.pairs.iter().map(|(name, value)| self.pairs.intern(name, value));
+        let pairs: Vec<u32> = pairs.collect();
+        let owns = self.halves_again(Side::Own, &batch.owns, &pairs);
+        let targets = self.halves_again(Side::Target, &batch.targets, &pairs);
+        let members = batch.members.iter().map(|member| {
+            let (own, target) = (&owns[member.own as usize], &targets[member.target as usize]);
+            let is_good = match (own, target) {
+                (Ok(own), Ok(target)) => {
+                    self.define_halves(member.id, Series { own: *own, target: *target })
+                }
+                // Another version cut label sets elsewhere.
+                (own, target) => {
+                    let own = own.as_ref().map_or_else(|own| &own[..], |own| self.own.pairs(*own));
+                    let target = match target {
+                        Ok(target) => self.target.pairs(*target),
+                        Err(target) => target,
+                    };
+                    let labels = Labels::from_pairs(own.iter().chain(target).map(|pair| {
+                        (self.pairs.name(*pair).clone(), self.pairs.value(*pair).clone())
+                    }));
+                    self.define(member.id, &labels)
+                }
+            };
+            (*member, is_good)
+        });
+        members.collect()
+    }
+
+    /// The numbers of a batch's halves, or the pairs of one that is no half here.
+    fn halves_again(
+        &mut self,
+        side: Side,
+        lists: &Lists,
+        pairs: &[u32],
+    ) -> Vec<Result<u32, Vec<u32>>> {
+        let halves = lists.iter().map(|list| {
+            let list: Vec<u32> = list.iter().map(|pair| pairs[*pair as usize]).collect();
+            let is_of_target = |pair: &u32| self.pairs.is_of_target(*pair);
+            match list.iter().all(|pair| is_of_target(pair) == (side == Side::Target)) {
+                true => Ok(self.intern_half(side, &list)),
+                false => Err(list),
+            }
+        });
+        halves.collect()
+    }
+
+    /// The number of a half.
+    fn intern_half(&mut self, side: Side, pairs: &[u32]) -> u32 {
+        let halves = match side {
+            Side::Own => &mut self.own,
+            Side::Target => &mut self.target,
+        };
+        let (half, is_new) = halves.intern(pairs);
+        if is_new {
+            pairs.iter().for_each(|pair| self.pairs.add_half(*pair, half));
+        }
+        half
     }
 
     /// How many ids were given.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.series.len()
+    }
+
+    /// The two halves of a series.
+    pub(crate) fn series(&self, id: u32) -> Series {
+        self.series[id as usize]
+    }
+
+    /// The pairs of a half, by name.
+    pub(crate) fn half(&self, side: Side, half: u32) -> &[u32] {
+        self.halves(side).pairs(half)
+    }
+
+    /// Name and value of a pair.
+    pub(crate) fn pair(&self, pair: u32) -> (&Arc<str>, &Arc<str>) {
+        (self.pairs.name(pair), self.pairs.value(pair))
+    }
+
+    /// How many series there are of the target from which `labels` come.
+    pub(crate) fn series_of_target(&self, labels: &Labels) -> usize {
+        let of_target = labels.iter().filter(|label| is_target_name(&label.name));
+        let pairs = of_target.map(|label| self.pairs.find(&label.name, &label.value));
+        let half = pairs.collect::<Option<Vec<u32>>>().and_then(|pairs| self.target.find(&pairs));
+        half.map_or(0, |half| self.target.series(half).len())
     }
 
     pub(crate) fn labels(&self, id: u32) -> Labels {
+        let Series { own, target } = self.series(id);
+        if own == NO_HALF {
+            return Labels::default();
+        }
+        let (mut own, mut target) = (self.own.pairs(own), self.target.pairs(target));
         // Sorted already, so the builder only appends.
-        Labels::from_pairs(self.pairs_of(id).iter().map(|pair| {
-            let pair = &self.pairs[*pair as usize];
-            (pair.name.clone(), pair.value.clone())
+        Labels::from_pairs(std::iter::from_fn(|| {
+            let first = match (own.first(), target.first()) {
+                (Some(a), Some(b)) if self.pairs.name(*b) < self.pairs.name(*a) => &mut target,
+                (None, _) => &mut target,
+                _ => &mut own,
+            };
+            let (pair, rest) = first.split_first()?;
+            *first = rest;
+            Some((self.pairs.name(*pair).clone(), self.pairs.value(*pair).clone()))
         }))
     }
 
     /// The number of the pair with which a series carries `name`.
     pub(crate) fn pair_named(&self, id: u32, name: &str) -> u32 {
-        self.names.get(name).map_or(NO_PAIR, |name| self.pair_with(id, name.id))
+        let Series { own, target } = self.series(id);
+        let pairs = match (own, is_target_name(name)) {
+            (NO_HALF, _) => return NO_PAIR,
+            (_, true) => self.target.pairs(target),
+            (_, false) => self.own.pairs(own),
+        };
+        self.pairs.name_id(name).and_then(|name| self.pair_with(pairs, name)).unwrap_or(NO_PAIR)
     }
 
     /// The series that fulfil all matchers, ascending.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
-        let mut tests: Vec<Test> = matchers.iter().map(|m| Test::new(self, m)).collect();
-        let smallest = (0..tests.len())
-            .filter(|at| !tests[*at].absent_matches)
-            .min_by_key(|at| tests[*at].series_count(self));
-        let candidates = match smallest {
-            Some(at) => tests.swap_remove(at).series(self),
-            None => (0..self.len() as u32).filter(|id| !self.pairs_of(*id).is_empty()).collect(),
+        let own = self.passing(Side::Own, matchers);
+        let target = self.passing(Side::Target, matchers);
+        let smaller = match (&own, &target) {
+            (None, None) => None,
+            (Some(own), None) => Some((own, Side::Own)),
+            (None, Some(target)) => Some((target, Side::Target)),
+            (Some(own), Some(target)) if target.series < own.series => Some((target, Side::Target)),
+            (Some(own), Some(_)) => Some((own, Side::Own)),
         };
-        let mut selected = candidates;
-        selected.retain(|id| tests.iter().all(|test| test.accepts(self, *id)));
-        selected
+        let passes = |series: &Series| {
+            own.as_ref().is_none_or(|own| own.set.contains(series.own))
+                && target.as_ref().is_none_or(|target| target.set.contains(series.target))
+        };
+        match smaller {
+            Some((passing, side)) if passing.series < self.series.len() / SCAN_ONE_IN => {
+                let halves = self.halves(side);
+                let ids = passing.halves.iter().flat_map(|half| halves.series(*half).iter());
+                let mut ids: Vec<u32> = ids.filter(|id| passes(&self.series(*id))).collect();
+                ids.sort_unstable();
+                ids
+            }
+            _ => (0..)
+                .zip(&self.series)
+                .filter(|(_, series)| **series != VACANT && passes(series))
+                .map(|(id, _)| id)
+                .collect(),
+        }
     }
 
     /// All label names, sorted, each with the pairs of its values.
     pub(crate) fn names(&self) -> impl Iterator<Item = (&Arc<str>, impl Iterator<Item = u32>)> {
-        self.names.iter().map(|(name, entry)| (name, entry.values.values().copied()))
+        let names = self.pairs.names().into_iter();
+        names.map(|(text, name)| (text, in_order(self.pairs.sorted(name))))
     }
 
     /// The values of a name, sorted, with their pairs.
     pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = (&Arc<str>, u32)> {
-        self.names.get(name).into_iter().flat_map(|name| &name.values).map(|(v, pair)| (v, *pair))
+        let sorted = self.pairs.name_id(name).map(|name| self.pairs.sorted(name));
+        in_order(sorted.unwrap_or_default()).map(|pair| (self.pairs.value(pair), pair))
     }
 
-    /// The series that have a pair, ascending.
-    pub(crate) fn posting(&self, pair: u32) -> &[u32] {
-        &self.pairs[pair as usize].series
+    /// The pairs that any of the series has.
+    pub(crate) fn pairs_among(&self, ids: &[u32]) -> Bitmap {
+        let (mut own, mut target) = (Bitmap::default(), Bitmap::default());
+        for series in ids.iter().map(|id| self.series(*id)).filter(|series| *series != VACANT) {
+            own.insert(series.own);
+            target.insert(series.target);
+        }
+        let mut pairs = Bitmap::default();
+        for (halves, seen) in [(&self.own, own), (&self.target, target)] {
+            let seen = (0..halves.len() as u32).filter(|half| seen.contains(*half));
+            seen.flat_map(|half| halves.pairs(half)).for_each(|pair| pairs.insert(*pair));
+        }
+        pairs
     }
 
-    /// The labels of a series as pair numbers, in the order of their names.
-    pub(crate) fn pairs_of(&self, id: u32) -> &[u32] {
-        let Entry { start, len } = self.entries[id as usize];
-        &self.arena[start as usize..(start + len) as usize]
+    /// The halves that pass all matchers of their side; `None` when it has no matcher.
+    fn passing(&self, side: Side, matchers: &[Matcher]) -> Option<Passing> {
+        let halves = self.halves(side);
+        let is_target = side == Side::Target;
+        let mut tests: Vec<Test> = matchers
+            .iter()
+            .filter(|matcher| is_target_name(&matcher.name) == is_target)
+            .map(|matcher| Test::new(self, matcher))
+            .collect();
+        if tests.is_empty() {
+            return None;
+        }
+        let smallest = (0..tests.len())
+            .filter(|at| !tests[*at].absent_matches)
+            .min_by_key(|at| tests[*at].half_count(self));
+        let mut passing: Vec<u32> = match smallest {
+            Some(at) => tests.swap_remove(at).halves(self, side),
+            None => (0..halves.len() as u32).collect(),
+        };
+        passing.retain(|half| tests.iter().all(|test| test.accepts(self, halves.pairs(*half))));
+        let mut set = Bitmap::default();
+        passing.iter().for_each(|half| set.insert(*half));
+        let series = passing.iter().map(|half| halves.series(*half).len()).sum();
+        Some(Passing { halves: passing, set, series })
     }
 
-    fn pair_with(&self, id: u32, name_id: u32) -> u32 {
-        let pairs = self.pairs_of(id).iter().copied();
-        pairs.into_iter().find(|p| self.pairs[*p as usize].name_id == name_id).unwrap_or(NO_PAIR)
+    fn halves(&self, side: Side) -> &Halves {
+        match side {
+            Side::Own => &self.own,
+            Side::Target => &self.target,
+        }
     }
 
-    fn insert(&mut self, id: u32, labels: &Labels) {
+    fn pair_with(&self, pairs: &[u32], name: u32) -> Option<u32> {
+        pairs.iter().copied().find(|pair| self.pairs.name_of(*pair) == name)
+    }
+
+    fn halves_of(&mut self, labels: &Labels) -> Series {
         assert!(!labels.is_empty(), "refused at the door");
-        let start = self.arena.len() as u32;
+        let (mut own, mut target) = (Vec::with_capacity(labels.len()), Vec::with_capacity(4));
         for label in labels {
-            let pair = self.pair(&label.name, &label.value);
-            self.arena.push(pair);
-            let series = &mut self.pairs[pair as usize].series;
-            match series.last() {
-                Some(last) if *last > id => {
-                    let at = series.partition_point(|other| *other < id);
-                    series.insert(at, id);
-                }
-                _ => series.push(id),
-            }
+            let pair = self.pairs.intern(&label.name, &label.value);
+            if self.pairs.is_of_target(pair) { &mut target } else { &mut own }.push(pair);
         }
-        if self.entries.len() <= id as usize {
-            self.entries.resize(id as usize + 1, Entry { start: 0, len: 0 });
+        Series {
+            own: self.intern_half(Side::Own, &own),
+            target: self.intern_half(Side::Target, &target),
         }
-        self.entries[id as usize] = Entry { start, len: labels.len() as u32 };
-        let hash = self.hash(labels);
-        let Catalog { by_labels, pairs, entries, arena, hasher, .. } = self;
-        by_labels.insert_unique(hash, id, |other| {
-            let Entry { start, len } = entries[*other as usize];
-            let mut state = hasher.build_hasher();
-            for pair in &arena[start as usize..(start + len) as usize] {
-                let pair = &pairs[*pair as usize];
-                (&*pair.name, &*pair.value).hash(&mut state);
-            }
-            state.finish()
-        });
     }
 
-    fn pair(&mut self, name: &Arc<str>, value: &Arc<str>) -> u32 {
-        let next_id = self.names.len() as u32;
-        if !self.names.contains_key(name) {
-            self.names.insert(name.clone(), Name { id: next_id, values: BTreeMap::new() });
-        }
-        let entry = self.names.get_mut(name).expect("inserted above");
-        if let Some(pair) = entry.values.get(value) {
-            return *pair;
-        }
-        let pair = self.pairs.len() as u32;
-        entry.values.insert(value.clone(), pair);
-        let (name_id, name) = (entry.id, name.clone());
-        self.pairs.push(Pair { name_id, name, value: value.clone(), series: Vec::new() });
-        pair
+    fn id_of(&self, series: Series) -> Option<u32> {
+        self.by_halves.find(hash(series), |id| self.series[id as usize] == series)
     }
 
-    fn hash(&self, labels: &Labels) -> u64 {
-        let mut state = self.hasher.build_hasher();
-        for label in labels {
-            (&*label.name, &*label.value).hash(&mut state);
+    fn insert(&mut self, id: u32, series: Series) {
+        if self.series.len() <= id as usize {
+            self.series.resize(id as usize + 1, VACANT);
         }
-        state.finish()
+        self.series[id as usize] = series;
+        self.own.add_series(series.own, id);
+        self.target.add_series(series.target, id);
+        let all = &self.series;
+        self.by_halves.insert(hash(series), id, |other| hash(all[other as usize]));
     }
+}
 
-    fn is(&self, id: u32, labels: &Labels) -> bool {
-        let pairs = self.pairs_of(id);
-        pairs.len() == labels.len()
-            && pairs.iter().zip(labels).all(|(pair, label)| {
-                let pair = &self.pairs[*pair as usize];
-                pair.value == label.value && pair.name == label.name
-            })
-    }
+/// Whether a label says where a series comes from.
+fn is_target_name(name: &str) -> bool {
+    TARGET_NAMES.binary_search(&name).is_ok()
+}
+
+/// Of numbers that nobody outside chooses.
+fn hash(series: Series) -> u64 {
+    let word = u64::from(series.own) << 32 | u64::from(series.target);
+    let wide = u128::from(word ^ 0x2d35_8dcc_aa6c_78a5) * 0x9e37_79b9_7f4a_7c15;
+    (wide ^ wide >> 64) as u64
+}
+
+fn in_order(list: Arc<Vec<u32>>) -> impl Iterator<Item = u32> {
+    (0..list.len()).map(move |at| list[at])
+}
+
+/// The halves of one side that pass.
+struct Passing {
+    halves: Vec<u32>,
+    set: Bitmap,
+    /// How many series have them.
+    series: usize,
 }
 
 /// A matcher, asked once per distinct value.
 struct Test {
-    name_id: Option<u32>,
-    pairs: Vec<u32>,
-    set: HashSet<u32, foldhash::fast::RandomState>,
+    name: Option<u32>,
+    pairs: Arc<[u32]>,
+    set: Bitmap,
     absent_matches: bool,
 }
 
 impl Test {
     fn new(catalog: &Catalog, matcher: &Matcher) -> Test {
-        let name = catalog.names.get(matcher.name.as_str());
-        let pairs: Vec<u32> = match (name, matcher.op) {
-            (None, _) => Vec::new(),
-            (Some(name), MatchOp::Equal) => {
-                name.values.get(matcher.value.as_str()).copied().into_iter().collect()
-            }
-            (Some(name), _) => name
-                .values
-                .iter()
-                .filter(|(value, _)| matcher.matches(value))
-                .map(|(_, pair)| *pair)
-                .collect(),
-        };
+        let pairs = catalog.pairs.matched(matcher);
+        let mut set = Bitmap::default();
+        pairs.iter().for_each(|pair| set.insert(*pair));
         Test {
-            name_id: name.map(|name| name.id),
-            set: pairs.iter().copied().collect(),
+            name: catalog.pairs.name_id(&matcher.name),
             pairs,
+            set,
             absent_matches: matcher.matches_empty(),
         }
     }
 
-    fn series_count(&self, catalog: &Catalog) -> usize {
-        self.pairs.iter().map(|pair| catalog.posting(*pair).len()).sum()
+    fn half_count(&self, catalog: &Catalog) -> usize {
+        self.pairs.iter().map(|pair| catalog.pairs.halves(*pair).len()).sum()
     }
 
-    fn series(&self, catalog: &Catalog) -> Vec<u32> {
-        let mut series = Vec::with_capacity(self.series_count(catalog));
-        for pair in &self.pairs {
-            series.extend_from_slice(catalog.posting(*pair));
+    /// The halves that have one of the pairs, ascending: a half has one value per name, so the
+    /// postings do not overlap. A pair belongs to halves of one side only.
+    fn halves(&self, catalog: &Catalog, side: Side) -> Vec<u32> {
+        let is_target = side == Side::Target;
+        debug_assert!(self.pairs.iter().all(|pair| catalog.pairs.is_of_target(*pair) == is_target));
+        let postings = self.pairs.iter().map(|pair| catalog.pairs.halves(*pair).iter());
+        let mut halves: Vec<u32> = postings.flatten().collect();
+        halves.sort_unstable();
+        halves
+    }
+
+    fn accepts(&self, catalog: &Catalog, pairs: &[u32]) -> bool {
+        match self.name.and_then(|name| catalog.pair_with(pairs, name)) {
+            Some(pair) => self.set.contains(pair),
+            None => self.absent_matches,
         }
-        // A series has one value per name, so the postings do not overlap.
-        series.sort_unstable();
-        series
-    }
-
-    fn accepts(&self, catalog: &Catalog, id: u32) -> bool {
-        let pair = self.name_id.map_or(NO_PAIR, |name_id| catalog.pair_with(id, name_id));
-        if pair == NO_PAIR { self.absent_matches } else { self.set.contains(&pair) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vigie_model::MatchOp;
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();
@@ -310,5 +513,11 @@ mod tests {
         assert_eq!(catalog.select(&[Matcher::equal("__name__", "m")]), [3, 7]);
         assert_eq!(catalog.select(&[]), [3, 7]);
         assert_eq!(catalog.intern(&labels("new")), 8);
+    }
+
+    #[test]
+    fn the_names_of_targets_are_sorted() {
+        assert!(TARGET_NAMES.is_sorted());
+        assert!(is_target_name("instance") && !is_target_name("__name__"));
     }
 }

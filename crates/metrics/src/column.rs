@@ -2,24 +2,32 @@
 //!
 //! ```text
 //! column  = tag:u8 [present] body
-//! tag     = kind | 0x80 when the column is sparse
-//! present = one bit per row, low bits first, (rows + 7) / 8 bytes; only when sparse
+//! tag     = kind | 0x80 when the column is sparse | 0x40 when its rows are given as runs
+//! present = 0x80: one bit per row, low bits first, (rows + 7) / 8 bytes
+//!           0x40: the rows that have a sample, as `runs`
 //! body    = kind 0, constant:  the value's bytes, high ones first, zeros behind cut off
 //!           kind 1, decimals:  exponent:u8 ints      value = integer / 10^exponent
 //!           kind 2, xor:       the first value (8 bytes), then per value
 //!                              control:u8 (zero bytes in front << 4 | bytes), and the bytes
+//!           kind 3, decimals with exceptions:
+//!                              count:uint (gap:uint bits:u64)* and then as kind 1
 //! ```
+//! Runs and exceptions stand in blocks only ([`encode_dense`]): a chunk of few rows has no use for
+//! them. An exception is a value that is no decimal (a stale marker, say), or not with the exponent
+//! of the others; in its place the integers repeat the one before.
 //! The body holds the present values only. A value is written as a decimal only if dividing gives
 //! its exact bits back; so NaN payloads, infinities and −0 go the way of constants or xor.
 
 use crate::ints;
-use vigie_disk::wire::{Bad, Bytes};
+use vigie_disk::wire::{Bad, Bytes, put_runs, put_uint};
 use vigie_model::{ABSENT, is_absent};
 
 const CONSTANT: u8 = 0;
 const DECIMALS: u8 = 1;
 const XOR: u8 = 2;
+const EXCEPTIONS: u8 = 3;
 const SPARSE: u8 = 0x80;
+const RUNS: u8 = 0x40;
 
 /// Largest decimal exponent tried.
 const EXPONENT_MAX: usize = 12;
@@ -33,6 +41,9 @@ const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 pub(crate) struct Scratch {
     present: Vec<f64>,
     ints: Vec<i64>,
+    places: Vec<u32>,
+    exceptions: Vec<(u32, u64)>,
+    other: Vec<u8>,
 }
 
 /// Appends the column of `rows` ([`ABSENT`] where there is no sample) to `out`.
@@ -48,10 +59,7 @@ pub(crate) fn encode(rows: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
     let mut tag = 0;
     if scratch.present.len() < rows.len() {
         tag = SPARSE;
-        for eight in rows.chunks(8) {
-            let bits = eight.iter().enumerate();
-            out.push(bits.fold(0, |byte, (at, value)| byte | u8::from(!is_absent(*value)) << at));
-        }
+        put_present(rows, out);
     }
     let values = &scratch.present;
     let first = values[0].to_bits();
@@ -67,6 +75,119 @@ pub(crate) fn encode(rows: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
         put_xor(values, out);
     }
     out[tag_at] = tag;
+}
+
+/// [`encode`] for what is kept long: every form is tried and the shortest taken.
+///
+/// # Panics
+/// If no row has a sample.
+pub(crate) fn encode_dense(rows: &[f64], scratch: &mut Scratch, out: &mut Vec<u8>) {
+    scratch.present.clear();
+    scratch.places.clear();
+    for (at, value) in rows.iter().enumerate().filter(|(_, value)| !is_absent(**value)) {
+        scratch.present.push(*value);
+        scratch.places.push(at as u32);
+    }
+    assert!(!scratch.present.is_empty(), "a column without a sample");
+    let tag_at = out.len();
+    out.push(0);
+    let mut tag = 0;
+    if scratch.present.len() < rows.len() {
+        scratch.other.clear();
+        put_runs(&mut scratch.other, &scratch.places);
+        if scratch.other.len() < rows.len().div_ceil(8) {
+            tag = RUNS;
+            out.extend_from_slice(&scratch.other);
+        } else {
+            tag = SPARSE;
+            put_present(rows, out);
+        }
+    }
+    let first = scratch.present[0].to_bits();
+    if scratch.present.iter().all(|value| value.to_bits() == first) {
+        tag |= CONSTANT;
+        out.extend_from_slice(significant(first.to_be_bytes().as_slice()));
+    } else {
+        tag |= put_varying(scratch, out);
+    }
+    out[tag_at] = tag;
+}
+
+/// Writes values that are not all the same and returns the kind.
+fn put_varying(scratch: &mut Scratch, out: &mut Vec<u8>) -> u8 {
+    let Some(exponent) = most_decimals(scratch) else {
+        put_xor(&scratch.present, out);
+        return XOR;
+    };
+    let body_at = out.len();
+    let mut kind = DECIMALS;
+    if !scratch.exceptions.is_empty() {
+        kind = EXCEPTIONS;
+        put_uint(out, scratch.exceptions.len() as u64);
+        let mut next = 0;
+        for (at, bits) in &scratch.exceptions {
+            put_uint(out, u64::from(at - next));
+            out.extend_from_slice(&bits.to_le_bytes());
+            next = at + 1;
+        }
+    }
+    out.push(exponent);
+    ints::encode_dense(&scratch.ints, out);
+    if out.len() - body_at > scratch.present.len() {
+        scratch.other.clear();
+        put_xor(&scratch.present, &mut scratch.other);
+        if scratch.other.len() < out.len() - body_at {
+            out.truncate(body_at);
+            out.extend_from_slice(&scratch.other);
+            return XOR;
+        }
+    }
+    kind
+}
+
+/// The exponent that suits nearly all values; the others become exceptions. `None` when too many
+/// would.
+fn most_decimals(scratch: &mut Scratch) -> Option<u8> {
+    let values = &scratch.present;
+    let mut exponent = 0;
+    for value in values {
+        if decimal(*value, exponent).is_none()
+            && let Some(more) =
+                (exponent + 1..=EXPONENT_MAX).find(|e| decimal(*value, *e).is_some())
+        {
+            exponent = more;
+        }
+    }
+    scratch.ints.clear();
+    scratch.exceptions.clear();
+    let exceptions_max = values.len() / 8;
+    let mut before = None;
+    for (at, value) in values.iter().enumerate() {
+        match decimal(*value, exponent) {
+            Some(int) => {
+                if before.is_none() {
+                    scratch.ints.fill(int);
+                }
+                before = Some(int);
+                scratch.ints.push(int);
+            }
+            None => {
+                scratch.exceptions.push((at as u32, value.to_bits()));
+                scratch.ints.push(before.unwrap_or(0));
+                if scratch.exceptions.len() > exceptions_max {
+                    return None;
+                }
+            }
+        }
+    }
+    Some(exponent as u8)
+}
+
+fn put_present(rows: &[f64], out: &mut Vec<u8>) {
+    for eight in rows.chunks(8) {
+        let bits = eight.iter().enumerate();
+        out.push(bits.fold(0, |byte, (at, value)| byte | u8::from(!is_absent(*value)) << at));
+    }
 }
 
 fn significant(bytes: &[u8]) -> &[u8] {
@@ -135,6 +256,9 @@ fn put_xor(values: &[f64], out: &mut Vec<u8>) {
 pub(crate) fn decode(bytes: &[u8], out: &mut [f64]) -> Result<(), Bad> {
     let mut input = Bytes::new(bytes);
     let tag = input.byte()?;
+    if tag & RUNS != 0 {
+        return decode_runs(tag & !RUNS, input, out);
+    }
     if tag & SPARSE == 0 {
         return decode_body(tag, input, out);
     }
@@ -157,7 +281,26 @@ pub(crate) fn decode(bytes: &[u8], out: &mut [f64]) -> Result<(), Bad> {
     if next != 0 { Err("a sparse column has a sample in no row") } else { Ok(()) }
 }
 
-fn decode_body(kind: u8, mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
+/// [`decode`] when the rows that have a sample are given as runs.
+fn decode_runs(kind: u8, mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
+    let places = input.runs(out.len())?;
+    let fits = places.last().is_some_and(|last| (*last as usize) < out.len());
+    if !fits || kind & SPARSE != 0 {
+        return Err("a sparse column has impossible rows");
+    }
+    decode_body(kind, input, &mut out[..places.len()])?;
+    let mut end = out.len();
+    for (next, place) in places.iter().enumerate().rev() {
+        let place = *place as usize;
+        out[place] = out[next];
+        out[place + 1..end].fill(ABSENT);
+        end = place;
+    }
+    out[..end].fill(ABSENT);
+    Ok(())
+}
+
+fn decode_body(kind: u8, input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
     match kind {
         CONSTANT => {
             let mut bits = [0; 8];
@@ -166,22 +309,45 @@ fn decode_body(kind: u8, mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Ba
             out.fill(f64::from_bits(u64::from_be_bytes(bits)));
             Ok(())
         }
-        DECIMALS => {
-            let exponent = usize::from(input.byte()?);
-            if exponent > EXPONENT_MAX {
-                return Err("a decimal column has an unknown exponent");
-            }
-            let mut ints = [0i64; crate::CHUNK_ROWS_MAX];
-            let ints = ints.get_mut(..out.len()).ok_or("a column has too many rows")?;
-            ints::decode(input.rest, ints)?;
-            for (value, int) in out.iter_mut().zip(ints) {
-                *value = from_decimal(*int, exponent);
-            }
-            Ok(())
-        }
+        DECIMALS => get_decimals(input, out),
+        EXCEPTIONS => get_exceptions(input, out),
         XOR => get_xor(input, out),
         _ => Err("a column has an unknown kind"),
     }
+}
+
+fn get_decimals(mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
+    let exponent = usize::from(input.byte()?);
+    if exponent > EXPONENT_MAX {
+        return Err("a decimal column has an unknown exponent");
+    }
+    let mut ints = [0i64; crate::PAGE_ROWS_MAX];
+    let ints = ints.get_mut(..out.len()).ok_or("a column has too many rows")?;
+    ints::decode(input.rest, ints)?;
+    let power = POWERS[exponent];
+    for (value, int) in out.iter_mut().zip(ints) {
+        *value = *int as f64 / power;
+    }
+    Ok(())
+}
+
+fn get_exceptions(mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
+    let count = input.count(out.len())?;
+    let mut exceptions = input.clone();
+    for _ in 0..count {
+        input.uint()?;
+        input.take(8)?;
+    }
+    get_decimals(input, out)?;
+    let mut at = 0;
+    for _ in 0..count {
+        at += exceptions.count(out.len())?;
+        let bits = exceptions.take(8)?.try_into().map_err(|_| "eight bytes were taken")?;
+        *out.get_mut(at).ok_or("an exception lies outside its column")? =
+            f64::from_bits(u64::from_le_bytes(bits));
+        at += 1;
+    }
+    Ok(())
 }
 
 fn get_xor(mut input: Bytes<'_>, out: &mut [f64]) -> Result<(), Bad> {
@@ -208,13 +374,32 @@ mod tests {
     use vigie_model::value::{NORMAL_NAN, canonical};
 
     fn round_trip(rows: &[f64]) -> usize {
-        let mut bytes = Vec::new();
-        encode(rows, &mut Scratch::default(), &mut bytes);
-        let mut out = vec![7.0; rows.len()];
-        decode(&bytes, &mut out).unwrap();
-        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&out), bits(rows));
-        bytes.len()
+        let mut shortest = usize::MAX;
+        for encode in [encode, encode_dense] {
+            let mut bytes = Vec::new();
+            encode(rows, &mut Scratch::default(), &mut bytes);
+            let mut out = vec![7.0; rows.len()];
+            decode(&bytes, &mut out).unwrap();
+            let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&out), bits(rows));
+            shortest = shortest.min(bytes.len());
+        }
+        shortest
+    }
+
+    #[test]
+    fn an_end_a_start_and_a_hole_cost_a_page_few_bytes() {
+        let counter: Vec<f64> = (0..480).map(|n| 1e6 + f64::from(n) * 15.0).collect();
+        let mut ended = counter.clone();
+        ended[479] = STALE_NAN;
+        let mut begun = vec![ABSENT; 400];
+        begun.extend_from_slice(&counter[400..]);
+        let mut torn = counter;
+        torn[100..200].fill(ABSENT);
+        for (rows, bytes_max) in [(ended, 35), (begun, 20), (torn, 35)] {
+            let bytes = round_trip(&rows);
+            assert!(bytes <= bytes_max, "{bytes} bytes");
+        }
     }
 
     #[test]

@@ -9,27 +9,33 @@
 //! at most one place, open row or chunk: what arrives again is compared and dropped at the door;
 //! a series has one place (group, column) for ever.
 
+use crate::batch::{self, Batch};
+use crate::block::{Block, Place as SectionPlace};
 use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
 use crate::column;
 use crate::record::{Definition, Part};
+use crate::sealed;
 use crate::segment::{ChunkMeta, Scanned, Segments, read_chunk};
+use crate::tombstone::{Source, Tombstone};
 use crate::{Appended, CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX, Options};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use vigie_disk::DiskError;
+use vigie_disk::wire::Bad;
 use vigie_model::value::canonical;
 use vigie_model::{ABSENT, Row};
 
-/// Cells a chunk may have: larger groups are sealed with fewer rows.
-const CHUNK_CELLS_MAX: usize = 128 * 1024;
-/// Fewer rows than this are carried over at a checkpoint and not sealed.
-pub(crate) const CHUNK_ROWS_MIN: usize = 16;
+/// A group is sealed when it has so many rows, so that few are open and few are replayed.
+pub(crate) const SEAL_ROWS: usize = 16;
+/// Small groups wait until a chunk has about so many cells, as long as its rows are few enough.
+const SEAL_CELLS_MIN: usize = 512;
 /// How far in the future a sample may lie, as in Prometheus' doors.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
 /// What an open row costs beside its values.
 const ROW_BYTES: usize = 80;
 const NO_GROUP: u32 = u32::MAX;
+const TWO_IDS: Bad = "two series have one id, or one series two";
 
 /// One instant of a group.
 #[derive(Clone, Debug)]
@@ -54,7 +60,7 @@ impl OpenRow {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) group: u32,
     pub(crate) column: u32,
@@ -76,6 +82,8 @@ pub(crate) struct Group {
     /// A chunk of it is lost whose rows the log still has: a mark of a later chunk says nothing
     /// about them.
     keeps_rows: bool,
+    /// By how many 256ths the next chunk is shorter than others.
+    head_start: u8,
 }
 
 impl Group {
@@ -83,8 +91,12 @@ impl Group {
         self.rows.iter().map(|row| row.bytes()).sum()
     }
 
-    fn rows_max(&self) -> usize {
-        (CHUNK_CELLS_MAX / self.series.len().max(1)).clamp(CHUNK_ROWS_MIN, CHUNK_ROWS_MAX)
+    /// How many rows are sealed. The first chunk after a start may be shorter, so that groups whose
+    /// rows come together are not all sealed together.
+    pub(crate) fn seal_rows(&self) -> usize {
+        let rows = SEAL_CELLS_MIN / self.series.len().max(1);
+        let rows = rows.clamp(SEAL_ROWS, CHUNK_ROWS_MAX);
+        rows - rows * usize::from(self.head_start) / 256
     }
 
     fn add_chunk(&mut self, meta: ChunkMeta) {
@@ -105,6 +117,10 @@ struct Recent {
 pub(crate) struct Heads {
     pub(crate) groups: Vec<Group>,
     pub(crate) segments: Segments,
+    /// Ascending by id.
+    pub(crate) blocks: Vec<Arc<Block>>,
+    /// Those of the manifest.
+    pub(crate) tombstones: Vec<Arc<Tombstone>>,
     /// By series id.
     places: Vec<Place>,
     /// Series with a place that no log has yet.
@@ -119,6 +135,9 @@ pub(crate) struct Heads {
     pub(crate) seal_error: Option<DiskError>,
     /// The segment of which a log mentions a chunk that is not there.
     torn: Option<u32>,
+    /// The log mentions a chunk that is not there, so its segment must not go before the log is cut:
+    /// a mark of a segment that is gone says that its rows are safe.
+    pub(crate) log_mentions_lost: bool,
     placed: usize,
     encoder: Encoder,
     recent: Option<Recent>,
@@ -129,6 +148,8 @@ impl Heads {
         Heads {
             groups: Vec::new(),
             segments,
+            blocks: Vec::new(),
+            tombstones: Vec::new(),
             places: Vec::new(),
             unlogged: Vec::new(),
             pending: Vec::new(),
@@ -137,6 +158,7 @@ impl Heads {
             now_ms: 0,
             seal_error: None,
             torn: None,
+            log_mentions_lost: false,
             placed: 0,
             encoder: Encoder::default(),
             recent: None,
@@ -255,7 +277,10 @@ impl Heads {
     }
 
     fn add_group(&mut self, key: (u32, u32)) {
+        // Multiples of the golden ratio lie evenly between 0 and 1.
+        let head_start = (self.groups.len() as u32).wrapping_mul(0x9e37_79b9) >> 24;
         self.groups.push(Group {
+            head_start: head_start as u8,
             key,
             series: Vec::new(),
             rows: Vec::new(),
@@ -280,42 +305,69 @@ impl Heads {
         self.placed += 1;
     }
 
-    /// Gives a series the place it had before a restart. `Ok(false)` when it has it already.
+    /// Gives a series the id and the place it had before a restart. `Ok(false)` when it has them.
     pub(crate) fn restore(
         &mut self,
         definition: &Definition,
         catalog: &mut Catalog,
-    ) -> Result<bool, &'static str> {
+    ) -> Result<bool, Bad> {
         let Definition { id, group, column, labels } = definition;
         if !catalog.define(*id, labels) {
-            return Err("two series have one id, or one series two");
+            return Err(TWO_IDS);
         }
-        if let Some(place) = self.place(*id) {
-            let same = (place.group, place.column) == (*group, *column);
-            return if same { Ok(false) } else { Err("a series has two places") };
+        self.settle_again(*id, Place { group: *group, column: *column }, catalog)
+    }
+
+    /// [`Heads::restore`] for a batch. `new` gets the series that had no place.
+    pub(crate) fn restore_batch(
+        &mut self,
+        batch: &Batch,
+        catalog: &mut Catalog,
+        mut new: impl FnMut(&mut Heads, u32),
+    ) -> Result<(), Bad> {
+        for (member, is_good) in catalog.take_in(batch) {
+            if !is_good {
+                return Err(TWO_IDS);
+            }
+            let place = Place { group: member.group, column: member.column };
+            if self.settle_again(member.id, place, catalog)? {
+                new(self, member.id);
+            }
         }
-        let key = (catalog.pair_named(*id, "job"), catalog.pair_named(*id, "instance"));
-        if *group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
+        Ok(())
+    }
+
+    fn settle_again(&mut self, id: u32, place: Place, catalog: &Catalog) -> Result<bool, Bad> {
+        if let Some(known) = self.place(id) {
+            return if known == place { Ok(false) } else { Err("a series has two places") };
+        }
+        let Place { group, column } = place;
+        if group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
             return Err("a group has an impossible number");
         }
-        while self.groups.len() <= *group as usize {
+        while self.groups.len() <= group as usize {
             self.add_group((NO_PAIR, NO_PAIR));
         }
-        let known = &mut self.groups[*group as usize];
+        let known = &mut self.groups[group as usize];
         if known.series.is_empty() {
-            known.key = key;
+            known.key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
         }
-        if known.series.len() != *column as usize {
+        if known.series.len() != column as usize {
             return Err("a column of a group is missing");
         }
-        self.settle(*id, *group);
+        self.settle(id, group);
         Ok(true)
     }
 
-    /// What a log says about a series.
-    pub(crate) fn definition(&self, id: u32, catalog: &Catalog) -> Definition {
-        let Place { group, column } = self.places[id as usize];
-        Definition { id, group, column, labels: catalog.labels(id) }
+    /// Writes what the logs say about series, which must have places: `done` gets batches and how
+    /// many series are in each.
+    pub(crate) fn batches<E>(
+        &self,
+        ids: &[u32],
+        catalog: &Catalog,
+        done: impl FnMut(&[u8], usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        batch::encode(catalog, ids, |id| self.places[id as usize], done)
     }
 
     /// Puts a part into its group, cell by cell where it meets what is there already.
@@ -364,6 +416,13 @@ impl Heads {
             .copied()
             .collect();
         let mut left: Vec<(u32, f64)> = part.columns.into_iter().zip(part.values).collect();
+        let here = self.blocks.iter().filter(|block| block.overlaps(part.ts_ms, part.ts_ms));
+        for block in here.cloned().collect::<Vec<_>>() {
+            match sealed::without_those_in(self, &block, part.group, part.ts_ms, &left, counts) {
+                Ok(still) => left = still,
+                Err(error) => tracing::debug!(%error, "no duplicates are looked for here"),
+            }
+        }
         for meta in chunks {
             match self.without_those_in(&meta, part.ts_ms, &left, counts) {
                 Ok(still) => left = still,
@@ -372,6 +431,14 @@ impl Heads {
         }
         let (columns, values) = left.into_iter().unzip();
         Part { columns, values, ..part }
+    }
+
+    fn is_hidden(&self, group: u32, column: u32, segment: u32, ts_ms: i64) -> bool {
+        !self.tombstones.is_empty() && {
+            let id = self.groups[group as usize].series[column as usize];
+            let source = Source::Segment(segment);
+            self.tombstones.iter().any(|tombstone| tombstone.hides(source, id, ts_ms))
+        }
     }
 
     /// The cells of one instant that a chunk does not have.
@@ -395,13 +462,14 @@ impl Heads {
         let mut found = Appended::default();
         if let Ok(at) = chunk.timestamps_ms.binary_search(&ts_ms) {
             let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
+            let group = chunk.group;
             for (column, value) in cells {
                 let stored = match chunk.body(*column) {
-                    Some(body) => {
+                    Some(body) if !self.is_hidden(group, *column, meta.segment, ts_ms) => {
                         column::decode(body, &mut values).map_err(corrupt)?;
                         values[at]
                     }
-                    None => ABSENT,
+                    _ => ABSENT,
                 };
                 match stored.to_bits() {
                     bits if bits == ABSENT.to_bits() => still.push((*column, *value)),
@@ -440,15 +508,16 @@ impl Heads {
             end = Some((meta.segment, u64::from(meta.offset) + u64::from(meta.bytes)));
         }
         let group = &mut self.groups[at as usize];
-        group.rows.shrink_to(CHUNK_ROWS_MIN);
+        group.rows.shrink_to(SEAL_ROWS);
         group.opened_ms = 0;
+        group.head_start = 0;
         Ok(end)
     }
 
-    /// Whether a group has as many rows as a chunk takes.
+    /// Whether a group has enough rows to seal.
     pub(crate) fn is_full(&self, group: u32) -> bool {
         let group = &self.groups[group as usize];
-        group.rows.len() >= group.rows_max()
+        group.rows.len() >= group.seal_rows()
     }
 
     /// Forgets the open rows of a group: a log says that a chunk has them.
@@ -462,6 +531,7 @@ impl Heads {
     /// Notes that a chunk which a log mentions is not there: the rows stay open and are sealed again.
     pub(crate) fn note_lost(&mut self, group: u32, segment: u32) {
         self.torn = Some(segment);
+        self.log_mentions_lost = true;
         if let Some(group) = self.groups.get_mut(group as usize) {
             group.keeps_rows = true;
         }
@@ -558,19 +628,29 @@ impl Heads {
         chunks
     }
 
-    /// Forgets the chunks of a segment that is removed.
-    pub(crate) fn forget_segment(&mut self, segment: u32) {
+    /// Forgets the segments before `end` and their chunks.
+    pub(crate) fn forget_segments_before(&mut self, end: u32) {
         self.recent = None;
+        self.segments.forget_before(end);
         for group in &mut self.groups {
-            group.chunks.retain(|meta| meta.segment != segment);
+            group.chunks.retain(|meta| meta.segment >= end);
         }
+    }
+
+    /// Takes in a section of a block. `false` when its group is not known.
+    pub(crate) fn note_section(&mut self, place: &SectionPlace) -> bool {
+        let Some(group) = self.groups.get_mut(place.group as usize) else { return false };
+        group.sealed_ms = group.sealed_ms.max(place.max_ms);
+        group.newest_ms = group.newest_ms.max(place.max_ms);
+        true
     }
 
     /// The oldest instant there is.
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         let sealed = self.segments.list.iter().map(|segment| segment.min_ms);
+        let blocks = self.blocks.iter().map(|block| block.entry.min_ms);
         let open = self.groups.iter().filter_map(|group| group.rows.first()).map(|row| row.ts_ms);
-        sealed.chain(open).min().filter(|ms| *ms != i64::MAX)
+        sealed.chain(blocks).chain(open).min().filter(|ms| *ms != i64::MAX)
     }
 
     /// The newest instant there is.

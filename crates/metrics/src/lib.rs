@@ -3,8 +3,9 @@
 //! A scrape is a row: one instant, many series. The store keeps it so. Series that arrive together
 //! form a *group*; its newest rows are open, in memory and in a write-ahead log; when there are
 //! enough of them they are turned into a *chunk*, column by column, and appended to a *segment*
-//! file. A query reads the chunks it needs and the open rows, and gets columns with shared
-//! timestamps ([`vigie_model::columns`]).
+//! file. Every two hours the segment becomes a *block*, sorted by group; a day's blocks become one
+//! ([`Store::compact`]). A query reads the columns it needs and the open rows, and gets columns with
+//! shared timestamps ([`vigie_model::columns`]).
 //!
 //! The promise of [`Store::append`]: [`Durability::Synced`] returns when the rows survive a power
 //! cut; [`Durability::Written`] when they survive the death of the process, and [`Store::tick`],
@@ -12,40 +13,63 @@
 //!
 //! Values are bit-exact. A full disk refuses new rows and nothing else, and ends by itself; so does
 //! a sync that fails: the file is written again. Damage is named with file and offset:
-//! a chunk that is damaged while the store is open is an error of the queries that need it;
-//! at the next start it is left out, logged and counted ([`Stats::damaged`]), and the rest serves.
+//! a damaged place is an error of the first query that meets it; from then on it is left out, logged
+//! and counted ([`Stats::damaged`]), and the rest serves.
 //! Only a damaged list of series, without which no chunk can be understood, keeps the store closed.
 //! The store takes no lock on its directory and starts no thread: the program does both.
-//! Formats: `docs/formats/metrics-log.md`, `docs/formats/metrics-segment.md` and
-//! `docs/formats/wal.md`.
+//! Formats: `docs/formats/metrics-manifest.md`, `docs/formats/metrics-block.md`,
+//! `docs/formats/metrics-segment.md`, `docs/formats/metrics-log.md` and `docs/formats/wal.md`.
 
 #![forbid(unsafe_code)]
 
+mod batch;
+mod bitmap;
+mod block;
+mod blocks;
 mod catalog;
 mod checkpoint;
 mod chunk;
 mod column;
+mod compact;
+mod delete;
 mod exemplars;
 mod head;
+mod inspect;
 mod ints;
+mod listed;
+mod manifest;
+mod merge;
+#[doc(hidden)]
+pub mod planted;
 mod push;
 mod read;
 mod record;
+mod retention;
+mod sealed;
+mod section;
 mod segment;
 mod series_log;
+mod snapshot;
 mod store;
+mod tombstone;
 
+pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
+pub use inspect::{Analysis, FileStats, MetricStats, Verified};
+pub use listed::BlockInfo;
 pub use push::PushOutcome;
 pub use store::Store;
 
 use vigie_disk::DiskError;
 use vigie_model::limits::{
     EXEMPLARS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
+    SERIES_PER_TARGET_MAX,
 };
 
 /// Rows of a chunk.
 const CHUNK_ROWS_MAX: usize = 120;
+/// Rows of a page of a block's column: where the forms of a column have paid their fixed costs.
+const PAGE_ROWS_MAX: usize = 480;
 /// Columns of a group; a target with more series gets several groups.
 const GROUP_COLUMNS_MAX: usize = 4096;
 /// Numbers of groups that may be missing between two that a log names.
@@ -72,6 +96,9 @@ pub struct Options {
     pub selection_bytes_max: usize,
     /// Most series.
     pub series_max: usize,
+    /// Most series of one target: with the same `instance`, `job` and other labels that say where a
+    /// series comes from.
+    pub series_per_target_max: usize,
     /// Most labels of a series.
     pub labels_max: usize,
     /// Longest label name.
@@ -93,6 +120,7 @@ impl Default for Options {
             log_bytes_max: 8 * 1024 * 1024,
             selection_bytes_max: 128 * 1024 * 1024,
             series_max: SERIES_MAX,
+            series_per_target_max: SERIES_PER_TARGET_MAX,
             labels_max: LABELS_PER_SERIES_MAX,
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,
             label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
@@ -142,6 +170,10 @@ pub struct Stats {
     pub chunks: u64,
     /// Segment files.
     pub segments: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Deletions that are not folded in yet.
+    pub tombstones: u64,
     /// Length of the write-ahead log.
     pub log_bytes: u64,
     /// Length of all files, the log included.
@@ -152,8 +184,10 @@ pub struct Stats {
     pub exemplars: u64,
     /// The newest instant there is.
     pub newest_ms: Option<i64>,
-    /// Damaged places found when the store was opened; each was logged with file and offset.
+    /// Damaged places that are passed over; each was logged with file and offset.
     pub damaged: u64,
+    /// Bytes at the ends of files that a dead process had not finished, as found at the start.
+    pub unfinished_bytes: u64,
 }
 
 /// Why the store could not do something.

@@ -1,35 +1,45 @@
 //! The door for series that are known by a key: what somebody pushes.
 //!
 //! A push names its series by a hash of the bytes of their labels (`codec::remote_write`). The store
-//! remembers which series a key means. A sender repeats its series in the same order, so each key
-//! also remembers which key came after it: in a stable order no table is looked at, and the next
-//! 24 bytes are most often in the cache already. The labels are looked at once per key.
+//! remembers which series a key means. A sender repeats its series in the same order, so each series
+//! also remembers which one came after it: in a stable order no table is looked at, and the next
+//! twelve bytes are most often in the cache already. The labels are looked at once per key.
 //!
-//! The seed of the keys is drawn when the store is opened, and they are kept nowhere.
+//! Of a key 64 bits are kept, 12 bytes a series in all. A key is compared with the one series that
+//! is expected or with the few in its part of the table, never with all, so a new label set is taken
+//! for another with a probability of about 2⁻⁶² — and nobody can try on purpose, because the seed of
+//! the keys is drawn when the store is opened, and is kept nowhere.
+//! A series has one key for each way in which its labels are written. The first is the usual one;
+//! others stand in a table of their own.
 
+use crate::catalog::Slots;
 use crate::{Appended, Durability, ExemplarsAppended, MetricsError, Store};
-use hashbrown::HashTable;
+use hashbrown::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use vigie_model::{Labels, Pushed, PushedSample, Row, SeriesId};
 
-/// Keys that are remembered: a series has one for each way in which its labels are written. When
-/// there are more, all are forgotten and learned again.
-const KEYS_MAX: usize = 4 * vigie_model::limits::SERIES_MAX;
+/// Other keys of known series that are remembered. When there are more, all are forgotten and
+/// learned again.
+const OTHER_KEYS_MAX: usize = vigie_model::limits::SERIES_MAX;
 /// Series whose labels are refused, that are told one by one.
 const TOLD_MAX: usize = 8;
+/// The key of a series that was never pushed.
+const NO_KEY: [u32; 2] = [0; 2];
 
 /// Which series a key means.
 pub(crate) struct Keys {
     seed: u64,
+    /// By series id.
     known: Vec<Known>,
-    by_key: HashTable<u32>,
+    by_key: Slots,
+    others: HashMap<u128, u32, foldhash::fast::RandomState>,
 }
 
 #[derive(Clone, Copy)]
 struct Known {
-    key: [u64; 2],
-    id: u32,
-    /// The one that came after this one last time.
+    /// Half of the usual key, low bits first.
+    key: [u32; 2],
+    /// The series that came after this one last time.
     next: u32,
 }
 
@@ -37,43 +47,60 @@ impl Default for Keys {
     fn default() -> Keys {
         // The one source of randomness that std has.
         let seed = RandomState::new().hash_one(0u8);
-        Keys { seed, known: Vec::new(), by_key: HashTable::new() }
+        Keys { seed, known: Vec::new(), by_key: Slots::default(), others: HashMap::default() }
     }
 }
 
+/// The half of a key that is kept. The other half is used for nothing.
+fn kept(key: u128) -> [u32; 2] {
+    match [key as u32, (key >> 32) as u32] {
+        NO_KEY => [1, 0],
+        kept => kept,
+    }
+}
+
+fn hash(key: [u32; 2]) -> u64 {
+    u64::from(key[1]) << 32 | u64::from(key[0])
+}
+
 impl Keys {
-    /// The place of a key that is known; `before` is the place of the one that came before it.
+    /// The series of a key that is known; `before` is the series of the one that came before it.
     #[inline]
-    fn find(&mut self, before: u32, key: [u64; 2]) -> Option<u32> {
+    fn find(&mut self, before: u32, key: u128) -> Option<u32> {
+        let half = kept(key);
         let guess = self.known.get(before as usize).map_or(0, |known| known.next);
-        if self.known.get(guess as usize).is_some_and(|known| known.key == key) {
+        if self.known.get(guess as usize).is_some_and(|known| known.key == half) {
             return Some(guess);
         }
         let known = &self.known;
-        let at = *self.by_key.find(key[0], |at| known[*at as usize].key == key)?;
-        self.follow(before, at);
-        Some(at)
+        let found = self.by_key.find(hash(half), |id| known[id as usize].key == half);
+        let id = found.or_else(|| self.others.get(&key).copied())?;
+        self.follow(before, id);
+        Some(id)
     }
 
-    fn follow(&mut self, before: u32, at: u32) {
+    fn follow(&mut self, before: u32, id: u32) {
         if let Some(before) = self.known.get_mut(before as usize) {
-            before.next = at;
+            before.next = id;
         }
     }
 
-    fn learn(&mut self, before: u32, key: [u64; 2], id: u32) -> u32 {
-        let mut before = before;
-        if self.known.len() >= KEYS_MAX {
-            self.known.clear();
-            self.by_key.clear();
-            before = u32::MAX;
+    fn learn(&mut self, before: u32, key: u128, id: u32) {
+        // Ids are given in the order in which series are first seen, so the next one is a good guess.
+        let first = self.known.len() as u32;
+        self.known.extend((first..=id).map(|id| Known { key: NO_KEY, next: id.wrapping_add(1) }));
+        if self.known[id as usize].key == NO_KEY {
+            let half = kept(key);
+            self.known[id as usize].key = half;
+            let known = &self.known;
+            self.by_key.insert(hash(half), id, |id| hash(known[id as usize].key));
+        } else {
+            if self.others.len() >= OTHER_KEYS_MAX {
+                self.others.clear();
+            }
+            self.others.insert(key, id);
         }
-        let at = self.known.len() as u32;
-        self.known.push(Known { key, id, next: at + 1 });
-        let known = &self.known;
-        self.by_key.insert_unique(key[0], at, |at| known[*at as usize].key[0]);
-        self.follow(before, at);
-        at
+        self.follow(before, id);
     }
 }
 
@@ -133,13 +160,13 @@ impl Store {
         let mut keys = self.keys.lock();
         let mut before = u32::MAX;
         for (series, key) in pushed.keys.iter().enumerate() {
-            let key = [*key as u64, (*key >> 64) as u64];
-            let at = keys.find(before, key).or_else(|| {
+            let id = keys.find(before, *key).or_else(|| {
                 let id = self.intern_pushed((pushed.labels)(series), reasons)?;
-                Some(keys.learn(before, key, id.0))
+                keys.learn(before, *key, id.0);
+                Some(id.0)
             });
-            ids.push(at.map_or(NO_SERIES, |at| SeriesId(keys.known[at as usize].id)));
-            before = at.unwrap_or(before);
+            ids.push(id.map_or(NO_SERIES, SeriesId));
+            before = id.unwrap_or(before);
         }
         ids
     }

@@ -2,16 +2,21 @@
 //!
 //! A selection is a snapshot. The open rows are shared with the store (they are copied only when
 //! somebody changes them); of the chunks, the encoded bytes of the selected columns are kept and
-//! nothing else, so a selection costs about as much memory as its columns take on the disk.
-//! Every chunk is checked when it is selected, so a column that is read later cannot be torn.
+//! nothing else. Every chunk is checked when it is selected, so a column that is read later cannot
+//! be torn. Of a block only the places of the columns are kept: it never changes, and stays readable
+//! when it is removed; each column is checked when it is read.
 
 use crate::CHUNK_ROWS_MAX;
+use crate::bitmap::Bitmap;
+use crate::block::Block;
 use crate::catalog::Catalog;
 use crate::chunk::Chunk;
 use crate::column;
 use crate::head::{Heads, OpenRow};
-use crate::segment::{Bitmap, ChunkMeta, read_chunk};
+use crate::section::{self, Head, Slot};
+use crate::segment::{Aside, ChunkMeta, read_chunk};
 use crate::store::Store;
+use crate::tombstone::{self, Source, Tombstone};
 use parking_lot::RwLock;
 use std::sync::Arc;
 use vigie_disk::{DiskError, DiskFile};
@@ -26,7 +31,7 @@ impl Store {
     /// The series that fulfil all matchers and have samples in the range, as groups of columns.
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection, ReadError> {
         let ids = self.catalog.read().select(matchers);
-        let snapshots = {
+        let (snapshots, sources) = {
             let heads = self.heads.lock();
             let live = live(&heads, range);
             let mut places: Vec<(u32, u32, u32)> = ids
@@ -36,12 +41,13 @@ impl Store {
                 .collect();
             places.sort_unstable();
             let groups = places.chunk_by(|a, b| a.0 == b.0);
-            groups.map(|places| Snapshot::take(&heads, places, range)).collect::<Vec<_>>()
+            let snapshots = groups.map(|places| Snapshot::take(&heads, places, range));
+            (snapshots.collect::<Vec<_>>(), Sources::take(&heads, range))
         };
         let mut budget = Budget::new(self.options.selection_bytes_max);
         let mut groups: Vec<Box<dyn MetricGroup>> = Vec::with_capacity(snapshots.len());
         for snapshot in snapshots {
-            let group = snapshot.load(range, &mut budget)?;
+            let group = snapshot.load(range, &sources, &mut budget)?;
             if !group.timestamps_ms.is_empty() {
                 groups.push(Box::new(group));
             }
@@ -74,7 +80,7 @@ impl Store {
     ) -> Result<Vec<String>, ReadError> {
         let ids = self.live_ids(matchers, range);
         let catalog = self.catalog.read();
-        let pairs = pairs_of(&catalog, &ids);
+        let pairs = catalog.pairs_among(&ids);
         let names = catalog.names().filter_map(|(name, mut of_name)| {
             of_name.any(|pair| pairs.contains(pair)).then(|| name.to_string())
         });
@@ -91,12 +97,12 @@ impl Store {
     ) -> Result<Vec<String>, ReadError> {
         let ids = self.live_ids(matchers, range);
         let catalog = self.catalog.read();
-        let pairs = pairs_of(&catalog, &ids);
+        let pairs = catalog.pairs_among(&ids);
         let values = catalog.values(name).filter(|(_, pair)| pairs.contains(*pair));
         Ok(values.map(|(value, _)| value.to_string()).take(limit).collect())
     }
 
-    fn live_ids(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
+    pub(crate) fn live_ids(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
         let mut ids = self.catalog.read().select(matchers);
         let live = live(&self.heads.lock(), range);
         ids.retain(|id| live.contains(*id));
@@ -104,21 +110,27 @@ impl Store {
     }
 }
 
-/// The pairs that any of the series has.
-fn pairs_of(catalog: &Catalog, ids: &[u32]) -> Bitmap {
-    let mut pairs = Bitmap::default();
-    for id in ids {
-        catalog.pairs_of(*id).iter().for_each(|pair| pairs.insert(*pair));
-    }
-    pairs
-}
-
-/// The series with samples in the range: exactly for open rows, and for whole segments.
+/// The series with samples in the range: exactly for open rows, and for whole segments and blocks.
 fn live(heads: &Heads, range: TimeRange) -> Bitmap {
     let mut live = Bitmap::default();
-    let segments = heads.segments.list.iter();
-    for segment in segments.filter(|s| s.overlaps(range.start_ms, range.end_ms)) {
-        live.union(&segment.series);
+    let mut add = |source, series: &Bitmap, (min_ms, max_ms): (i64, i64)| {
+        if min_ms > range.end_ms || range.start_ms > max_ms {
+            return;
+        }
+        if heads.tombstones.is_empty() {
+            live.union(series);
+            return;
+        }
+        let mut series = series.clone();
+        let span = (min_ms.max(range.start_ms), max_ms.min(range.end_ms));
+        heads.without_hidden(&mut series, source, span);
+        live.union(&series);
+    };
+    for segment in &heads.segments.list {
+        add(Source::Segment(segment.id), &segment.series, (segment.min_ms, segment.max_ms));
+    }
+    for block in &heads.blocks {
+        add(Source::Block(block.entry.id), &block.series, block.span());
     }
     for group in &heads.groups {
         let mut before: Option<&Arc<[u32]>> = None;
@@ -158,8 +170,38 @@ impl Budget {
     }
 }
 
+/// What all groups of a selection share.
+struct Sources {
+    /// Those that overlap the range.
+    blocks: Vec<Arc<Block>>,
+    tombstones: Vec<Arc<Tombstone>>,
+    aside: Arc<Aside>,
+}
+
+impl Sources {
+    fn take(heads: &Heads, range: TimeRange) -> Sources {
+        let blocks = heads.blocks.iter().filter(|b| b.overlaps(range.start_ms, range.end_ms));
+        Sources {
+            blocks: blocks.cloned().collect(),
+            tombstones: heads.tombstones.clone(),
+            aside: heads.segments.aside.clone(),
+        }
+    }
+
+    /// What is hidden of selected series in a source, as index and instants.
+    fn hidden(&self, source: Source, span: (i64, i64), ids: &[SeriesId]) -> Vec<(u32, i64, i64)> {
+        let mut hidden = Vec::new();
+        for tombstone in tombstone::of(&self.tombstones, source, span) {
+            let series = ids.iter().enumerate().filter(|(_, id)| tombstone.series.contains(id.0));
+            hidden.extend(series.map(|(at, _)| (at as u32, tombstone.min_ms, tombstone.max_ms)));
+        }
+        hidden
+    }
+}
+
 /// What is taken of a group while the store is locked.
 struct Snapshot {
+    group: u32,
     /// Ascending.
     columns: Vec<u32>,
     ids: Vec<SeriesId>,
@@ -177,6 +219,7 @@ impl Snapshot {
             .filter_map(|meta| Some((*meta, heads.segments.get(meta.segment)?.file.clone())));
         let rows = group.rows.iter().filter(|row| range.contains(row.ts_ms));
         Snapshot {
+            group: places[0].0,
             columns: places.iter().map(|place| place.1).collect(),
             ids: places.iter().map(|place| SeriesId(place.2)).collect(),
             chunks: chunks.collect(),
@@ -184,22 +227,43 @@ impl Snapshot {
         }
     }
 
-    /// Reads the chunks and lays out the rows.
-    fn load(self, range: TimeRange, budget: &mut Budget) -> Result<Group, ReadError> {
+    /// Reads the heads of sections and the chunks, and lays out the rows.
+    fn load(
+        self,
+        range: TimeRange,
+        sources: &Sources,
+        budget: &mut Budget,
+    ) -> Result<Group, ReadError> {
+        let mut parts: Vec<(Part, Vec<i64>)> = Vec::with_capacity(self.chunks.len());
         let mut timestamps_ms = Vec::new();
-        let mut parts = Vec::with_capacity(self.chunks.len());
-        for (meta, file) in &self.chunks {
-            let payload = read_chunk(&**file, meta)?;
-            let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
-            let chunk = Chunk::parse(&payload).map_err(corrupt)?;
-            let part = Part::new(&chunk, &self.columns, meta, file);
-            let inside = chunk.timestamps_ms.iter().filter(|ts_ms| range.contains(**ts_ms));
-            if part.bodies.is_empty() || inside.clone().next().is_none() {
-                continue;
+        let mut add = |part: Part, times: Vec<i64>| {
+            let inside = times.iter().filter(|ts_ms| range.contains(**ts_ms));
+            if part.slots.is_empty() || inside.clone().next().is_none() {
+                return Ok(());
             }
             timestamps_ms.extend(inside);
-            budget.take(part.bytes())?;
-            parts.push((part, chunk.timestamps_ms));
+            budget.take(part.bytes() + 4 * times.len())?;
+            parts.push((part, times));
+            Ok::<(), ReadError>(())
+        };
+        // Blocks first: what stands in a segment came later.
+        for block in &sources.blocks {
+            for place in block.places_of(self.group, (range.start_ms, range.end_ms))? {
+                let head = block.head(&place)?;
+                let hidden = sources.hidden(Source::Block(block.entry.id), block.span(), &self.ids);
+                let part = Part::of_section(block, &head, &self.columns, hidden);
+                add(part, head.timestamps_ms)?;
+            }
+        }
+        for (meta, file) in self.chunks.iter().filter(|(meta, _)| !sources.aside.contains(meta)) {
+            let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
+            let note = |error: &DiskError| sources.aside.note(meta, error);
+            let payload = read_chunk(&**file, meta).inspect_err(note)?;
+            let chunk = Chunk::parse(&payload).map_err(corrupt).inspect_err(note)?;
+            let source = Source::Segment(meta.segment);
+            let hidden = sources.hidden(source, (meta.min_ms, meta.max_ms), &self.ids);
+            let part = Part::of_chunk(&chunk, &self.columns, meta, file, hidden);
+            add(part, chunk.timestamps_ms)?;
         }
         timestamps_ms.extend(self.rows.iter().map(|row| row.ts_ms));
         // Late rows make chunks overlap; otherwise everything ascends already.
@@ -221,51 +285,128 @@ impl Snapshot {
     }
 }
 
-/// The selected columns of one chunk, still encoded.
+/// Where a selected column's body is.
+enum Body {
+    /// In `bodies`, from here to there.
+    Held(u32, u32),
+    /// In the block, at this offset, so many bytes.
+    Stored(u64, u32),
+}
+
+enum Origin {
+    Chunk(Arc<dyn DiskFile>, u64),
+    Section(Arc<Block>),
+}
+
+/// The selected columns of one chunk or section, still encoded.
 struct Part {
-    /// Per row of the chunk: its row in the group, or [`OUTSIDE`].
+    /// Per row of it: its row in the group, or [`OUTSIDE`].
     places: Vec<u32>,
-    /// Per selected column that the chunk has: its index and where its body ends in `bodies`.
-    slots: Vec<(u32, u32)>,
+    /// Per selected column that is there: its index and its body.
+    slots: Vec<(u32, Body)>,
     bodies: Vec<u8>,
-    file: Arc<dyn DiskFile>,
-    offset: u64,
+    origin: Origin,
+    /// Instants between which a column's samples are hidden.
+    hidden: Vec<(u32, i64, i64)>,
 }
 
 impl Part {
-    fn new(chunk: &Chunk<'_>, columns: &[u32], meta: &ChunkMeta, file: &Arc<dyn DiskFile>) -> Part {
+    fn of_chunk(
+        chunk: &Chunk<'_>,
+        columns: &[u32],
+        meta: &ChunkMeta,
+        file: &Arc<dyn DiskFile>,
+        hidden: Vec<(u32, i64, i64)>,
+    ) -> Part {
         let (mut slots, mut bodies) = (Vec::new(), Vec::new());
         for (at, column) in columns.iter().enumerate() {
             if let Some(body) = chunk.body(*column) {
-                bodies.extend_from_slice(body);
-                slots.push((at as u32, bodies.len() as u32));
+                slots.push((at as u32, hold(&mut bodies, body)));
             }
         }
-        let offset = u64::from(meta.offset);
-        Part { places: Vec::new(), slots, bodies, file: file.clone(), offset }
+        let origin = Origin::Chunk(file.clone(), u64::from(meta.offset));
+        Part { places: Vec::new(), slots, bodies, origin, hidden }
+    }
+
+    fn of_section(
+        block: &Arc<Block>,
+        head: &Head,
+        columns: &[u32],
+        hidden: Vec<(u32, i64, i64)>,
+    ) -> Part {
+        let (mut slots, mut bodies) = (Vec::new(), Vec::new());
+        for (at, column) in columns.iter().enumerate() {
+            let body = match head.slot(*column) {
+                Some(Slot::Inline(from, to)) => {
+                    hold(&mut bodies, &head.payload[from as usize..to as usize])
+                }
+                Some(Slot::Stored(offset, bytes)) => Body::Stored(offset, bytes),
+                None => continue,
+            };
+            slots.push((at as u32, body));
+        }
+        let origin = Origin::Section(block.clone());
+        Part { places: Vec::new(), slots, bodies, origin, hidden }
     }
 
     fn bytes(&self) -> usize {
-        self.bodies.len() + 8 * self.slots.len() + size_of::<Part>()
+        self.bodies.len() + size_of::<(u32, Body)>() * self.slots.len() + size_of::<Part>()
     }
 
-    fn read(&self, column: usize, out: &mut [f64]) -> Result<(), DiskError> {
+    fn read(&self, column: usize, times: &[i64], out: &mut [f64]) -> Result<(), DiskError> {
         let Ok(slot) = self.slots.binary_search_by_key(&(column as u32), |slot| slot.0) else {
             return Ok(());
         };
-        let start = slot.checked_sub(1).map_or(0, |before| self.slots[before].1);
-        let body = &self.bodies[start as usize..self.slots[slot].1 as usize];
-        let mut values = [ABSENT; CHUNK_ROWS_MAX];
-        let values = &mut values[..self.places.len()];
-        column::decode(body, values)
-            .map_err(|what| DiskError::corrupt(self.file.path(), self.offset, what))?;
-        for (place, value) in self.places.iter().zip(values) {
-            if *place != OUTSIDE && value.to_bits() != ABSENT.to_bits() {
-                out[*place as usize] = *value;
+        let hidden = self.hidden.iter().filter(|hidden| hidden.0 as usize == column);
+        let is_hidden =
+            |ts_ms: i64| hidden.clone().any(|(_, min, max)| (*min..=*max).contains(&ts_ms));
+        let mut spread = |first: usize, values: &[f64]| {
+            for (place, value) in self.places[first..].iter().zip(values) {
+                if *place != OUTSIDE && value.to_bits() != ABSENT.to_bits() {
+                    let at = *place as usize;
+                    if self.hidden.is_empty() || !is_hidden(times[at]) {
+                        out[at] = *value;
+                    }
+                }
+            }
+        };
+        match (&self.origin, &self.slots[slot].1) {
+            (Origin::Chunk(file, offset), Body::Held(from, to)) => {
+                let mut values = [ABSENT; CHUNK_ROWS_MAX];
+                let values = &mut values[..self.places.len()];
+                column::decode(&self.bodies[*from as usize..*to as usize], values)
+                    .map_err(|what| DiskError::corrupt(file.path(), *offset, what))?;
+                spread(0, values);
+                Ok(())
+            }
+            (Origin::Chunk(..), Body::Stored(..)) => unreachable!("a chunk is held"),
+            (Origin::Section(block), body) => {
+                let stored;
+                let (bytes, offset) = match body {
+                    Body::Held(from, to) => (&self.bodies[*from as usize..*to as usize], 0),
+                    Body::Stored(offset, bytes) => match block.body(*offset, *bytes)? {
+                        Some(body) => {
+                            stored = body;
+                            (&stored[..], *offset)
+                        }
+                        None => return Ok(()),
+                    },
+                };
+                let wanted = |rows: std::ops::Range<usize>| {
+                    self.places[rows].iter().any(|place| *place != OUTSIDE)
+                };
+                section::each_page(bytes, self.places.len(), &wanted, &mut spread)
+                    .map_err(|what| block.corrupt(offset, what))
             }
         }
-        Ok(())
     }
+}
+
+/// Keeps a body and says where.
+fn hold(bodies: &mut Vec<u8>, body: &[u8]) -> Body {
+    let from = bodies.len() as u32;
+    bodies.extend_from_slice(body);
+    Body::Held(from, bodies.len() as u32)
 }
 
 /// A group of a selection.
@@ -295,7 +436,7 @@ impl MetricGroup for Group {
         out.clear();
         out.resize(self.timestamps_ms.len(), ABSENT);
         for part in &self.parts {
-            part.read(column, out)?;
+            part.read(column, &self.timestamps_ms, out)?;
         }
         for (at, row) in &self.rows {
             if let Some(value) = row.value(self.columns[column]) {

@@ -2,18 +2,22 @@
 //! The bytes stand in `docs/formats/metrics-log.md`.
 
 use crate::GROUP_COLUMNS_MAX;
-use vigie_disk::wire::{Bad, Bytes, put_int, put_labels, put_runs, put_uint};
+use crate::batch::{self, Batch};
+use vigie_disk::wire::{Bad, Bytes, put_int, put_runs, put_uint};
 use vigie_model::Labels;
 use vigie_model::limits::LABELS_PER_SERIES_MAX;
 
 const ROWS: u8 = 1;
 const SEALED: u8 = 2;
 const CHECKPOINT: u8 = 3;
+const SERIES: u8 = 16;
 
 /// A record of the write-ahead log.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Record {
-    /// New series, then rows that may use them.
+    /// Series that later records may use.
+    Series(Batch),
+    /// Rows; in version 1 behind the series that they use first.
     Rows(Vec<Definition>, Vec<Part>),
     /// Every row of `group` logged before this stands in a segment that is good up to `end`.
     Sealed { group: u32, segment: u32, end: u64 },
@@ -39,13 +43,6 @@ pub(crate) struct Part {
     pub(crate) values: Vec<f64>,
 }
 
-pub(crate) fn put_definition(out: &mut Vec<u8>, definition: &Definition) {
-    put_uint(out, u64::from(definition.id));
-    put_uint(out, u64::from(definition.group));
-    put_uint(out, u64::from(definition.column));
-    put_labels(out, &definition.labels);
-}
-
 fn definition(input: &mut Bytes<'_>) -> Result<Definition, Bad> {
     let id = input.count(u32::MAX as usize - 1)? as u32;
     let group = input.count(u32::MAX as usize - 1)? as u32;
@@ -57,24 +54,17 @@ fn definition(input: &mut Bytes<'_>) -> Result<Definition, Bad> {
     Ok(Definition { id, group, column, labels })
 }
 
-/// A list of definitions, as `series.log` keeps them.
-pub(crate) fn put_definitions(out: &mut Vec<u8>, definitions: &[Definition]) {
-    put_uint(out, definitions.len() as u64);
-    for definition in definitions {
-        put_definition(out, definition);
-    }
-}
-
-/// Reads what [`put_definitions`] wrote.
+/// A list of definitions, as version 1 of `series.log` and its rows have them.
 pub(crate) fn definitions(input: &mut Bytes<'_>) -> Result<Vec<Definition>, Bad> {
     let count = input.count(input.rest.len())?;
     (0..count).map(|_| definition(input)).collect()
 }
 
 /// Starts a [`Record::Rows`] of `part_count` parts, each added with [`put_part`].
-pub(crate) fn put_rows_head(out: &mut Vec<u8>, definitions: &[Definition], part_count: usize) {
+pub(crate) fn put_rows_head(out: &mut Vec<u8>, part_count: usize) {
     out.push(ROWS);
-    put_definitions(out, definitions);
+    // Definitions stood here in version 1.
+    put_uint(out, 0);
     put_uint(out, part_count as u64);
 }
 
@@ -113,6 +103,14 @@ fn part(input: &mut Bytes<'_>) -> Result<Part, Bad> {
     Ok(Part { group, ts_ms, columns, values })
 }
 
+/// The record of a batch.
+pub(crate) fn series(batch: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 + batch.len());
+    out.push(SERIES);
+    out.extend_from_slice(batch);
+    out
+}
+
 pub(crate) fn sealed(group: u32, segment: u32, end: u64) -> Vec<u8> {
     let mut out = vec![SEALED];
     put_uint(&mut out, u64::from(group));
@@ -132,6 +130,7 @@ pub(crate) fn checkpoint(series_log_bytes: u64, segment: u32, segment_bytes: u64
 pub(crate) fn decode(payload: &[u8]) -> Result<Record, Bad> {
     let mut input = Bytes::new(payload);
     let record = match input.byte()? {
+        SERIES => return batch::decode(input.rest).map(Record::Series),
         ROWS => {
             let definitions = definitions(&mut input)?;
             let count = input.count(input.rest.len())?;
@@ -160,26 +159,24 @@ mod tests {
 
     #[test]
     fn records_come_back_and_no_damage_makes_them_panic() {
-        let labels = Labels::from_pairs([("__name__", "up"), ("job", "é")]);
-        let definitions = vec![Definition { id: 5, group: 1, column: 0, labels }];
         let parts = vec![
             Part { group: 1, ts_ms: 1000, columns: vec![0, 1, 5], values: vec![0.0, 0.1, -3.0] },
             Part { group: 0, ts_ms: -1, columns: vec![4000], values: vec![f64::INFINITY] },
         ];
         let mut rows = Vec::new();
-        put_rows_head(&mut rows, &definitions, parts.len());
+        put_rows_head(&mut rows, parts.len());
         for part in &parts {
             put_part(&mut rows, part.group, part.ts_ms, &part.columns, &part.values);
         }
         for (bytes, wanted) in [
-            (rows, Record::Rows(definitions, parts)),
+            (rows, Record::Rows(Vec::new(), parts)),
             (sealed(3, 2, 1 << 30), Record::Sealed { group: 3, segment: 2, end: 1 << 30 }),
             (
                 checkpoint(9, 1, 7),
                 Record::Checkpoint { series_log_bytes: 9, segment: 1, segment_bytes: 7 },
             ),
         ] {
-            assert_eq!(decode(&bytes), Ok(wanted));
+            assert_eq!(format!("{:?}", decode(&bytes)), format!("{:?}", Ok::<_, Bad>(wanted)));
             for len in 0..bytes.len() {
                 assert!(decode(&bytes[..len]).is_err());
             }

@@ -1,12 +1,16 @@
 //! The segment files: chunks one after the other, and an index beside each closed one.
 //!
-//! One segment is written to; it is closed after a day or when it is large, and from then on never
-//! changes. Retention removes whole segments. The files in the directory are the truth:
-//! an index is derived from its segment and is made again when it is missing or damaged.
+//! One segment is written to; it is closed after two hours or when it is large, and from then on
+//! never changes until a compaction has made a block of it. Which segments are in force the manifest
+//! says, by the smallest of their numbers.
+//! An index is derived from its segment and is made again when it is missing or damaged.
 //! A segment with a damaged place keeps serving its other chunks, and is not written to any more.
 //! The bytes stand in `docs/formats/metrics-segment.md`.
 
+use crate::bitmap::Bitmap;
 use crate::chunk::Chunk;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vigie_disk::frame::{self, FrameKind};
@@ -33,35 +37,6 @@ pub(crate) struct ChunkMeta {
     pub(crate) rows: u32,
     pub(crate) min_ms: i64,
     pub(crate) max_ms: i64,
-}
-
-/// Which series have a chunk in a segment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bitmap {
-    words: Vec<u64>,
-}
-
-impl Bitmap {
-    pub(crate) fn insert(&mut self, id: u32) {
-        let word = id as usize / 64;
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        self.words[word] |= 1 << (id % 64);
-    }
-
-    pub(crate) fn contains(&self, id: u32) -> bool {
-        self.words.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
-    }
-
-    pub(crate) fn union(&mut self, other: &Bitmap) {
-        if self.words.len() < other.words.len() {
-            self.words.resize(other.words.len(), 0);
-        }
-        for (word, more) in self.words.iter_mut().zip(&other.words) {
-            *word |= more;
-        }
-    }
 }
 
 pub(crate) struct Segment {
@@ -109,29 +84,57 @@ pub(crate) struct Segments {
     frame: Vec<u8>,
     /// What was found damaged at the opening.
     pub(crate) damage: Vec<DiskError>,
+    /// Chunks that were found damaged since.
+    pub(crate) aside: Arc<Aside>,
+}
+
+/// Chunks that a query found damaged, by segment and offset: they were reported, and are passed
+/// over from then on.
+#[derive(Default)]
+pub(crate) struct Aside(Mutex<BTreeSet<(u32, u32)>>);
+
+impl Aside {
+    pub(crate) fn contains(&self, meta: &ChunkMeta) -> bool {
+        self.0.lock().contains(&(meta.segment, meta.offset))
+    }
+
+    /// Reports damage once.
+    pub(crate) fn note(&self, meta: &ChunkMeta, error: &DiskError) {
+        if error.is_corrupt() && self.0.lock().insert((meta.segment, meta.offset)) {
+            tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
 }
 
 impl Segments {
-    pub(crate) fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Segments, Found), DiskError> {
+    /// Opens the segments from number `min` on; those before it have been compacted and are removed.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        min: u32,
+    ) -> Result<(Segments, Found), DiskError> {
         disk.create_dir_all(dir)?;
         let names = disk.list(dir)?;
         let mut segments = Segments {
             disk,
             dir: dir.to_path_buf(),
             list: Vec::new(),
-            next_id: 1,
+            next_id: min.max(1),
             frame: Vec::new(),
             damage: Vec::new(),
-        };
-        let id_of = |name: &str, ending: &str| {
-            let hex = name.strip_prefix("segment-")?.strip_suffix(ending)?;
-            u32::from_str_radix(hex, 16).ok()
+            aside: Arc::default(),
         };
         let mut ids: Vec<u32> = names.iter().filter_map(|n| id_of(n, ".chunks")).collect();
+        ids.retain(|id| *id >= min);
         ids.sort_unstable();
         for name in &names {
+            let is_over = id_of(name, ".chunks").is_some_and(|id| id < min);
             let is_alone = id_of(name, ".index").is_some_and(|id| ids.binary_search(&id).is_err());
-            if is_alone || name.ends_with(".tmp") {
+            if is_over || is_alone || name.ends_with(".tmp") {
                 segments.disk.remove(&dir.join(name))?;
             }
         }
@@ -233,6 +236,11 @@ impl Segments {
         self.list.last().filter(|segment| !segment.closed)
     }
 
+    /// The largest number of a segment that gets no more chunks, whether it is there or not.
+    pub(crate) fn last_closed(&self) -> u32 {
+        self.active().map_or(self.next_id, |active| active.id) - 1
+    }
+
     /// Segments that are complete but have no index yet, as after a crash.
     pub(crate) fn unindexed(&self) -> Vec<u32> {
         let last = self.list.len().saturating_sub(1);
@@ -326,22 +334,22 @@ impl Segments {
         }
     }
 
-    /// Removes a segment and its index.
-    pub(crate) fn remove(&mut self, id: u32) -> Result<(), DiskError> {
-        // The index first: it can be made again, and one without a segment would stay for ever.
-        for path in [self.index_path(id), self.path(id)] {
-            if self.disk.exists(&path) {
-                self.disk.remove(&path)?;
-            }
-        }
-        self.list.retain(|segment| segment.id != id);
-        self.disk.sync_dir(&self.dir)
+    /// Forgets the segments before `end`, whose files are the caller's matter.
+    pub(crate) fn forget_before(&mut self, end: u32) {
+        self.list.retain(|segment| segment.id >= end);
+        self.reserve(end.saturating_sub(1));
     }
 
-    /// The closed segment that ends first, if it ends before `kept_ms` or any may go.
-    pub(crate) fn oldest_closed(&self, kept_ms: i64, any: bool) -> Option<u32> {
-        let closed = self.list.iter().filter(|s| s.closed && (any || s.max_ms < kept_ms));
-        closed.min_by_key(|segment| segment.max_ms).map(|segment| segment.id)
+    /// The oldest segments up to the first that is still written to, of `bytes_max` together or
+    /// at least one.
+    pub(crate) fn closed_prefix(&self, bytes_max: u64) -> Vec<&Segment> {
+        let mut bytes = 0;
+        let prefix = self.list.iter().take_while(|segment| {
+            let fits = bytes == 0 || bytes + segment.bytes <= bytes_max;
+            bytes += segment.bytes;
+            segment.closed && fits
+        });
+        prefix.collect()
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&Segment> {
@@ -350,6 +358,11 @@ impl Segments {
 
     pub(crate) fn bytes(&self) -> u64 {
         self.list.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The files of a segment. The index comes first: one without a segment would stay for ever.
+    pub(crate) fn paths(&self, id: u32) -> [PathBuf; 2] {
+        [self.index_path(id), self.path(id)]
     }
 
     fn path(&self, id: u32) -> PathBuf {
@@ -426,10 +439,11 @@ impl Segment {
         self.min_ms = self.min_ms.min(meta.min_ms);
         self.max_ms = self.max_ms.max(meta.max_ms);
     }
+}
 
-    pub(crate) fn overlaps(&self, start_ms: i64, end_ms: i64) -> bool {
-        self.min_ms <= end_ms && start_ms <= self.max_ms
-    }
+/// The number of the segment with this file name.
+pub(crate) fn id_of(name: &str, ending: &str) -> Option<u32> {
+    u32::from_str_radix(name.strip_prefix("segment-")?.strip_suffix(ending)?, 16).ok()
 }
 
 fn index_body(segment: &Segment, chunks: &[(u32, ChunkMeta)]) -> Vec<u8> {
@@ -447,8 +461,8 @@ fn index_body(segment: &Segment, chunks: &[(u32, ChunkMeta)]) -> Vec<u8> {
         put_uint(&mut body, meta.max_ms.abs_diff(meta.min_ms));
     }
     assert_eq!(u64::from(end), segment.bytes, "chunks fill their segment");
-    put_uint(&mut body, segment.series.words.len() as u64);
-    for word in &segment.series.words {
+    put_uint(&mut body, segment.series.words().len() as u64);
+    for word in segment.series.words() {
         body.extend_from_slice(&word.to_le_bytes());
     }
     body
@@ -482,7 +496,7 @@ fn parse_index(
         .take(words * 8)?
         .chunks_exact(8)
         .map(|eight| u64::from_le_bytes(eight.try_into().expect("chunks of exactly eight")));
-    Ok((chunks, Bitmap { words: words.collect() }))
+    Ok((chunks, Bitmap::from_words(words.collect())))
 }
 
 /// Reads a segment from end to end. An unfinished chunk at the end of the last one is left out;

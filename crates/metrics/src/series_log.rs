@@ -3,18 +3,29 @@
 //! Written at checkpoints only, before the write-ahead log is cut; so what is lost at its end in a
 //! crash still stands in the write-ahead log. The bytes stand in `docs/formats/metrics-log.md`.
 
+use crate::batch::{self, Batch};
 use crate::record::{self, Definition};
 use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::frame::{self, FrameKind};
 use vigie_disk::record::{self as framed, Records};
-use vigie_disk::wire::Bytes;
-use vigie_disk::{Disk, DiskError, DiskFile};
+use vigie_disk::wire::{Bad, Bytes};
+use vigie_disk::{Disk, DiskError, DiskFile, Meter, Tell};
 
-const KIND: FrameKind = FrameKind { magic: *b"VIGIESER", version: 1 };
+const KIND: FrameKind = FrameKind { magic: *b"VIGIESER", version: 2 };
+/// The version whose records are definitions. Batches may stand behind them.
+const KIND_1: FrameKind = FrameKind { version: 1, ..KIND };
 const HEADER_BYTES: u64 = frame::HEADER_BYTES as u64;
-/// Definitions are written in records of about this size.
-const RECORD_BYTES: usize = 64 * 1024;
+/// The first byte of a batch's payload, where a list of definitions says how many there are.
+const BATCH: u8 = 0;
+
+/// What a record says.
+pub(crate) enum Said {
+    /// In version 1.
+    Definitions(Vec<Definition>),
+    /// Since.
+    Batch(Batch),
+}
 
 pub(crate) struct SeriesLog {
     file: Arc<dyn DiskFile>,
@@ -25,11 +36,12 @@ pub(crate) struct SeriesLog {
 }
 
 impl SeriesLog {
-    /// Opens the log or makes it, and hands over every series in the order written.
+    /// Opens the log or makes it, and hands over all series in the order written.
     pub(crate) fn open(
         disk: &dyn Disk,
         path: &Path,
-        take: &mut dyn FnMut(Definition) -> Result<(), &'static str>,
+        tell: &Tell<'_>,
+        take: &mut dyn FnMut(Said) -> Result<(), &'static str>,
     ) -> Result<SeriesLog, DiskError> {
         if !disk.exists(path) {
             vigie_disk::write_atomic(disk, path, &frame::encode(KIND, &[]))?;
@@ -40,18 +52,19 @@ impl SeriesLog {
         let len = file.len()?;
         let mut header = [0; frame::HEADER_BYTES];
         file.read_at(0, &mut header)?;
-        frame::decode(KIND, &header, path)?;
+        if frame::decode(KIND_1, &header, path).is_err() {
+            frame::decode(KIND, &header, path)?;
+        }
         let mut records = Records::new(&*file, HEADER_BYTES, len);
+        let mut meter = Meter::start(tell, "the list of series", len);
         loop {
             let offset = records.offset();
             match records.next_payload() {
                 Ok(None) => break,
                 Ok(Some(payload)) => {
                     let corrupt = |what| DiskError::corrupt(path, offset, what);
-                    let mut input = Bytes::new(payload);
-                    for definition in record::definitions(&mut input).map_err(corrupt)? {
-                        take(definition).map_err(corrupt)?;
-                    }
+                    said(payload).and_then(&mut *take).map_err(corrupt)?;
+                    meter.add(payload.len() as u64);
                 }
                 Err(e) if !e.is_corrupt() => return Err(e),
                 Err(e) => {
@@ -69,28 +82,14 @@ impl SeriesLog {
         Ok(SeriesLog { file: file.clone(), bytes, ragged: bytes < len })
     }
 
-    /// Writes series and makes them durable.
-    pub(crate) fn append(&mut self, definitions: &[Definition]) -> Result<(), DiskError> {
-        let (mut one, mut batch, mut count) = (Vec::new(), Vec::new(), 0u64);
+    /// Writes batches and makes them durable.
+    pub(crate) fn append(&mut self, batches: &[Vec<u8>]) -> Result<(), DiskError> {
         let mut records = Vec::new();
-        let mut flush = |batch: &mut Vec<u8>, count: &mut u64| {
-            let mut payload = Vec::with_capacity(batch.len() + 4);
-            vigie_disk::wire::put_uint(&mut payload, *count);
-            payload.append(batch);
+        for batch in batches {
+            let mut payload = Vec::with_capacity(1 + batch.len());
+            payload.push(BATCH);
+            payload.extend_from_slice(batch);
             framed::encode(&payload, &mut records);
-            *count = 0;
-        };
-        for definition in definitions {
-            one.clear();
-            record::put_definition(&mut one, definition);
-            batch.append(&mut one);
-            count += 1;
-            if batch.len() >= RECORD_BYTES {
-                flush(&mut batch, &mut count);
-            }
-        }
-        if count > 0 {
-            flush(&mut batch, &mut count);
         }
         if records.is_empty() {
             return Ok(());
@@ -118,5 +117,12 @@ impl SeriesLog {
         }
         let what = format!("the list of series is damaged here; {synced_bytes} bytes were good");
         Err(DiskError::corrupt(self.file.path(), self.bytes, what))
+    }
+}
+
+fn said(payload: &[u8]) -> Result<Said, Bad> {
+    match payload.split_first() {
+        Some((&BATCH, batch)) => batch::decode(batch).map(Said::Batch),
+        _ => record::definitions(&mut Bytes::new(payload)).map(Said::Definitions),
     }
 }

@@ -1,24 +1,26 @@
 //! The store itself: opening, the door for rows, numbers.
 //!
-//! Locks: `heads` may be held while `catalog` is taken, never the other way round; the log has its
-//! own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
+//! Locks, in the order in which they may be taken: `compaction`, `manifest`, `heads`, `catalog`; the
+//! log has its own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
 //! of the log or of the chunks is full, every few million samples.
 //! A row is written to the log and put into its group under one hold of `heads`, so the log's order
 //! is the order in which the groups saw the rows.
 
+use crate::blocks;
 use crate::catalog::Catalog;
 use crate::exemplars::Exemplars;
 use crate::head::Heads;
+use crate::manifest::Manifest;
 use crate::push::Keys;
 use crate::record::{self, Record};
 use crate::segment::{Found, Segments};
-use crate::series_log::SeriesLog;
+use crate::series_log::{Said, SeriesLog};
 use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
 use parking_lot::{Mutex, RwLock};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use vigie_disk::{Disk, DiskError, Floor, Refused, Wal, WalOptions};
+use vigie_disk::{Disk, DiskError, Floor, Meter, Refused, Tell, Wal, WalOptions};
 use vigie_model::{Labels, Row, SeriesId};
 
 /// The log's segments: small, so that cutting it frees space soon.
@@ -30,10 +32,18 @@ const OPEN_BYTES_SLACK: usize = 4;
 /// The metrics of one machine. Shared between threads; every method blocks.
 pub struct Store {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
     pub(crate) options: Options,
     pub(crate) wal: Wal,
     pub(crate) catalog: Arc<RwLock<Catalog>>,
     pub(crate) heads: Mutex<Heads>,
+    /// The manifest as it is on the disk.
+    pub(crate) manifest: Mutex<Manifest>,
+    /// Held by the one compaction that may run.
+    pub(crate) compaction: Mutex<()>,
+    unfinished_bytes: u64,
+    /// Damage found in the manifest and in whole blocks when the store was opened.
+    pub(crate) damage: Vec<DiskError>,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
     /// May be held while `catalog` is taken.
@@ -49,25 +59,51 @@ impl Store {
     /// Everything that was ever acknowledged is back when this returns, but for what the disk has
     /// damaged, which is logged with file and offset and counted.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, MetricsError> {
-        Store::open_in(disk, dir, options).map_err(|error| match error.is_corrupt() {
+        Store::open_telling(disk, dir, options, &|_| ())
+    }
+
+    /// [`Store::open`] that tells how far it is.
+    pub fn open_telling(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        tell: &Tell<'_>,
+    ) -> Result<Store, MetricsError> {
+        Store::open_in(disk, dir, options, tell).map_err(|error| match error.is_corrupt() {
             true => MetricsError::Damaged { dir: dir.display().to_string(), error },
             false => error.into(),
         })
     }
 
-    /// The order is: list of series, log, chunks. A log may build on series that another record of
+    /// The order is: manifest, list of series, log, blocks, chunks. A log may build on series that another record of
     /// it defined, so after damage what could be read is moved out of it at once.
-    fn open_in(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, DiskError> {
+    fn open_in(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        tell: &Tell<'_>,
+    ) -> Result<Store, DiskError> {
+        Meter::start(tell, "the chunks of metrics", 0);
         disk.create_dir_all(dir)?;
         let mut catalog = Catalog::default();
-        let (segments, found) = Segments::open(disk.clone(), &dir.join("segments"))?;
+        let mut start = blocks::start(&*disk, dir)?;
+        let (segments, found) =
+            Segments::open(disk.clone(), &dir.join("segments"), start.manifest.segment_min)?;
         let mut heads = Heads::new(segments);
-        let series_log = SeriesLog::open(&*disk, &dir.join("series.log"), &mut |definition| {
-            heads.restore(&definition, &mut catalog).map(|_| ())
-        })?;
+        let hidden = start.manifest.tombstones.iter();
+        hidden.for_each(|tombstone| heads.segments.reserve(tombstone.segment_max));
+        let series_log =
+            SeriesLog::open(&*disk, &dir.join("series.log"), tell, &mut |said| match said {
+                Said::Batch(batch) => heads.restore_batch(&batch, &mut catalog, |_, _| ()),
+                Said::Definitions(definitions) => definitions
+                    .iter()
+                    .try_for_each(|definition| heads.restore(definition, &mut catalog).map(|_| ())),
+            })?;
         let log_dir = dir.join("wal");
         let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
+        let mut meter = Meter::start(tell, "the log of metrics", dir_bytes(&*disk, &log_dir)?);
         let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
+            meter.add(payload.len() as u64);
             match record::decode(payload)? {
                 Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
                     series_log.check(series_log_bytes)?;
@@ -88,8 +124,11 @@ impl Store {
                 "the metrics store was not closed: unfinished writes were left out"
             );
         }
+        heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
+        heads.tombstones.clone_from(&start.manifest.tombstones);
+        let unfinished_bytes = wal.cut_bytes() + found.cut_bytes;
         take_in(found, &mut heads, !wal.damage().is_empty())?;
-        for error in &heads.segments.damage {
+        for error in heads.segments.damage.iter().chain(&start.damage) {
             tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
         }
         heads.retire_torn()?;
@@ -99,10 +138,15 @@ impl Store {
         floor.look(&*disk)?;
         let store = Store {
             disk,
+            dir: dir.to_path_buf(),
             options,
             wal,
             catalog: Arc::new(RwLock::new(catalog)),
             heads: Mutex::new(heads),
+            manifest: Mutex::new(start.manifest),
+            compaction: Mutex::default(),
+            unfinished_bytes,
+            damage: start.damage,
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
             exemplars: Mutex::new(exemplars),
@@ -125,11 +169,22 @@ impl Store {
         }
         check_labels(labels, &self.options)?;
         let mut catalog = self.catalog.write();
-        if catalog.len() >= self.options.series_max {
-            let limit = self.options.series_max;
+        let metric = labels.metric_name().unwrap_or("");
+        let limit = self.options.series_max;
+        if catalog.len() >= limit {
             return Err(MetricsError::Limit(format!(
-                "series limit exceeded (metric: {:.50}, limit: {limit})",
-                labels.metric_name().unwrap_or("")
+                "series limit exceeded (metric: {metric:.50}, limit: {limit}): send fewer series, or \
+                 drop labels whose values never end"
+            )));
+        }
+        let limit = self.options.series_per_target_max;
+        if catalog.series_of_target(labels) >= limit {
+            return Err(MetricsError::Limit(format!(
+                "series limit of a target exceeded (metric: {metric:.50}, job: {:.50}, instance: \
+                 {:.50}, limit: {limit}): send fewer series of it, or drop labels whose values never \
+                 end",
+                labels.value_or_empty("job"),
+                labels.value_or_empty("instance"),
             )));
         }
         Ok(SeriesId(catalog.intern(labels)))
@@ -194,15 +249,13 @@ impl Store {
             if parts.is_empty() {
                 return Ok(());
             }
-            let new = heads.unlogged.iter().map(|id| heads.definition(*id, &catalog));
-            record::put_rows_head(&mut payload, &new.collect::<Vec<_>>(), parts.len());
+            self.log_series(&mut heads, &catalog)?;
         }
+        record::put_rows_head(&mut payload, parts.len());
         for part in &parts {
             record::put_part(&mut payload, part.group, part.ts_ms, &part.columns, &part.values);
         }
         self.wal.append(&payload)?;
-        let logged = std::mem::take(&mut heads.unlogged);
-        heads.pending.extend(logged);
         for part in parts {
             let group = part.group;
             heads.insert(part, counts);
@@ -212,6 +265,20 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Tells the log about the series that have got a place since it was last told.
+    fn log_series(&self, heads: &mut Heads, catalog: &Catalog) -> Result<(), DiskError> {
+        let new = std::mem::take(&mut heads.unlogged);
+        let mut logged = 0;
+        let told = heads.batches(&new, catalog, |batch, count| {
+            self.wal.append(&record::series(batch))?;
+            logged += count;
+            Ok(())
+        });
+        heads.pending.extend_from_slice(&new[..logged]);
+        heads.unlogged.extend_from_slice(&new[logged..]);
+        told
     }
 
     /// Seals a group and marks it in the log, so that a restart need not look for duplicates.
@@ -247,24 +314,48 @@ impl Store {
             open_bytes: heads.open_bytes as u64,
             chunks: heads.groups.iter().map(|group| group.chunks.len() as u64).sum(),
             segments: heads.segments.list.len() as u64,
+            blocks: heads.blocks.len() as u64,
+            tombstones: heads.tombstones.len() as u64,
             log_bytes,
-            disk_bytes: log_bytes + series_log_bytes + heads.segments.bytes() + exemplar_bytes,
+            disk_bytes: log_bytes
+                + series_log_bytes
+                + exemplar_bytes
+                + heads.segments.bytes()
+                + heads.blocks.iter().map(|block| block.entry.bytes).sum::<u64>(),
             oldest_ms: heads.oldest_ms(),
             newest_ms: heads.newest_ms(),
             exemplars,
+            unfinished_bytes: self.unfinished_bytes,
             damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
-                as u64,
+                as u64
+                + heads.blocks.iter().map(|block| block.damaged()).sum::<u64>()
+                + (self.damage.len() + heads.segments.aside.len()) as u64,
         }
+    }
+
+    /// The files of a segment.
+    pub(crate) fn segment_paths(&self, id: u32) -> [PathBuf; 2] {
+        self.heads.lock().segments.paths(id)
     }
 
     /// The budget for open rows.
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
-        self.options.open_bytes_max.max(heads.placed() * crate::head::CHUNK_ROWS_MIN * 8)
+        self.options.open_bytes_max.max(heads.placed() * crate::head::SEAL_ROWS * 8)
     }
+}
+
+/// The length of the files of a directory, 0 when it is not there yet.
+fn dir_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64, DiskError> {
+    disk.create_dir_all(dir)?;
+    let names = disk.list(dir)?;
+    names.iter().map(|name| disk.open(&dir.join(name))?.len()).sum()
 }
 
 fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<(), &'static str> {
     match record {
+        Record::Series(batch) => {
+            heads.restore_batch(&batch, catalog, |heads, id| heads.pending.push(id))
+        }
         Record::Rows(definitions, parts) => {
             for definition in definitions {
                 if heads.restore(&definition, catalog)? {

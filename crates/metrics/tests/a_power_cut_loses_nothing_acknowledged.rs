@@ -1,15 +1,20 @@
 //! The store on a simulated disk whose power is cut between any two operations.
 //!
-//! Kill -9 cannot show a missing fsync; this can. It proves itself: with a disk that lies about
-//! file syncs, or about directory syncs, it finds lost samples. Planted by hand, it found:
+//! Kill -9 cannot show a missing fsync; this can. It appends, ticks, cuts the log, compacts, deletes,
+//! cleans, takes snapshots and lets everything grow too old.
 //!
-//! * the segment is not synced at a checkpoint; `series.log` is not synced then;
-//! * the log is cut before `series.log` is written; a mark is believed without its chunk;
-//! * the log starts a segment without syncing the old one; it is not synced when it is replayed;
-//! * the name of a new segment is not synced; a segment is closed without a sync;
-//! * rows too few to seal are not carried over; an unfinished chunk is not cut away;
-//! * a segment, or the log, is synced a second time after a sync that failed, and believed;
-//! * a segment that lost a chunk is written to again; `series.log` is not synced when it is read.
+//! It proves itself on planted faults, each of which it must notice:
+//!
+//! * syncs left out: of segments, `series.log`, the log, blocks, the manifest, and of each directory;
+//! * a compaction's inputs go before the manifest names its output; the manifest names a block whose
+//!   name is not durable; a compaction leaves out a row, or gives deleted samples new life;
+//! * a deletion is answered without the manifest;
+//! * a segment goes while the log speaks of a chunk that it lost;
+//! * rows too few to seal are not carried over when the log is cut.
+//!
+//! Planted by hand, it found besides: a mark is believed without its chunk; an unfinished chunk is
+//! not cut away; a segment, or the log, is synced a second time after a sync that failed, and
+//! believed; a segment that lost a chunk is written to again; `series.log` is not synced when read.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
@@ -21,7 +26,7 @@ use std::sync::Arc;
 use support::{ALL, Dice, labels, patient, read};
 use vigie_disk::sim::{Lies, SimDisk};
 use vigie_metrics::{Durability, MetricsError, Options, Store};
-use vigie_model::Row;
+use vigie_model::{Matcher, Row, TimeRange};
 
 const SEEDS: u64 = 60;
 const CUTS_PER_SEED: u64 = 20;
@@ -37,7 +42,15 @@ struct Run {
     written: Samples,
     /// Tried, with an error: may be there or not.
     tried: Samples,
+    /// Deleted with an error, or old enough to be removed: may be there or not.
+    fading: Samples,
+    /// Snapshots, and what the store had when they were made.
+    snapshots: Vec<(String, Samples)>,
+    snapshot_next: u32,
 }
+
+/// With it nothing is removed but by a tick that says so.
+const RETENTION_MS: i64 = 10 * 24 * 3600 * 1000;
 
 impl Run {
     fn new(seed: u64) -> Run {
@@ -47,6 +60,9 @@ impl Run {
             sure: Samples::new(),
             written: Samples::new(),
             tried: Samples::new(),
+            fading: Samples::new(),
+            snapshots: Vec::new(),
+            snapshot_next: 0,
         }
     }
 
@@ -71,6 +87,7 @@ impl Run {
         }
         for (key, bits) in &found {
             let known = self.sure.get(key).or(self.written.get(key)).or(self.tried.get(key));
+            let known = known.or(self.fading.get(key));
             if known != Some(bits) {
                 return Err(format!("made up {key:?}"));
             }
@@ -78,6 +95,62 @@ impl Run {
         self.sure = found;
         self.written.clear();
         self.tried.clear();
+        self.fading.clear();
+        Ok(())
+    }
+
+    /// Deletes a series or a target in a range.
+    fn delete(&mut self, store: &Store) -> Result<(), MetricsError> {
+        let instance = format!("host-{}:9100", self.dice.roll(3));
+        let mut matchers = vec![Matcher::equal("instance", &instance)];
+        let mut parts = vec![format!(r#"instance="{instance}""#)];
+        if self.dice.roll(2) == 0 {
+            let n = self.dice.roll(6).to_string();
+            matchers.push(Matcher::equal("n", &n));
+            parts.push(format!(r#"n="{n}""#));
+        }
+        let start_ms = self.clock_ms - self.dice.roll(100_000) as i64;
+        let range = TimeRange { start_ms, end_ms: start_ms + self.dice.roll(100_000) as i64 };
+        let is_meant = |key: &(String, i64)| {
+            range.contains(key.1) && parts.iter().all(|part| key.0.contains(part))
+        };
+        for samples in [&mut self.sure, &mut self.written, &mut self.tried] {
+            let (meant, others) =
+                std::mem::take(samples).into_iter().partition(|(k, _)| is_meant(k));
+            *samples = others;
+            self.fading.append(&mut { meant });
+        }
+        store.delete_series(&matchers, range)?;
+        self.fading.retain(|key, _| !is_meant(key));
+        Ok(())
+    }
+
+    /// Time passes until everything is too old, and goes back again.
+    fn forget(&mut self, store: &Store) -> Result<(), MetricsError> {
+        self.fading.append(&mut self.sure);
+        self.fading.append(&mut self.written);
+        store.tick(self.clock_ms + 2 * RETENTION_MS)?;
+        store.tick(self.clock_ms)
+    }
+
+    fn snapshot(&mut self, store: &Store) -> Result<(), MetricsError> {
+        self.snapshot_next += 1;
+        let path = format!("/snapshots/{}", self.snapshot_next);
+        store.snapshot(Path::new(&path), false)?;
+        let content = read(store, &[], ALL);
+        self.snapshots.push((path, content));
+        Ok(())
+    }
+
+    /// Snapshots are stores of their own, with what there was when they were made.
+    fn check_snapshots(&mut self, disk: &SimDisk) -> Result<(), String> {
+        for (path, content) in self.snapshots.drain(..) {
+            let store = Store::open(Arc::new(disk.clone()), Path::new(&path), patient());
+            let store = store.map_err(|e| format!("{path}: {e}"))?;
+            if store.stats().damaged > 0 || read(&store, &[], ALL) != content {
+                return Err(format!("{path} has something else than the store had"));
+            }
+        }
         Ok(())
     }
 
@@ -99,7 +172,8 @@ impl Run {
         let synced = self.dice.roll(3) == 0;
         let durability = if synced { Durability::Synced } else { Durability::Written };
         let row = Row::floats(self.clock_ms, &series, &values);
-        store.append(&[row], durability)?;
+        let done = store.append(&[row], durability)?;
+        assert_eq!(done.appended, series.len() as u64, "the clock is right: {done:?}");
         self.written.append(&mut self.tried);
         if synced {
             self.sure.append(&mut self.written);
@@ -110,8 +184,18 @@ impl Run {
     /// Works until the power goes.
     fn work(&mut self, store: &Store) {
         loop {
-            let step = self.dice.roll(30);
+            let step = self.dice.roll(40);
+            let later_ms = self.clock_ms + 30 * 3600 * 1000;
             let done = match step {
+                30..33 => store.compact(later_ms, &mut |_| true).map(|_| ()),
+                33 => self.delete(store),
+                34 => store.clean_tombstones(&mut |_| true),
+                35 if self.dice.roll(4) == 0 => self.snapshot(store),
+                36 if self.dice.roll(8) == 0 => self.forget(store),
+                37 => {
+                    self.clock_ms += 3600 * 1000;
+                    store.tick(self.clock_ms)
+                }
                 0 | 1 => store.flush(),
                 2 => store.tick(self.clock_ms + 25 * 3600 * 1000),
                 3 => store.tick(self.clock_ms + 3 * 3600 * 1000),
@@ -133,7 +217,9 @@ impl Run {
 fn run(seed: u64, lies: Lies) -> Result<(), String> {
     let disk = SimDisk::new(seed);
     disk.lie(lies);
-    let options = Options { log_bytes_max: 1_500, open_bytes_max: 4_000, ..patient() };
+    let retention_ms = RETENTION_MS;
+    let options =
+        Options { log_bytes_max: 1_500, open_bytes_max: 4_000, retention_ms, ..patient() };
     let open = || Store::open(Arc::new(disk.clone()), Path::new("/data"), options.clone());
     let mut run = Run::new(seed);
     for cut in 0..CUTS_PER_SEED {
@@ -149,6 +235,7 @@ fn run(seed: u64, lies: Lies) -> Result<(), String> {
             return Err(format!("cut {cut}: an unfinished write was taken for damage"));
         }
         run.check(&store).map_err(|e| format!("cut {cut}: {e}"))?;
+        run.check_snapshots(&disk).map_err(|e| format!("cut {cut}: {e}"))?;
     }
     Ok(())
 }
@@ -241,7 +328,8 @@ fn a_sync_that_fails_is_made_good_without_a_restart() {
             let done = match run.dice.roll(12) {
                 0 => store.flush(),
                 1 => store.tick(run.clock_ms + 25 * 3600 * 1000),
-                2..4 => store.tick(run.clock_ms),
+                2 => store.tick(run.clock_ms),
+                3 => store.compact(run.clock_ms, &mut |_| true).map(|_| ()),
                 _ => run.append(&store),
             };
             run.tried.append(&mut tried);
@@ -266,12 +354,37 @@ fn a_sync_that_fails_is_made_good_without_a_restart() {
     }
 }
 
+/// Runs until a planted fault is noticed, or many seeds have passed.
+fn is_noticed(lies: Lies) -> bool {
+    (0..400).any(|seed| run(seed, lies).is_err())
+}
+
 #[test]
-fn the_test_would_notice_syncs_that_are_left_out() {
-    for lies in
-        [Lies { file_sync: true, ..Lies::default() }, Lies { dir_sync: true, ..Lies::default() }]
-    {
-        let caught = (0..30).filter(|seed| run(*seed, lies).is_err()).count();
-        assert!(caught >= 15, "{lies:?}: noticed in {caught} of 30 runs");
+fn syncs_that_are_left_out_are_noticed() {
+    let files = ["", ".chunks", "series.log", "wal-", ".block", "MANIFEST"];
+    for of in files {
+        assert!(is_noticed(Lies { file_sync: true, of, ..Lies::default() }), "files {of:?}");
+    }
+    for of in ["", "/data", "/wal", "/segments", "/blocks"] {
+        assert!(is_noticed(Lies { dir_sync: true, of, ..Lies::default() }), "directory {of:?}");
+    }
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn bugs_that_are_planted_are_noticed() {
+    use vigie_metrics::planted::{Bug, plant};
+    for bug in [
+        Bug::InputsGoFirst,
+        Bug::ManifestFirst,
+        Bug::DeletionForgotten,
+        Bug::LastRowLeftOut,
+        Bug::LogSpeaksOfLost,
+        Bug::RowsNotCarried,
+        Bug::DeletedComesBack,
+    ] {
+        plant(Some(bug));
+        assert!(is_noticed(Lies::default()), "{bug:?}");
+        plant(None);
     }
 }

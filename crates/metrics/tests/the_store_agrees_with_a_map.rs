@@ -1,4 +1,4 @@
-//! Random rows, restarts, checkpoints and ticks against a map from (series, instant) to bits.
+//! Random rows, restarts, checkpoints, compactions and deletions against a map from (series, instant) to bits.
 //!
 //! A failure names its seed; the same seed fails again.
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
@@ -7,7 +7,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use support::{ALL, Dice, labels, open, patient, read};
-use vigie_metrics::{Appended, Durability, Options};
+use vigie_metrics::{Appended, Durability, Options, Store};
 use vigie_model::value::canonical;
 use vigie_model::{ABSENT, Matcher, Row, STALE_NAN, SeriesId, TimeRange};
 
@@ -28,7 +28,7 @@ fn value(dice: &mut Dice) -> f64 {
 }
 
 /// One row over some series of some targets, and what the map makes of it.
-fn step(store: &vigie_metrics::Store, dice: &mut Dice, clock_ms: &mut i64, map: &mut Samples) {
+fn step(store: &Store, dice: &mut Dice, clock_ms: &mut i64, map: &mut Samples) {
     let late = dice.roll(5) == 0;
     *clock_ms += 1 + dice.roll(15_000) as i64;
     let ts_ms = if late { *clock_ms - dice.roll(600_000) as i64 } else { *clock_ms };
@@ -72,6 +72,26 @@ fn within(map: &Samples, range: TimeRange) -> Samples {
     map.iter().filter(|(key, _)| range.contains(key.1)).map(|(k, v)| (k.clone(), *v)).collect()
 }
 
+fn compact(store: &Store, now_ms: i64) {
+    while store.compact(now_ms, &mut |_| true).unwrap() {}
+}
+
+/// Deletes some series in some range, in the store and in the map.
+fn delete(store: &Store, dice: &mut Dice, clock_ms: i64, map: &mut Samples) {
+    let start_ms = clock_ms - dice.roll(2_000_000) as i64;
+    let range = TimeRange { start_ms, end_ms: start_ms + dice.roll(1_000_000) as i64 };
+    let n = dice.roll(20).to_string();
+    let by_instance = dice.roll(3) == 0;
+    let matcher = match by_instance {
+        true => Matcher::equal("instance", "host-0:9100"),
+        false => Matcher::equal("n", &n),
+    };
+    let part = if by_instance { "host-0".to_owned() } else { format!(r#"n="{n}""#) };
+    store.delete_series(&[matcher], range).unwrap();
+    map.retain(|(name, ts_ms), _| !(range.contains(*ts_ms) && name.contains(&part)));
+    assert_eq!(read(store, &[], ALL), *map, "after a deletion");
+}
+
 #[test]
 fn the_store_agrees_with_a_map_through_restarts_and_checkpoints() {
     for seed in 0..SEEDS {
@@ -86,7 +106,15 @@ fn the_store_agrees_with_a_map_through_restarts_and_checkpoints() {
         let mut clock_ms = 1_700_000_000_000;
         let mut store = open(dir.path(), options.clone());
         for _ in 0..STEPS {
-            match dice.roll(40) {
+            match dice.roll(48) {
+                40..43 => compact(&store, clock_ms + 30 * 3600 * 1000),
+                43 => delete(&store, &mut dice, clock_ms, &mut map),
+                44 => store.clean_tombstones(&mut |_| true).unwrap(),
+                // A day passes.
+                45 => {
+                    clock_ms += 24 * 3600 * 1000;
+                    store.tick(clock_ms).unwrap();
+                }
                 0 => {
                     drop(store);
                     store = open(dir.path(), options.clone());

@@ -1,9 +1,10 @@
 //! How logs leave and enter a store: blocks of lines that answer questions.
 //!
-//! A reader rarely needs a line. It asks a [`LogBlock`] which rows contain a text, what the values
-//! of a field are, and rebuilds the line only of the rows it returns.
-//! A store that cannot answer a question from columns or dictionaries says so with `None`,
-//! and the reader rebuilds the line and looks for itself: the answers are the same, later.
+//! A reader rarely needs a line. It asks a [`LogBlock`] which rows contain a text and what shapes
+//! the lines have, parses a [`Shape`] once instead of every line, and finds the values of a field
+//! in the column of a slot; it rebuilds the line only of the rows it returns.
+//! A store that keeps no columns says so with `None`, and the reader rebuilds the line and looks
+//! for itself: the answers are the same, later.
 //!
 //! Contract of [`LogBlocks`]:
 //! * blocks come ordered by their first row to be returned: descending newest timestamp for
@@ -54,36 +55,61 @@ pub struct LogEntry {
     pub metadata: Labels,
 }
 
-/// A question about a field of every line of a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FieldQuestion<'a> {
-    /// How the field is found.
-    pub parser: FieldParser,
-    /// Its name as the parser would extract it (Loki's flattened, sanitised name).
-    pub name: &'a str,
+/// What is known of the lines of a shape, whatever the values in their slots are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShapeKind {
+    /// Nothing; the one slot is the whole line.
+    Text = 0,
+    /// One JSON object. A slot is the inside of a string, escapes as they stand, or a number, or
+    /// `true` or `false`; every other byte is static.
+    Json = 1,
+    /// logfmt pairs. A slot is a value, never empty and without escapes, with its quotes static.
+    Logfmt = 2,
+    /// logfmt pairs with escapes: no more is known than of text.
+    Mixed = 3,
 }
 
-/// The parsers whose fields a store may keep as columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldParser {
-    /// `| json`.
-    Json,
-    /// `| logfmt`.
-    Logfmt,
+/// The fixed text of lines that differ only in their slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// What is known of the lines.
+    pub kind: ShapeKind,
+    /// The texts around the slots: one more than there are slots. The line is the first, the value
+    /// of the first slot, the second, and so on.
+    pub statics: Vec<Vec<u8>>,
 }
 
-/// The answer to a [`FieldQuestion`], one entry per row of the block.
-#[derive(Clone, Debug)]
-pub enum Field {
-    /// Numbers whose text form is canonical; `None` where the line has no such field.
-    Numbers(Vec<Option<f64>>),
-    /// A dictionary and a code per row; `None` where the line has no such field.
+/// The shapes of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Shapes<'a> {
+    /// The shapes.
+    pub shapes: &'a [Shape],
+    /// The shape of each row.
+    pub of_row: &'a [u32],
+    /// The place of each row among the stored rows of its shape: its index into [`SlotValues`].
+    pub ranks: &'a [u32],
+}
+
+/// The values of one slot of a shape, by rank.
+#[derive(Clone, Copy, Debug)]
+pub enum SlotValues<'a> {
+    /// A dictionary, and a code per rank; no codes when there is one word.
     Words {
         /// The distinct values.
-        words: Vec<Arc<str>>,
+        words: &'a [Vec<u8>],
         /// Indexes into `words`.
-        codes: Vec<Option<u32>>,
+        codes: &'a [u8],
     },
+    /// Decimal numbers, exact: the value is the mantissa divided by ten to the `scale`, and so
+    /// divided in floating point it is what reading the text would give.
+    Numbers {
+        /// The mantissas.
+        mantissas: &'a [i64],
+        /// Digits behind the point.
+        scale: u32,
+    },
+    /// Anything; ask for the values one by one.
+    Texts,
 }
 
 /// Some lines of some streams.
@@ -97,8 +123,26 @@ pub trait LogBlock: Send + Sync {
     /// The text question: clears `rows[i]` for every row whose line does not contain `needle`.
     /// Rows already cleared stay so and need not be looked at.
     fn contains(&self, needle: &[u8], rows: &mut [bool]) -> Result<(), ReadError>;
-    /// The column or dictionary question; `None` when this block can only be asked line by line.
-    fn field(&self, question: FieldQuestion<'_>) -> Option<Result<Field, ReadError>>;
+    /// A number that two rows of the block share if and only if their metadata are the same.
+    fn metadata_set(&self, row: usize) -> u32;
+    /// The shapes of the lines; `None` when this block can only be asked line by line.
+    fn shapes(&self) -> Option<Shapes<'_>>;
+    /// The values of a slot of a shape, as columns.
+    ///
+    /// # Panics
+    /// If the block has no such shape or slot.
+    fn values(&self, shape: usize, slot: usize) -> Result<SlotValues<'_>, ReadError>;
+    /// Appends one value of a slot to `out`.
+    ///
+    /// # Panics
+    /// If the block has no such shape, slot or rank.
+    fn value(
+        &self,
+        shape: usize,
+        slot: usize,
+        rank: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), ReadError>;
     /// Replaces `out` by the line of a row, byte-exact.
     fn line(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ReadError>;
 }

@@ -11,11 +11,12 @@ pub const METRIC_NAME: &str = "__name__";
 pub struct Label {
     /// The name, never empty.
     pub name: Arc<str>,
-    /// The value, never empty inside a [`Labels`]: an empty label is an absent one.
+    /// The value, never empty in the labels of a series or a stream: an empty label is an absent one.
     pub value: Arc<str>,
 }
 
-/// A set of labels, sorted by name, without empty values and without duplicates.
+/// A set of labels, sorted by name, without duplicates, and but for a log line's structured metadata
+/// without empty values.
 ///
 /// Cloning is one atomic increment. The order is Prometheus' `labels.Compare`:
 /// pair by pair, name before value, a prefix before the longer set.
@@ -36,7 +37,26 @@ impl Labels {
         V: Into<Arc<str>>,
     {
         let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let mut labels: Vec<Label> = pairs.map(|(name, value)| Label { name, value }).collect();
+        let labels: Vec<Label> = pairs.map(|(name, value)| Label { name, value }).collect();
+        let mut labels = Labels::unique(labels);
+        labels.retain(|label| !label.value.is_empty());
+        LabelsBuilder { labels }.build()
+    }
+
+    /// The same, with empty values kept: Loki's structured metadata is the one set in which an empty
+    /// label is not an absent one.
+    pub fn from_pairs_with_empty<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Labels
+    where
+        N: Into<Arc<str>>,
+        V: Into<Arc<str>>,
+    {
+        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let labels = pairs.map(|(name, value)| Label { name, value }).collect();
+        LabelsBuilder { labels: Labels::unique(labels) }.build()
+    }
+
+    /// Sorted by name; of a name given twice the last label counts.
+    fn unique(mut labels: Vec<Label>) -> Vec<Label> {
         // One sort, and no insertions one by one: the pairs may be a stranger's.
         if !labels.is_sorted_by(|a, b| a.name < b.name) {
             labels.sort_by(|a, b| a.name.cmp(&b.name));
@@ -48,8 +68,7 @@ impl Labels {
                 again
             });
         }
-        labels.retain(|label| !label.value.is_empty());
-        LabelsBuilder { labels }.build()
+        labels
     }
 
     /// The value under `name`.
@@ -198,6 +217,8 @@ mod tests {
         assert_eq!(labels.to_string(), r#"{__name__="up", job="b"}"#);
         assert_eq!(labels.get("x"), None);
         assert_eq!(labels.without(&["job"]).len(), 1);
+        let metadata = Labels::from_pairs_with_empty([("x", "1"), ("a", "2"), ("x", "")]);
+        assert_eq!(metadata.to_string(), r#"{a="2", x=""}"#);
         assert!(Labels::default() < labels);
     }
 }

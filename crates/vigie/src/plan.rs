@@ -8,7 +8,7 @@ use vigie_collect::host::HostConfig;
 use vigie_collect::tail::{StartAt, TailSource, TimestampFrom};
 use vigie_config::http_client::{HttpClientConfig, Secret};
 use vigie_config::rules::RuleGroup;
-use vigie_config::scrape::{PostgresTarget, ScrapeJob, StaticTargets};
+use vigie_config::scrape::{PostgresTarget, ScrapeJob, ScrapeProtocol, StaticTargets};
 use vigie_config::{Config, LoadOptions};
 use vigie_model::Labels;
 use vigie_model::duration::parse_duration_ms;
@@ -44,6 +44,8 @@ pub struct Plan {
     pub demo: bool,
     /// Every flag and its value.
     pub flags: Vec<(String, String)>,
+    /// Prometheus' experimental features that are on.
+    pub features: Vec<String>,
     /// Whether the admin API answers.
     pub admin_api: bool,
     /// Whether `/-/quit` ends the program.
@@ -110,6 +112,7 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         own_interval_ms: config.scrape_interval_ms,
         demo: false,
         flags: crate::flags::of(arguments, &config),
+        features: arguments.features.clone(),
         admin_api: arguments.admin_api,
         lifecycle: arguments.lifecycle,
         config,
@@ -157,6 +160,7 @@ pub fn for_demo(arguments: &DemoArgs, demo: &Demo) -> Result<Plan> {
         own_interval_ms: SECOND_MS,
         demo: true,
         flags: Vec::new(),
+        features: Vec::new(),
         admin_api: false,
         lifecycle: false,
         config,
@@ -215,6 +219,10 @@ fn backend(address: &str, interval_ms: i64, when_seen: bool) -> ScrapeJob {
         http: HttpClientConfig::default(),
         sample_limit: 0,
         body_size_bytes_max: 0,
+        protocols: ScrapeProtocol::defaults(false),
+        fallback_protocol: None,
+        native_histograms: false,
+        classic_histograms: false,
         when_seen,
     }
 }

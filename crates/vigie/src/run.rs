@@ -4,8 +4,9 @@
 //! of the start), then the lock and the stores, then the ledger, then what reads and what evaluates,
 //! and last what answers.
 
-use crate::adapt::{Alerts, Store, Targets};
+use crate::adapt::{Alerts, Counting, Store, Targets};
 use crate::builtin::{self, Builtin};
+use crate::compaction;
 use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
@@ -18,10 +19,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_collect::tail::{TailConfig, Tailer};
-use vigie_collect::{Collect, CollectHandle};
+use vigie_collect::{Collect, CollectHandle, LogMetrics};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
-use vigie_http::{Door, Hosts, Metadata, Notices, Parts, Settings, State, content, router};
+use vigie_http::{
+    Door, Hosts, JobSettings, Metadata, Notices, Parts, Settings, State, content, router,
+};
 use vigie_ledger::Ledger;
 use vigie_model::duration::format_duration_ms;
 use vigie_net::HttpClient;
@@ -96,7 +99,8 @@ async fn start(
     stopped: &watch::Receiver<bool>,
 ) -> Result<Running> {
     let started_at_ms = now_ms();
-    let embedded = open_stores(&plan).await?;
+    let counting = LogMetrics::new(&plan.config.log_metrics).map_err(anyhow::Error::msg)?;
+    let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
     let metadata = Arc::new(Metadata::default());
     let store = Arc::new(Store { engine: engine.clone(), metadata: metadata.clone() });
@@ -118,7 +122,9 @@ async fn start(
 
     let (notices, quit) = (Arc::new(Notices::default()), Arc::new(Notify::new()));
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), notices.clone(), stopped.clone()))];
+    tasks.push(tokio::spawn(compaction::run(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
+    tasks.extend(count_lines(counting, &engine, &store, plan.own_interval_ms, stopped));
     let tailer =
         Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;
     let _ = sources.tail.set(tailer.stats());
@@ -148,24 +154,38 @@ async fn start(
     Ok(Running { notices, quit, embedded, collect, watch, tasks })
 }
 
+fn job_settings(plan: &Plan) -> Vec<JobSettings> {
+    let job = |(name, yaml): &(String, String)| JobSettings {
+        relabel: plan
+            .jobs
+            .iter()
+            .find(|job| job.job_name == *name)
+            .map_or_else(Vec::new, |job| job.relabel.clone()),
+        name: name.clone(),
+        yaml: yaml.clone(),
+    };
+    plan.config.shown.jobs.iter().map(job).collect()
+}
+
 /// What the status pages show of what the program was told.
 fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Settings> {
     let directory = std::env::current_dir().context("there is no working directory")?;
     Ok(Settings {
         flags: plan.flags.clone(),
         config_yaml: plan.config.shown.yaml.clone(),
-        scrape_config_yaml: plan.config.shown.jobs.clone(),
+        jobs: job_settings(plan),
         external_labels: plan.config.external_labels.clone(),
         external_url: plan.external_url.clone().unwrap_or_else(|| addresses.url.clone()),
         port: addresses.port,
         directory: directory.display().to_string(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        search: plan.features.iter().any(|name| name == "search-api"),
         admin_api: plan.admin_api,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
 
-async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
+async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
@@ -174,10 +194,11 @@ async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
     };
-    let directory = plan.directory.clone();
+    let (directory, door) = (plan.directory.clone(), door.clone());
     tracing::info!("opening {}", directory.display());
     let opened = tokio::task::spawn_blocking(move || {
-        let stores = Embedded::open(&directory, options)?;
+        let tell = |progress| door.tell(progress);
+        let stores = Embedded::open_telling(&directory, options, &tell)?;
         // The stores judge what is too new by their last tick: the first comes before any sample.
         stores.tick(now_ms())?;
         Ok::<_, vigie_engine::EngineError>(stores)
@@ -220,6 +241,38 @@ fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
         dashboards.push(dashboard);
     }
     Ok(dashboards)
+}
+
+/// Counts lines from now on, and stores the sums at intervals.
+fn count_lines(
+    counting: LogMetrics,
+    engine: &Arc<dyn Engine>,
+    store: &Arc<Store>,
+    interval_ms: i64,
+    stopped: &watch::Receiver<bool>,
+) -> Option<JoinHandle<()>> {
+    if counting.is_empty() {
+        return None;
+    }
+    let counting = Arc::new(counting);
+    engine.observe_logs(Arc::new(Counting(counting.clone())));
+    let (store, mut stopped) = (store.clone(), stopped.clone());
+    let every = Duration::from_millis(interval_ms.unsigned_abs().max(1));
+    Some(tokio::spawn(async move {
+        let mut timer = tokio::time::interval(every);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = timer.tick() => {}
+                _ = stopped.changed() => return,
+            }
+            let (counting, store) = (counting.clone(), store.clone());
+            let written = tokio::task::spawn_blocking(move || counting.write(&*store, now_ms()));
+            if let Ok(Err(error)) = written.await {
+                tracing::warn!("the metrics made of lines are stored the next time: {error}");
+            }
+        }
+    }))
 }
 
 /// Ends when the program is told to stop.

@@ -12,6 +12,7 @@
 
 mod explain;
 mod number;
+pub mod protobuf;
 mod scan;
 mod series;
 mod write;
@@ -29,6 +30,9 @@ pub enum Format {
     Text,
     /// `application/openmetrics-text`.
     OpenMetrics,
+    /// `application/vnd.google.protobuf` of metric families, each behind its length: for
+    /// [`protobuf::Page::read`], not for [`parse`].
+    Protobuf,
 }
 
 impl Format {
@@ -36,6 +40,15 @@ impl Format {
     pub fn from_content_type(content_type: &str) -> Option<Format> {
         let media_type = content_type.split(';').next().unwrap_or("").trim();
         match media_type.to_ascii_lowercase().as_str() {
+            "application/vnd.google.protobuf" => {
+                let parameters = content_type.split(';').skip(1).filter_map(|p| p.split_once('='));
+                let is = |name: &str, wanted: &str| {
+                    let mut found = parameters.clone().filter(|(key, _)| key.trim() == name);
+                    found.all(|(_, value)| value.trim().trim_matches('"') == wanted)
+                };
+                let fits = is("proto", "io.prometheus.client.MetricFamily");
+                (fits && is("encoding", "delimited")).then_some(Format::Protobuf)
+            }
             "text/plain" => Some(Format::Text),
             "application/openmetrics-text" => Some(Format::OpenMetrics),
             _ => None,
@@ -141,6 +154,14 @@ impl Sample<'_> {
     pub fn labels(&self) -> Result<Labels, String> {
         series::labels(self.series, self.kind)
     }
+}
+
+/// The labels of a line's name and braces, as [`Sample::labels`].
+///
+/// # Errors
+/// Prometheus' own sentence for a sample that it cannot store.
+pub fn labels(series: &[u8], kind: MetricKind) -> Result<Labels, String> {
+    series::labels(series, kind)
 }
 
 /// Where a body stops making sense, in Prometheus' words.

@@ -358,7 +358,7 @@ impl<'de> Visitor<'de> for EntrySeed<'_> {
 
 fn metadata(pairs: &[(String, String)]) -> Labels {
     let named = pairs.iter().filter(|(name, _)| !name.is_empty());
-    Labels::from_pairs(named.map(|(name, value)| (metadata_name(name), value.as_str())))
+    Labels::from_pairs_with_empty(named.map(|(name, value)| (metadata_name(name), value.as_str())))
 }
 
 struct Timestamp(i64);

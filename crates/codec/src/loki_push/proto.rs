@@ -68,7 +68,7 @@ fn decode_entry(mut reader: Reader<'_>, budget: &Budget) -> Result<LogEntry, Pus
             _ => {}
         }
     }
-    Ok(LogEntry { ts_ns, line, metadata: Labels::from_pairs(metadata) })
+    Ok(LogEntry { ts_ns, line, metadata: Labels::from_pairs_with_empty(metadata) })
 }
 
 fn decode_timestamp(mut reader: Reader<'_>) -> Result<i64, PushError> {

@@ -2,8 +2,11 @@
 
 use super::*;
 
+/// An entry of no level that anybody could guess, which it says already.
 fn entry(ts_ns: i64, line: &[u8], metadata: &[(&str, &str)]) -> LogEntry {
-    LogEntry { ts_ns, line: line.to_vec(), metadata: Labels::from_pairs(metadata.iter().copied()) }
+    let level = (LEVEL_LABEL, "unknown");
+    let metadata = Labels::from_pairs(metadata.iter().copied().chain([level]));
+    LogEntry { ts_ns, line: line.to_vec(), metadata }
 }
 
 fn sample() -> PushRequest {
@@ -134,7 +137,7 @@ fn metadata_names_are_made_valid() {
     let request = decode_json(body, ServiceName::Leave).unwrap();
     assert_eq!(
         request.streams[0].entries[0].metadata.to_string(),
-        r#"{a_b="c", key_1x="d", ok="e"}"#
+        r#"{a_b="c", detected_level="unknown", key_1x="d", ok="e"}"#
     );
 }
 

@@ -82,11 +82,11 @@ pub(super) fn reset_hint(number: u64) -> ResetHint {
     }
 }
 
-fn narrow(value: i64, at: &Reader<'_>) -> Result<i32, ProtoError> {
+pub(crate) fn narrow(value: i64, at: &Reader<'_>) -> Result<i32, ProtoError> {
     i32::try_from(value).map_err(|_| at.error("integer overflow"))
 }
 
-fn span(mut message: Reader<'_>, spans: &mut Vec<Span>) -> Result<(), ProtoError> {
+pub(crate) fn span(mut message: Reader<'_>, spans: &mut Vec<Span>) -> Result<(), ProtoError> {
     room(spans.len(), &message)?;
     let mut span = Span { offset: 0, length: 0 };
     while let Some((number, value)) = message.field()? {
@@ -104,7 +104,11 @@ fn span(mut message: Reader<'_>, spans: &mut Vec<Span>) -> Result<(), ProtoError
 }
 
 /// Packed, or one by one, as protobuf allows both.
-fn deltas(value: Value<'_>, at: &Reader<'_>, out: &mut Vec<i64>) -> Result<(), ProtoError> {
+pub(crate) fn deltas(
+    value: Value<'_>,
+    at: &Reader<'_>,
+    out: &mut Vec<i64>,
+) -> Result<(), ProtoError> {
     match value {
         Value::Number(number) => {
             room(out.len(), at)?;
@@ -121,7 +125,11 @@ fn deltas(value: Value<'_>, at: &Reader<'_>, out: &mut Vec<i64>) -> Result<(), P
     Ok(())
 }
 
-fn doubles(value: Value<'_>, at: &Reader<'_>, out: &mut Vec<f64>) -> Result<(), ProtoError> {
+pub(crate) fn doubles(
+    value: Value<'_>,
+    at: &Reader<'_>,
+    out: &mut Vec<f64>,
+) -> Result<(), ProtoError> {
     match value {
         Value::Eight(bytes) => {
             room(out.len(), at)?;
@@ -138,7 +146,7 @@ fn doubles(value: Value<'_>, at: &Reader<'_>, out: &mut Vec<f64>) -> Result<(), 
     Ok(())
 }
 
-fn room(have: usize, at: &Reader<'_>) -> Result<(), ProtoError> {
+pub(crate) fn room(have: usize, at: &Reader<'_>) -> Result<(), ProtoError> {
     if have < HISTOGRAM_BUCKETS_MAX {
         Ok(())
     } else {

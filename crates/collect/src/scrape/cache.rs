@@ -98,6 +98,13 @@ impl Cache {
         Some(self.touch(index, own_ts))
     }
 
+    /// The id of a line, without taking it for shown.
+    pub(super) fn id_of(&self, key: &[u8]) -> Option<SeriesId> {
+        let hash = self.hasher.hash_one(key);
+        let at = self.index.find(hash, |at| *self.entries[*at as usize].key == *key)?;
+        self.entries[*at as usize].id
+    }
+
     /// Remembers a new line.
     pub(super) fn insert(&mut self, key: &[u8], id: Option<SeriesId>, own_ts: bool) -> Known {
         let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 lines in a body");

@@ -4,15 +4,32 @@ use super::target::Target;
 use flate2::read::GzDecoder;
 use std::io::Read;
 use vigie_codec::exposition::Format;
-use vigie_config::scrape::ScrapeJob;
+use vigie_config::scrape::{ScrapeJob, ScrapeProtocol};
 use vigie_model::limits::SCRAPE_BODY_BYTES_MAX;
 use vigie_net::{Bytes, HttpClient, Method, NetError, Request, Response};
 
-/// What Prometheus asks for: OpenMetrics first, then text.
-const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
-                      application/openmetrics-text;version=0.0.1;q=0.5,\
-                      text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
-                      text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+/// What a job asks for, as Prometheus words it: each protocol is a little less wanted than the one
+/// before it.
+fn accept(protocols: &[ScrapeProtocol]) -> String {
+    let types = protocols.iter().map(|protocol| match protocol {
+        ScrapeProtocol::Protobuf => {
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+        }
+        ScrapeProtocol::OpenMetrics100 => {
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8"
+        }
+        ScrapeProtocol::OpenMetrics001 => "application/openmetrics-text;version=0.0.1",
+        ScrapeProtocol::Text100 => "text/plain;version=1.0.0;escaping=allow-utf-8",
+        ScrapeProtocol::Text004 => "text/plain;version=0.0.4",
+    });
+    let mut weight = ScrapeProtocol::ALL.len() + 1;
+    let mut accept = String::new();
+    for media_type in types {
+        accept.push_str(&format!("{media_type};q=0.{weight},"));
+        weight -= 1;
+    }
+    accept + &format!("*/*;q=0.{weight}")
+}
 
 /// Fetches the page of `target`. The error is its `lastError`.
 pub(super) async fn fetch(
@@ -31,7 +48,7 @@ pub(super) async fn fetch(
         method: Method::GET,
         url: target.url.clone(),
         headers: vec![
-            ("Accept".to_owned(), ACCEPT.to_owned()),
+            ("Accept".to_owned(), accept(&job.protocols)),
             ("Accept-Encoding".to_owned(), encoding.to_owned()),
             ("X-Prometheus-Scrape-Timeout-Seconds".to_owned(), timeout_s.to_string()),
         ],
@@ -48,19 +65,30 @@ pub(super) async fn fetch(
             .trim_end()
             .to_owned());
     }
-    let format = format(&response, job.when_seen)?;
+    let format = format(&response, fallback(job))?;
     let gzip = response.header("content-encoding").is_some_and(|encoding| encoding == "gzip");
     let body = if gzip { gunzip(&response.body, body_bytes_max)? } else { response.body };
     Ok((body, format))
 }
 
-/// Prometheus 3 refuses an answer that does not say what it is. Only the targets that we look for by
-/// ourselves are taken at their word, because nobody can configure a fallback for them.
-fn format(response: &Response, fallback: bool) -> Result<Format, String> {
+/// Prometheus 3 refuses an answer that does not say what it is, unless the job has a fallback. The
+/// targets that we look for by ourselves have one, because nobody can configure it for them.
+fn fallback(job: &ScrapeJob) -> Option<Format> {
+    match job.fallback_protocol {
+        Some(ScrapeProtocol::Protobuf) => Some(Format::Protobuf),
+        Some(ScrapeProtocol::OpenMetrics001 | ScrapeProtocol::OpenMetrics100) => {
+            Some(Format::OpenMetrics)
+        }
+        Some(ScrapeProtocol::Text004 | ScrapeProtocol::Text100) => Some(Format::Text),
+        None => job.when_seen.then_some(Format::Text),
+    }
+}
+
+fn format(response: &Response, fallback: Option<Format>) -> Result<Format, String> {
     let content_type = response.header("content-type").unwrap_or("").trim();
     match Format::from_content_type(content_type) {
         Some(format) => Ok(format),
-        None if fallback => Ok(Format::Text),
+        None if fallback.is_some() => Ok(fallback.unwrap_or(Format::Text)),
         None if content_type.is_empty() => Err("non-compliant scrape target sending blank \
              Content-Type and no fallback_scrape_protocol specified for target"
             .to_owned()),
@@ -95,6 +123,22 @@ fn describe(error: &NetError, url: &str) -> String {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn protocols_are_asked_for_in_prometheus_words() {
+        assert_eq!(
+            accept(&ScrapeProtocol::defaults(false)),
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+             application/openmetrics-text;version=0.0.1;q=0.5,\
+             text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,\
+             text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        );
+        assert_eq!(
+            accept(&[ScrapeProtocol::Protobuf, ScrapeProtocol::Text004]),
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
+             encoding=delimited;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4"
+        );
+    }
 
     #[test]
     fn gzip_is_undone_up_to_the_limit() {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vigie_codec::exposition::protobuf::Wants;
 use vigie_codec::exposition::{Family, MetricKind};
 use vigie_config::scrape::ScrapeJob;
 use vigie_model::Labels;
@@ -250,6 +251,7 @@ fn scraped(job: &Arc<ScrapeJob>, target: Target) -> Wanted {
         honor_timestamps: job.honor_timestamps,
         metric_relabel: job.metric_relabel.clone(),
         sample_limit: job.sample_limit,
+        wants: Wants { native: job.native_histograms, classic_beside: job.classic_histograms },
     };
     Wanted {
         key: format!("{} {} {}", job.job_name, target.url, target.labels),
@@ -282,6 +284,7 @@ fn built_in(collector: &Arc<dyn Collector>) -> Wanted {
                 honor_timestamps: false,
                 metric_relabel: Vec::new(),
                 sample_limit: 0,
+                wants: Wants::default(),
             },
             interval_ms,
             timeout_ms: COLLECTOR_TIMEOUT_MS.min(interval_ms),

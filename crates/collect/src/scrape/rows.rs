@@ -7,10 +7,11 @@ use super::cache::Cache;
 use crate::MetricSink;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use vigie_codec::exposition::protobuf::{Page, Wants};
 use vigie_codec::exposition::{Entry, Format, MetricKind, Sample, parse, unescape_help};
 use vigie_model::limits::{LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX};
 use vigie_model::relabel::{self, Rule};
-use vigie_model::{Exemplar, Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
+use vigie_model::{ABSENT, Exemplar, Histogram, Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
 
 /// Most families whose metadata a target may set.
 const METADATA_MAX: usize = 10_000;
@@ -32,6 +33,8 @@ pub(super) struct Rules {
     pub metric_relabel: Vec<Rule>,
     /// Most samples after relabelling; 0 for no limit.
     pub sample_limit: usize,
+    /// Which histograms of a protobuf page are taken.
+    pub wants: Wants,
 }
 
 /// What a fetch brought.
@@ -52,6 +55,8 @@ struct Batch {
     ids: Vec<SeriesId>,
     values: Vec<f64>,
     own_ts: BTreeMap<i64, (Vec<SeriesId>, Vec<f64>)>,
+    /// Native histograms, with their own time if they have one.
+    natives: Vec<(SeriesId, Option<i64>, Histogram)>,
     /// Those without a time of their own have 0 until the row's is known.
     exemplars: Vec<(SeriesId, Exemplar)>,
     scraped: usize,
@@ -103,6 +108,9 @@ impl TargetRows {
     /// Whether `body` is a page of metrics, without writing anything.
     pub(super) fn is_readable(body: &[u8], format: Format) -> bool {
         let mut samples = 0;
+        if format == Format::Protobuf {
+            return Page::read(body, Wants::default()).is_ok_and(|page| !page.text.is_empty());
+        }
         let parsed = parse(body, format, &mut |entry| {
             samples += usize::from(matches!(entry, Entry::Sample(_)));
         });
@@ -115,6 +123,7 @@ impl TargetRows {
         self.cache.begin();
         let mut batch = Batch::default();
         let read = match fetched.body {
+            Some((body, Format::Protobuf)) => self.read_protobuf(body, &mut batch),
             Some((body, format)) => self.read(body, format, &mut batch),
             None => Err(String::new()),
         };
@@ -157,6 +166,7 @@ impl TargetRows {
             return Ok(());
         }
         let mut present: HashSet<SeriesId> = batch.ids.iter().copied().collect();
+        present.extend(batch.natives.iter().map(|(id, _, _)| *id));
         present.extend(self.report_ids()?);
         for id in gone {
             if present.insert(*id) {
@@ -207,6 +217,52 @@ impl TargetRows {
         if let Some(what) = failed {
             return Err(what);
         }
+        self.end_of_page(batch, &said)
+    }
+
+    /// A page in protobuf: its samples as text, and what text cannot say.
+    fn read_protobuf(&mut self, body: &[u8], batch: &mut Batch) -> Result<(), String> {
+        let page = Page::read(body, self.rules.wants).map_err(|error| error.to_string())?;
+        let mut failed = None;
+        let parsed = parse(&page.text, Format::Text, &mut |entry| {
+            if let (Entry::Sample(sample), None) = (entry, &failed) {
+                failed = self.sample(sample, batch).err();
+            }
+        });
+        parsed.map_err(|error| error.to_string())?;
+        if let Some(what) = failed {
+            return Err(what);
+        }
+        for native in page.natives {
+            let ts_ms = native.ts_ms.filter(|_| self.rules.honor_timestamps);
+            let kind = MetricKind::Histogram;
+            if let Some(id) = self.identify(&native.series, kind, ts_ms, batch)? {
+                batch.natives.push((id, ts_ms, native.histogram));
+            }
+        }
+        for one in page.exemplars {
+            if let Some(id) = self.cache.id_of(&one.series) {
+                let (ts_ms, value, labels) = (one.ts_ms.unwrap_or(0), one.value, one.labels);
+                batch.exemplars.push((id, Exemplar { ts_ms, value, labels }));
+            }
+        }
+        let said: Vec<Entry<'_>> = page
+            .families
+            .iter()
+            .flat_map(|family| {
+                let name = family.name;
+                [
+                    Entry::Type { name, kind: family.kind },
+                    Entry::Help { name, text: family.help },
+                    Entry::Unit { name, unit: family.unit },
+                ]
+            })
+            .take(SAID_MAX)
+            .collect();
+        self.end_of_page(batch, &said)
+    }
+
+    fn end_of_page(&mut self, batch: &mut Batch, said: &[Entry<'_>]) -> Result<(), String> {
         // The lines of a steady scrape are those of the last one, and so are their repetitions.
         let steady = self.cache.is_steady();
         if !steady || self.has_repeats {
@@ -214,31 +270,17 @@ impl TargetRows {
             self.has_repeats = drop_repeated_ids(batch, &reserved);
         }
         if !steady {
-            self.note_metadata(&said);
+            self.note_metadata(said);
         }
         Ok(())
     }
 
     #[inline]
     fn sample(&mut self, sample: Sample<'_>, batch: &mut Batch) -> Result<(), String> {
-        batch.scraped += 1;
         let ts_ms = sample.ts_ms.filter(|_| self.rules.honor_timestamps);
-        let known = match self.cache.find(sample.series, ts_ms.is_some()) {
-            Some(known) => known,
-            None => {
-                let id = self.resolve(&sample)?;
-                self.cache.insert(sample.series, id, ts_ms.is_some())
-            }
-        };
-        let Some(id) = known.id else { return Ok(()) };
-        if known.twice && ts_ms.is_none() {
+        let Some(id) = self.identify(sample.series, sample.kind, ts_ms, batch)? else {
             return Ok(());
-        }
-        batch.kept += 1;
-        batch.added += usize::from(known.added);
-        if self.rules.sample_limit > 0 && batch.kept > self.rules.sample_limit {
-            return Err("sample limit exceeded".to_owned());
-        }
+        };
         if let Some(raw) = sample.exemplar
             && let Ok(labels) = raw.labels()
         {
@@ -259,11 +301,40 @@ impl TargetRows {
         Ok(())
     }
 
+    /// The series of a line, counted; `None` when relabelling drops it or it stood there before.
+    #[inline]
+    fn identify(
+        &mut self,
+        series: &[u8],
+        kind: MetricKind,
+        ts_ms: Option<i64>,
+        batch: &mut Batch,
+    ) -> Result<Option<SeriesId>, String> {
+        batch.scraped += 1;
+        let known = match self.cache.find(series, ts_ms.is_some()) {
+            Some(known) => known,
+            None => {
+                let id = self.resolve(series, kind)?;
+                self.cache.insert(series, id, ts_ms.is_some())
+            }
+        };
+        let Some(id) = known.id else { return Ok(None) };
+        if known.twice && ts_ms.is_none() {
+            return Ok(None);
+        }
+        batch.kept += 1;
+        batch.added += usize::from(known.added);
+        if self.rules.sample_limit > 0 && batch.kept > self.rules.sample_limit {
+            return Err("sample limit exceeded".to_owned());
+        }
+        Ok(Some(id))
+    }
+
     /// The id of a line that the cache does not know; `None` when relabelling drops it.
-    fn resolve(&self, sample: &Sample<'_>) -> Result<Option<SeriesId>, String> {
-        let own = sample.labels()?;
+    fn resolve(&self, series: &[u8], kind: MetricKind) -> Result<Option<SeriesId>, String> {
+        let own = vigie_codec::exposition::labels(series, kind)?;
         let merged = if self.rules.honor_labels {
-            honored(&own, &self.labels, sample.series)
+            honored(&own, &self.labels, series)
         } else {
             exported(&own, &self.labels)
         };
@@ -323,7 +394,19 @@ impl TargetRows {
         let own =
             batch.own_ts.iter().map(|(ts_ms, (ids, values))| Row::floats(*ts_ms, ids, values));
         let main = Row::floats(ts_ms, &batch.ids, &batch.values);
-        let rows: Vec<Row<'_>> = own.chain(std::iter::once(main)).collect();
+        // A native histogram is a row of its own: few targets have any, and those have few.
+        let natives: Vec<_> = batch
+            .natives
+            .iter()
+            .map(|(id, own_ms, histogram)| (own_ms.unwrap_or(ts_ms), [*id], [(0, histogram)]))
+            .collect();
+        let natives = natives.iter().map(|(ts_ms, series, histograms)| Row {
+            ts_ms: *ts_ms,
+            series,
+            values: &[ABSENT],
+            histograms,
+        });
+        let rows: Vec<Row<'_>> = own.chain(std::iter::once(main)).chain(natives).collect();
         self.sink.append(&rows)?;
         if batch.exemplars.is_empty() {
             return Ok(());

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use vigie_codec::exposition::MetricKind;
 use vigie_config::http_client::HttpClientConfig;
-use vigie_config::scrape::{ScrapeJob, StaticTargets};
-use vigie_model::{Labels, Row, SeriesId, is_stale};
+use vigie_config::scrape::{ScrapeJob, ScrapeProtocol, StaticTargets};
+use vigie_model::{Exemplar, Labels, Row, SeriesId, is_absent, is_stale};
 
 type StoredRow = (i64, Vec<(SeriesId, f64)>);
 
@@ -17,6 +17,9 @@ pub(crate) struct Memory {
     ids: Mutex<(HashMap<Labels, SeriesId>, Vec<String>, usize)>,
     rows: Mutex<Vec<StoredRow>>,
     pub(crate) metadata: Mutex<Vec<String>>,
+    /// Native histograms and exemplars, as text.
+    pub(crate) natives: Mutex<Vec<String>>,
+    pub(crate) exemplars: Mutex<Vec<String>>,
     /// Whether the disk is full.
     pub(crate) refuse: AtomicBool,
 }
@@ -86,8 +89,22 @@ impl MetricSink for Memory {
             ids.sort();
             ids.dedup();
             assert_eq!(ids.len(), row.series.len(), "each series stands in a row at most once");
-            let samples = row.series.iter().copied().zip(row.values.iter().copied()).collect();
+            for (at, histogram) in row.histograms {
+                assert!(is_absent(row.values[*at]), "a float or a histogram");
+                let name = self.text(row.series[*at], histogram.sum);
+                self.natives.lock().unwrap().push(format!("{name} @{}", row.ts_ms));
+            }
+            let samples = row.series.iter().copied().zip(row.values.iter().copied());
+            let samples = samples.filter(|(_, value)| !is_absent(*value)).collect();
             self.rows.lock().unwrap().push((row.ts_ms, samples));
+        }
+        Ok(())
+    }
+
+    fn exemplars(&self, exemplars: &[(SeriesId, Exemplar)]) -> Result<(), String> {
+        for (id, exemplar) in exemplars {
+            let text = format!("{} {} @{}", self.text(*id, 0.0), exemplar.labels, exemplar.ts_ms);
+            self.exemplars.lock().unwrap().push(text);
         }
         Ok(())
     }
@@ -117,6 +134,10 @@ pub(crate) fn testing_job(name: &str, targets: &[&str]) -> ScrapeJob {
         http: HttpClientConfig::default(),
         sample_limit: 0,
         body_size_bytes_max: 0,
+        protocols: ScrapeProtocol::defaults(false),
+        fallback_protocol: None,
+        native_histograms: false,
+        classic_histograms: false,
         when_seen: false,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::http_client::{BasicAuth, HttpClientConfig, Secret};
-use crate::scrape::{PostgresTarget, ScrapeJob, StaticTargets};
+use crate::scrape::{PostgresTarget, ScrapeJob, ScrapeProtocol, StaticTargets};
 use crate::yaml::{Accepted, DurationMs, Source, Spanned, TextMap, Unbuilt, or_default};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -78,8 +78,11 @@ pub(crate) struct Global {
     #[serde(deserialize_with = "or_default")]
     pub(crate) external_labels: TextMap,
     pub(crate) sample_limit: usize,
-    #[serde(rename = "scrape_protocols")]
-    _scrape_protocols: Accepted,
+    scrape_protocols: Option<Vec<Spanned<String>>>,
+    scrape_native_histograms: bool,
+    always_scrape_classic_histograms: bool,
+    #[serde(rename = "convert_classic_histograms_to_nhcb")]
+    _convert_classic_histograms_to_nhcb: Option<Unbuilt>,
     #[serde(rename = "rule_query_offset")]
     _rule_query_offset: Option<Unbuilt>,
     #[serde(rename = "query_log_file")]
@@ -113,10 +116,12 @@ pub(crate) struct Scrape {
     follow_redirects: Option<bool>,
     #[serde(default, deserialize_with = "or_default")]
     http_headers: BTreeMap<String, HeaderValues>,
-    #[serde(default, rename = "scrape_protocols")]
-    _scrape_protocols: Accepted,
-    #[serde(default, rename = "fallback_scrape_protocol")]
-    _fallback_scrape_protocol: Accepted,
+    scrape_protocols: Option<Vec<Spanned<String>>>,
+    fallback_scrape_protocol: Option<Spanned<String>>,
+    scrape_native_histograms: Option<bool>,
+    always_scrape_classic_histograms: Option<bool>,
+    #[serde(default, rename = "convert_classic_histograms_to_nhcb")]
+    _convert_classic_histograms_to_nhcb: Option<Unbuilt>,
     #[serde(default, rename = "enable_compression")]
     _enable_compression: Accepted,
     #[serde(default, rename = "enable_http2")]
@@ -253,6 +258,37 @@ pub(crate) struct Defaults {
     pub(crate) interval_ms: i64,
     pub(crate) timeout_ms: i64,
     pub(crate) sample_limit: usize,
+    pub(crate) protocols: Option<Vec<ScrapeProtocol>>,
+    pub(crate) native_histograms: bool,
+    pub(crate) classic_histograms: bool,
+}
+
+/// The protocols of a list, each once.
+fn protocols(
+    source: &Source<'_>,
+    written: &Option<Vec<Spanned<String>>>,
+) -> Result<Option<Vec<ScrapeProtocol>>, ConfigError> {
+    let Some(written) = written else { return Ok(None) };
+    let mut found = Vec::new();
+    for name in written {
+        let protocol = protocol(source, name)?;
+        if found.contains(&protocol) {
+            let words = format!("duplicated protocol in scrape_protocols: {}", name.value);
+            return Err(source.wrong_at(name, words));
+        }
+        found.push(protocol);
+    }
+    Ok((!found.is_empty()).then_some(found))
+}
+
+fn protocol(source: &Source<'_>, name: &Spanned<String>) -> Result<ScrapeProtocol, ConfigError> {
+    let known = ScrapeProtocol::ALL.iter().find(|(known, _)| *known == name.value);
+    known.map(|(_, protocol)| *protocol).ok_or_else(|| {
+        let all: Vec<&str> = ScrapeProtocol::ALL.iter().map(|(name, _)| *name).collect();
+        let words =
+            format!("unknown scrape protocol {}: supported: {}", name.value, all.join(", "));
+        source.wrong_at(name, words)
+    })
 }
 
 impl Global {
@@ -267,7 +303,14 @@ impl Global {
             Some(timeout) if timeout.value.0 > 0 => timeout.value.0,
             _ => SCRAPE_TIMEOUT_MS.min(interval_ms),
         };
-        Ok(Defaults { interval_ms, timeout_ms, sample_limit: self.sample_limit })
+        Ok(Defaults {
+            interval_ms,
+            timeout_ms,
+            sample_limit: self.sample_limit,
+            protocols: protocols(source, &self.scrape_protocols)?,
+            native_histograms: self.scrape_native_histograms,
+            classic_histograms: self.always_scrape_classic_histograms,
+        })
     }
 }
 
@@ -311,6 +354,9 @@ pub(crate) fn job(
         Some(scheme) => scheme.value.clone(),
         None => "http".to_owned(),
     };
+    let native = scrape.scrape_native_histograms.unwrap_or(defaults.native_histograms);
+    let asked = protocols(source, &scrape.scrape_protocols)?.or(defaults.protocols.clone());
+    let fallback = scrape.fallback_scrape_protocol.as_ref();
     let params = scrape
         .params
         .iter()
@@ -334,6 +380,12 @@ pub(crate) fn job(
         http: http_client(scrape),
         sample_limit: scrape.sample_limit.unwrap_or(defaults.sample_limit),
         body_size_bytes_max: 0,
+        protocols: asked.unwrap_or_else(|| ScrapeProtocol::defaults(native)),
+        fallback_protocol: fallback.map(|name| protocol(source, name)).transpose()?,
+        native_histograms: native,
+        classic_histograms: scrape
+            .always_scrape_classic_histograms
+            .unwrap_or(defaults.classic_histograms),
         when_seen: false,
     })
 }

@@ -71,8 +71,25 @@ pub(super) fn query_numbers(
     value.map_err(refused)
 }
 
+/// The shapes of the lines of a selector.
+pub(super) fn patterns(
+    store: &Store,
+    selector: &[Matcher],
+    range: LogRange,
+    step_s: i64,
+    options: &QueryOptions,
+) -> Result<Vec<vigie_logql::PatternCount>, QueryError> {
+    vigie_logql::patterns(&StoreSource(store), selector, range, step_s, &language(options))
+        .map_err(refused)
+}
+
 fn language(options: &QueryOptions) -> Options {
-    Options { deadline: options.deadline(), cancel: options.cancel.clone(), ..Options::default() }
+    Options {
+        deadline: options.deadline(),
+        cancel: options.cancel.clone(),
+        interval_ns: options.log_interval_ns,
+        ..Options::default()
+    }
 }
 
 fn refused(error: EvalError) -> QueryError {

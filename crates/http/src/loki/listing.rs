@@ -61,7 +61,7 @@ fn texts(texts: &[String]) -> Response {
     })
 }
 
-fn one_selector(params: &Params) -> Result<Vec<Matcher>, ApiError> {
+pub(super) fn one_selector(params: &Params) -> Result<Vec<Matcher>, ApiError> {
     params.get("query").map_or_else(|| Ok(Vec::new()), selector)
 }
 
@@ -73,7 +73,7 @@ fn selector(text: &str) -> Result<Vec<Matcher>, ApiError> {
     vigie_logql::parse_selector(text).map_err(|error| ApiError::bad_data(error.to_string()))
 }
 
-fn log_range(params: &Params) -> Result<LogRange, ApiError> {
+pub(super) fn log_range(params: &Params) -> Result<LogRange, ApiError> {
     let (start_ns, end_ns) = range_ns(params)?;
     Ok(LogRange { start_ns, end_ns })
 }

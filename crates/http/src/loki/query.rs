@@ -1,5 +1,6 @@
 //! `query` and `query_range`: lines or numbers, by what the question asks for.
 
+use super::push::header;
 use super::{parse_time_ns, range_ns, success};
 use crate::error::{ApiError, LokiError};
 use crate::json::Json;
@@ -77,6 +78,33 @@ async fn lines(
     headers: &HeaderMap,
     params: &Params,
 ) -> Result<Response, LokiError> {
+    let limit = limit(params)?;
+    let direction = match params.get("direction").unwrap_or("backward").to_lowercase().as_str() {
+        "forward" => Direction::Forward,
+        "backward" => Direction::Backward,
+        other => return Err(ApiError::bad_data(format!("invalid direction '{other}'")).into()),
+    };
+    let interval_ns = match params.get("interval") {
+        Some(text) => parse_step_ms(text).map_err(ApiError::bad_data)?.saturating_mul(1_000_000),
+        None => 0,
+    };
+    if interval_ns < 0 {
+        return Err(ApiError::bad_data("interval must be >= 0").into());
+    }
+    let categorize = categorizes(headers);
+    let engine = state.engine.clone();
+    let answer = state
+        .ask(about(&expr, headers), (QUERY_TIMEOUT_MS, Detail::default()), move |mut options, _| {
+            options.log_interval_ns = interval_ns;
+            let streams = engine.query_logs(&expr, range, direction, limit, &options)?;
+            Ok(write_streams(streams, direction, categorize))
+        })
+        .await?;
+    Ok(answer)
+}
+
+/// How many lines a question wants.
+pub(crate) fn limit(params: &Params) -> Result<usize, ApiError> {
     let limit = match params.get("limit") {
         Some(text) => text
             .parse::<usize>()
@@ -89,34 +117,15 @@ async fn lines(
         let text = format!(
             "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {LOG_ENTRIES_PER_QUERY_MAX})"
         );
-        return Err(ApiError::bad_data(text).into());
+        return Err(ApiError::bad_data(text));
     }
-    let direction = match params.get("direction").unwrap_or("backward").to_lowercase().as_str() {
-        "forward" => Direction::Forward,
-        "backward" => Direction::Backward,
-        other => return Err(ApiError::bad_data(format!("invalid direction '{other}'")).into()),
-    };
-    if params.get("interval").is_some() {
-        let text = "interval is not built yet: leave it out, or ask for fewer lines with limit";
-        return Err(ApiError::bad_data(text).into());
-    }
-    let flags = headers
-        .get("x-loki-response-encoding-flags")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("");
-    let categorize = flags.split(',').any(|flag| flag.trim() == "categorize-labels");
-    let engine = state.engine.clone();
-    let answer = state
-        .run_query(
-            about(&expr, client_of(headers)),
-            (QUERY_TIMEOUT_MS, Detail::default()),
-            move |options, _| {
-                let streams = engine.query_logs(&expr, range, direction, limit, &options)?;
-                Ok(write_streams(streams, direction, categorize))
-            },
-        )
-        .await?;
-    Ok(answer)
+    Ok(limit)
+}
+
+/// Whether the client wants the categories of labels told apart.
+pub(crate) fn categorizes(headers: &HeaderMap) -> bool {
+    let flags = header(headers, "x-loki-response-encoding-flags");
+    flags.split(',').any(|flag| flag.trim() == "categorize-labels")
 }
 
 fn write_streams(mut streams: Streams, direction: Direction, categorize: bool) -> Response {
@@ -135,7 +144,7 @@ fn write_streams(mut streams: Streams, direction: Direction, categorize: bool) -
     })
 }
 
-fn write_stream(json: &mut Json, stream: &Stream, categorize: bool) {
+pub(crate) fn write_stream(json: &mut Json, stream: &Stream, categorize: bool) {
     json.raw(r#"{"stream":"#).pairs(stream.labels.iter());
     json.raw(r#","values":"#).list(&stream.entries, |json, entry| {
         json.raw(&format!("[\"{}\",", entry.ts_ns)).text(&String::from_utf8_lossy(&entry.line));
@@ -155,8 +164,8 @@ fn write_stream(json: &mut Json, stream: &Stream, categorize: bool) {
     json.raw("}");
 }
 
-fn about(expr: &Expr, client: String) -> About {
-    About { text: expr.to_string(), language: "logql", client }
+fn about(expr: &Expr, headers: &HeaderMap) -> About {
+    About { text: expr.to_string(), language: "logql", client: client_of(headers) }
 }
 
 async fn numbers(
@@ -167,17 +176,13 @@ async fn numbers(
 ) -> Result<Response, LokiError> {
     let engine = state.engine.clone();
     let answer = state
-        .run_query(
-            about(&expr, client_of(headers)),
-            (QUERY_TIMEOUT_MS, Detail::default()),
-            move |options, _| {
-                let value = engine.query_log_metrics(&expr, when, &options)?;
-                Ok(success(|json| {
-                    write_value(json, &value);
-                    json.raw(r#","stats":{}}"#);
-                }))
-            },
-        )
+        .ask(about(&expr, headers), (QUERY_TIMEOUT_MS, Detail::default()), move |options, _| {
+            let value = engine.query_log_metrics(&expr, when, &options)?;
+            Ok(success(|json| {
+                write_value(json, &value);
+                json.raw(r#","stats":{}}"#);
+            }))
+        })
         .await?;
     Ok(answer)
 }

@@ -26,7 +26,7 @@ pub async fn rules(
     let named = |list: &str, name: &str| {
         params.all(list).next().is_none() || params.all(list).any(|one| one == name)
     };
-    let mut groups = page.from_token(state.alerts.groups())?;
+    let mut groups = page.starting_at_token(state.alerts.groups())?;
     groups.retain(|group| named("rule_group[]", &group.name) && named("file[]", &group.file));
     for group in &mut groups {
         group.rules.retain(|rule| {
@@ -87,7 +87,7 @@ impl Page {
     }
 
     /// The groups from the one that the token names on.
-    fn from_token(&self, mut groups: Vec<GroupView>) -> Result<Vec<GroupView>, ApiError> {
+    fn starting_at_token(&self, mut groups: Vec<GroupView>) -> Result<Vec<GroupView>, ApiError> {
         let Some(wanted) = &self.token else { return Ok(groups) };
         match groups.iter().position(|group| token(group) == *wanted) {
             Some(at) => {

@@ -49,7 +49,7 @@ pub async fn federate(
         client: client_of(&headers),
     };
     let limits = (QUERY_TIMEOUT_MS, Detail::default());
-    let written = state.run_query(about, limits, move |options, _| {
+    let written = state.ask(about, limits, move |options, _| {
         let latest = latest(engine.as_ref(), &selectors, now_ms(), &options)?;
         Ok(page.write(&latest))
     });

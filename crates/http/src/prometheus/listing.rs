@@ -120,7 +120,7 @@ fn truncate<T>(items: &mut Vec<T>, limit: usize) -> Vec<String> {
 }
 
 /// The range asked for; `None` when it ends before it starts, and so holds nothing.
-fn time_range(params: &Params) -> Result<Option<TimeRange>, ApiError> {
+pub(super) fn time_range(params: &Params) -> Result<Option<TimeRange>, ApiError> {
     let start_ms = params.time_ms("start")?.unwrap_or(i64::MIN / 2);
     let end_ms = params.time_ms("end")?.unwrap_or(i64::MAX / 2);
     Ok((start_ms <= end_ms).then_some(TimeRange { start_ms, end_ms }))

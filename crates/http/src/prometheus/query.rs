@@ -117,7 +117,7 @@ async fn ask(
     let engine = state.engine.clone();
     let about = About { text, language: "promql", client: client_of(headers) };
     state
-        .run_query(about, (timeout_ms, report.detail), move |mut options, ticket| {
+        .ask(about, (timeout_ms, report.detail), move |mut options, ticket| {
             options.lookback_ms = lookback_ms.filter(|ms| *ms > 0);
             options.no_cache = no_cache;
             let started = Instant::now();

@@ -1,4 +1,4 @@
-//! `targets`, `scrape_pools` and `scrape_pools/config`.
+//! `targets`, `targets/relabel_steps`, `scrape_pools` and `scrape_pools/config`.
 
 use super::success;
 use crate::error::ApiError;
@@ -8,8 +8,10 @@ use crate::state::{Settings, State, rfc3339_or_never};
 use crate::views::{DroppedTargets, Target};
 use axum::extract;
 use axum::response::Response;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use vigie_model::Labels;
 use vigie_model::duration::format_duration_ms;
+use vigie_model::relabel::{Rule, relabel};
 
 /// `/api/v1/targets`.
 pub async fn targets(extract::State(state): extract::State<State>, params: Params) -> Response {
@@ -56,22 +58,71 @@ pub async fn scrape_pool_config(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let pool = params
-        .get("scrapePool")
-        .ok_or_else(|| ApiError::bad_data("no scrapePool parameter provided"))?;
-    let known = state.settings.scrape_config_yaml.iter().find(|(name, _)| name == pool);
-    let (_, yaml) = known.ok_or_else(|| {
-        ApiError::bad_data(format!(
-            "error retrieving scrape config: scrape pool {pool:?} not found"
-        ))
-    })?;
+    let job = state.settings.job(scrape_pool(&params)?)?;
     Ok(success(
         |json| {
-            json.raw(r#"{"yaml":"#).text(yaml).raw("}");
+            json.raw(r#"{"yaml":"#).text(&job.yaml).raw("}");
         },
         &[],
         &[],
     ))
+}
+
+fn scrape_pool(params: &Params) -> Result<&str, ApiError> {
+    params.get("scrapePool").ok_or_else(|| ApiError::bad_data("no scrapePool parameter provided"))
+}
+
+/// `/api/v1/targets/relabel_steps`: what each relabelling rule of a job makes of `labels`.
+pub async fn relabel_steps(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let pool = scrape_pool(&params)?;
+    let labels =
+        params.get("labels").ok_or_else(|| ApiError::bad_data("no labels parameter provided"))?;
+    let labels: BTreeMap<String, String> = serde_json::from_str(labels)
+        .map_err(|error| ApiError::bad_data(format!("error parsing labels: {error}")))?;
+    let rules = &state.settings.job(pool)?.relabel;
+    // None from the rule on that drops the target.
+    let mut output = Some(Labels::from_pairs(labels));
+    let mut steps = Vec::new();
+    for rule in rules {
+        output = output.and_then(|labels| relabel(&labels, std::slice::from_ref(rule)));
+        steps.push((rule, output.clone()));
+    }
+    Ok(success(
+        |json| {
+            json.raw(r#"{"steps":"#)
+                .list(&steps, |json, (rule, output)| {
+                    json.raw(r#"{"rule":"#);
+                    write_rule(json, rule);
+                    json.raw(r#","output":"#).labels(output.as_ref().unwrap_or(&Labels::default()));
+                    json.raw(&format!(r#","keep":{}}}"#, output.is_some()));
+                })
+                .raw("}");
+        },
+        &[],
+        &[],
+    ))
+}
+
+/// A rule as upstream writes it: what is not set is left out, but for separator and replacement.
+fn write_rule(json: &mut Json, rule: &Rule) {
+    json.raw("{");
+    if !rule.source_labels.is_empty() {
+        json.raw(r#""source_labels":"#)
+            .texts(rule.source_labels.iter().map(String::as_str))
+            .raw(",");
+    }
+    let pattern = rule.regex.as_str();
+    let written = pattern.strip_prefix("^(?s:").and_then(|rest| rest.strip_suffix(")$"));
+    json.raw(r#""separator":"#).text(&rule.separator);
+    json.raw(r#","regex":"#).text(written.unwrap_or(pattern));
+    if !rule.target_label.is_empty() {
+        json.raw(r#","target_label":"#).text(&rule.target_label);
+    }
+    json.raw(r#","replacement":"#).text(&rule.replacement);
+    json.raw(r#","action":"#).text(rule.action.as_str()).raw("}");
 }
 
 fn write(json: &mut Json, target: &Target, settings: &Settings) {

@@ -6,6 +6,7 @@
 mod doors;
 mod golden;
 mod grafana;
+mod lines;
 mod prometheus;
 mod queries;
 mod recorded;

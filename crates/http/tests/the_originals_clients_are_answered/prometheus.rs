@@ -5,9 +5,10 @@ use crate::support::{House, encode};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
-use vigie_http::Settings;
 use vigie_http::state::now_ms;
+use vigie_http::{JobSettings, Settings};
 use vigie_model::Labels;
+use vigie_model::relabel::{Action, Rule};
 
 /// An expression and its tree, as `translateAST` of Prometheus 3.14 makes it.
 fn trees() -> Vec<(&'static str, Value)> {
@@ -139,7 +140,15 @@ async fn what_the_program_was_told_is_shown() {
     let house = House::with(Settings {
         flags: vec![("web.route-prefix".to_owned(), "/".to_owned())],
         config_yaml: "global: {}\n".to_owned(),
-        scrape_config_yaml: vec![("node".to_owned(), "job_name: node\n".to_owned())],
+        jobs: vec![JobSettings {
+            name: "node".to_owned(),
+            yaml: "job_name: node\n".to_owned(),
+            relabel: vec![
+                rule(&["a", "b"], "(.*);(.*)", "c", "$2-$1", Action::Replace),
+                rule(&["c"], "drop-me", "", "$1", Action::Drop),
+                rule(&[], "(.*)", "d", "x", Action::Replace),
+            ],
+        }],
         directory: "/srv".to_owned(),
         host_name: "h".to_owned(),
         ..Settings::default()
@@ -153,6 +162,8 @@ async fn what_the_program_was_told_is_shown() {
         let answer = house.get(&format!("/api/v1/{path}")).await;
         assert_eq!((answer.status, &answer.json()["data"]), (200, &data), "{path}");
     }
+    relabelling(&house).await;
+    assert_eq!(house.get("/api/v1/status/self_metrics").await.json()["data"], json!([]));
     for (query, words) in [
         ("", "no scrapePool parameter provided"),
         ("?scrapePool=z", "error retrieving scrape config: scrape pool \"z\" not found"),
@@ -189,6 +200,47 @@ async fn what_the_program_was_told_is_shown() {
         ("promql_operators", "sum", true),
     ] {
         assert_eq!(features[category][name], json!(on), "{category} {name}");
+    }
+}
+
+fn rule(from: &[&str], regex: &str, to: &str, text: &str, action: Action) -> Rule {
+    Rule {
+        source_labels: from.iter().map(|name| (*name).to_owned()).collect(),
+        separator: ";".to_owned(),
+        regex: regex::Regex::new(&format!("^(?s:{regex})$")).unwrap(),
+        target_label: to.to_owned(),
+        replacement: text.to_owned(),
+        action,
+    }
+}
+
+/// Each rule with what it makes of the labels, until one drops the target.
+async fn relabelling(house: &House) {
+    let steps = async |labels: &str| {
+        let labels = encode(labels);
+        let path = format!("/api/v1/targets/relabel_steps?scrapePool=node&labels={labels}");
+        let answer = house.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json()["data"]["steps"].clone()
+    };
+    let kept = steps(r#"{"a":"1","b":"2"}"#).await;
+    let first = json!({
+        "rule": {"source_labels": ["a", "b"], "separator": ";", "regex": "(.*);(.*)",
+            "target_label": "c", "replacement": "$2-$1", "action": "replace"},
+        "output": {"a": "1", "b": "2", "c": "2-1"}, "keep": true,
+    });
+    assert_eq!(kept[0], first);
+    assert_eq!(kept[2]["output"], json!({"a": "1", "b": "2", "c": "2-1", "d": "x"}));
+    let dropped = steps(r#"{"a":"me","b":"drop"}"#).await;
+    for step in [&dropped[1], &dropped[2]] {
+        assert_eq!((&step["keep"], &step["output"]), (&json!(false), &json!({})));
+    }
+    for (query, words) in [
+        ("scrapePool=node", "no labels parameter provided"),
+        ("scrapePool=node&labels=x", "error parsing labels: expected value at line 1 column 1"),
+    ] {
+        let answer = house.get(&format!("/api/v1/targets/relabel_steps?{query}")).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(words)), "{query}");
     }
 }
 
@@ -326,4 +378,144 @@ async fn only_who_is_allowed_ends_the_program() {
     assert_eq!((answer.status, answer.body.as_str()), (200, "Requesting termination... Goodbye!"));
     end.notified().await;
     assert_eq!(open.ask("PUT", "/-/reload", &[], "").await.status, 500);
+}
+
+#[tokio::test]
+async fn series_are_deleted_and_snapshots_made_where_it_is_allowed() {
+    let house = House::with(Settings { admin_api: true, ..Settings::default() });
+    for x in ["1", "2"] {
+        house.store(10_000, &[(&[("__name__", "a"), ("x", x)], 1.0)]);
+        house.store(20_000, &[(&[("__name__", "a"), ("x", x)], 2.0)]);
+    }
+    let count = async |at: u32| {
+        let path = format!("/api/v1/query?query=count_over_time(a%5B5s%5D)&time={at}");
+        house.get(&path).await.json()["data"]["result"].as_array().unwrap().len()
+    };
+    assert_eq!((count(10).await, count(20).await), (2, 2));
+    let delete = "/api/v1/admin/tsdb/delete_series";
+    let one = house.form(delete, "match[]=a%7Bx=%221%22%7D&start=15&end=25").await;
+    assert_eq!((one.status, one.body.as_str()), (204, ""));
+    assert_eq!((count(10).await, count(20).await), (2, 1));
+    let put = house.ask("PUT", &format!("{delete}?match[]=a&end=15"), &[], "").await;
+    assert_eq!((put.status, count(10).await, count(20).await), (204, 0, 1));
+    let clean = house.ask("POST", "/api/v1/admin/tsdb/clean_tombstones", &[], "").await;
+    assert_eq!((clean.status, clean.body.as_str()), (204, ""));
+    assert_eq!((count(10).await, count(20).await), (0, 1));
+    let snapshot = house.ask("POST", "/api/v1/admin/tsdb/snapshot?skip_head=true", &[], "").await;
+    let name = snapshot.json()["data"]["name"].as_str().unwrap().to_owned();
+    assert!(name.len() == 33 && name.contains("Z-"), "{name}");
+    let blocks = house.get("/api/v1/status/tsdb/blocks").await.json();
+    assert!(blocks["data"]["blocks"].is_array(), "{blocks}");
+    for (path, status, words) in [
+        ("delete_series", 400, "no match[] parameter provided"),
+        (
+            "delete_series?match[]=a%7B",
+            400,
+            "invalid parameter \"match[]\": 1:3: parse error: unexpected end of input inside braces",
+        ),
+        (
+            "delete_series?match[]=a&start=x",
+            400,
+            "invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp",
+        ),
+        (
+            "snapshot?skip_head=x",
+            400,
+            "invalid parameter \"skip_head\": unable to parse boolean: strconv.ParseBool: parsing \"x\": invalid syntax",
+        ),
+    ] {
+        let answer = house.ask("POST", &format!("/api/v1/admin/tsdb/{path}"), &[], "").await;
+        let error = answer.json()["error"].as_str().map(str::to_owned);
+        assert_eq!((answer.status, error.as_deref()), (status, Some(words)), "{path}");
+    }
+    let shut = House::new();
+    for door in ["delete_series?match[]=a", "clean_tombstones", "snapshot"] {
+        let path = format!("/api/v1/admin/tsdb/{door}");
+        let off =
+            json!({"status": "error", "errorType": "unavailable", "error": "admin APIs disabled"});
+        let answer = shut.ask("POST", &path, &[], "").await;
+        assert_eq!((answer.status, answer.json()), (500, off), "{door}");
+        assert_eq!(shut.get(&path).await.status, 405, "{door}");
+    }
+}
+
+#[tokio::test]
+async fn names_are_found_while_they_are_typed() {
+    let house = House::with(Settings { search: true, ..Settings::default() });
+    let now = now_ms();
+    for name in ["http_requests_total", "temperature", "http_errors_total", "up"] {
+        house.store(now, &[(&[("__name__", name), ("job", name)], 1.0)]);
+    }
+    let asked = async |query: &str| {
+        let answer = house.get(&format!("/api/v1/search/{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.body);
+        assert_eq!(answer.content_type(), "application/x-ndjson; charset=utf-8");
+        let lines = answer.body.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    let end = |more: bool| json!({"status": "success", "has_more": more});
+    for (query, lines) in [
+        (
+            "metric_names?search[]=http&limit=2&batch_size=1",
+            vec![
+                json!({"results": [{"name": "http_errors_total"}]}),
+                json!({"results": [{"name": "http_requests_total"}]}),
+                end(false),
+            ],
+        ),
+        (
+            "metric_names?limit=1&sort_by=alpha&sort_dir=dsc",
+            vec![json!({"results": [{"name": "up"}]}), end(true)],
+        ),
+        (
+            "metric_names?search[]=temp&include_score=true&include_metadata=true",
+            vec![
+                json!({"results": [{"name": "temperature", "score": 1, "type": "gauge",
+                    "help": "How warm it is.", "unit": "celsius"}]}),
+                end(false),
+            ],
+        ),
+        (
+            "metric_names?search[]=HTTPREQ&case_sensitive=false",
+            vec![json!({"results": [{"name": "http_requests_total"}]}), end(false)],
+        ),
+        (
+            "metric_names?search[]=temperatura&fuzz_alg=jarowinkler&fuzz_threshold=90",
+            vec![json!({"results": [{"name": "temperature"}]}), end(false)],
+        ),
+        ("metric_names?search[]=nosuch", vec![json!({"results": []}), end(false)]),
+        ("label_names?search[]=jo", vec![json!({"results": [{"name": "job"}]}), end(false)]),
+        (
+            "label_values?label=job&search[]=up&search[]=errors&sort_by=score",
+            vec![json!({"results": [{"value": "up"}, {"value": "http_errors_total"}]}), end(false)],
+        ),
+    ] {
+        assert_eq!(asked(query).await, lines, "{query}");
+    }
+    for (query, words) in [
+        ("label_values", "missing required parameter \"label\""),
+        ("label_names?limit=0", "invalid limit \"0\": must be a positive integer"),
+        (
+            "label_names?limit=10001",
+            "limit 10001 exceeds the configured maximum (10000, see --web.search.max-limit)",
+        ),
+        ("label_names?fuzz_threshold=101", "invalid fuzz_threshold \"101\": must be 0-100"),
+        (
+            "label_names?fuzz_alg=x",
+            "unsupported fuzz_alg \"x\": must be one of [subsequence jarowinkler]",
+        ),
+        ("label_names?sort_dir=asc", "sort_dir is only valid when sort_by is set"),
+        ("label_names?sort_by=score", "sort_by=score requires search[] to be set"),
+        (
+            "label_names?sort_by=x",
+            "invalid sort_by \"x\" for label_names: must be \"alpha\" or \"score\"",
+        ),
+        ("label_names?include_score=x", "invalid include_score \"x\": must be boolean"),
+        ("label_names?start=2&end=1", "end timestamp must not be before start timestamp"),
+    ] {
+        let answer = house.get(&format!("/api/v1/search/{query}")).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(words)), "{query}");
+    }
+    let shut = House::new().get("/api/v1/search/metric_names").await;
+    assert_eq!((shut.status, shut.json()["error"].as_str()), (500, Some("search API disabled")));
 }

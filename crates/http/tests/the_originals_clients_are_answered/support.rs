@@ -18,11 +18,17 @@ pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub body: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Answer {
     pub fn content_type(&self) -> &str {
         self.headers.get("content-type").map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// A header's text, empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     pub fn json(&self) -> serde_json::Value {
@@ -94,6 +100,11 @@ impl House {
         &self.engine
     }
 
+    /// For a listener.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// Stores one sample for each label set.
     pub fn store(&self, ts_ms: i64, samples: &[(&[(&str, &str)], f64)]) {
         for (labels, value) in samples {
@@ -144,6 +155,7 @@ impl House {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body: String::from_utf8_lossy(&body).into_owned(),
+            bytes: body.to_vec(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::prefilter::Prefilter;
 use super::{Budget, EvalError, LogSource, Options};
-use crate::ast::Expr;
+use crate::ast::{Expr, LogExpr};
 use crate::pipeline::labels::{Category, LabelSet, LineLabels};
 use crate::pipeline::{Pipeline, required_texts};
 use std::cmp::Ordering;
@@ -88,6 +88,63 @@ pub fn query_logs(
     if limit > options.entries_max {
         return Err(EvalError::Entries { asked: limit, most: options.entries_max });
     }
+    if options.interval_ns > 0 {
+        return thinned(source, log, range, direction, limit, options).map(grouped);
+    }
+    best(source, log, range, direction, limit, options).map(grouped)
+}
+
+/// The best `limit` lines that are at least an interval apart, whatever their streams, as Loki's
+/// `interval` wants them. What follows a line that is kept begins an interval later, so the range
+/// is read in pieces that each start there.
+fn thinned(
+    source: &dyn LogSource,
+    log: &LogExpr,
+    mut range: LogRange,
+    direction: Direction,
+    limit: usize,
+    options: &Options,
+) -> Result<Vec<Kept>, EvalError> {
+    let mut kept: Vec<Kept> = Vec::new();
+    while kept.len() < limit {
+        let piece = best(source, log, range, direction, options.entries_max, options)?;
+        let is_last = piece.len() < options.entries_max;
+        let mut after: Option<i64> = None;
+        for line in piece {
+            let ts_ns = line.row.ts_ns;
+            let far = after.is_none_or(|after| match direction {
+                Direction::Forward => ts_ns >= after,
+                Direction::Backward => ts_ns <= after,
+            });
+            if far && kept.len() < limit {
+                after = Some(match direction {
+                    Direction::Forward => ts_ns.saturating_add(options.interval_ns),
+                    Direction::Backward => ts_ns.saturating_sub(options.interval_ns),
+                });
+                kept.push(line);
+            }
+        }
+        match (direction, after) {
+            (_, None) => break,
+            (Direction::Forward, Some(after)) => range.start_ns = after,
+            (Direction::Backward, Some(after)) => range.end_ns = after.saturating_add(1),
+        }
+        if is_last {
+            break;
+        }
+    }
+    Ok(kept)
+}
+
+/// The best `limit` lines, best first.
+fn best(
+    source: &dyn LogSource,
+    log: &LogExpr,
+    range: LogRange,
+    direction: Direction,
+    limit: usize,
+    options: &Options,
+) -> Result<Vec<Kept>, EvalError> {
     let pipeline = Pipeline::new(&log.stages)?;
     let texts = required_texts(&log.stages);
     let needles: Vec<Needle> = texts.iter().map(|text| Needle(text.to_vec())).collect();
@@ -117,7 +174,7 @@ pub fn query_logs(
         }
         search.block(block.as_ref(), blocks.as_ref())?;
     }
-    Ok(grouped(search.kept.into_sorted_vec()))
+    Ok(search.kept.into_sorted_vec())
 }
 
 struct Search<'a> {
@@ -168,7 +225,7 @@ impl Search<'_> {
         if let Some(prefilter) = &self.prefilter {
             let streams = &mut self.streams;
             let mut labels = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
-            prefilter.apply(block, &mut labels, &mut wanted)?;
+            prefilter.apply(&self.pipeline, block, &mut labels, &mut wanted)?;
         }
         let mut line = Vec::new();
         for step in 0..rows {

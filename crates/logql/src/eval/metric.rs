@@ -4,7 +4,8 @@
 //! per series and step, however many lines there are; the others keep their samples by series, and a
 //! window is a slice of them. A series is a column with one slot per step.
 
-use super::prefilter::Prefilter;
+use super::columns::{Memo, Outcome, Plan, Recall};
+use super::prefilter::{Prefilter, key_of};
 use super::value::{MatrixSeries, Value, VectorSample};
 use super::window::{Point, Window, aggregate, counted, only_counts};
 use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
@@ -59,6 +60,13 @@ impl Steps {
     /// The steps whose windows `(end - range, end]` hold `ts_ns`, where a window ends `offset_ns`
     /// before its step: from the first to the one behind the last.
     fn seeing(&self, ts_ns: i64, range: &RangeAggregation) -> std::ops::Range<usize> {
+        if let Some(age_ns) =
+            self.end_ns().checked_sub(range.offset_ns).and_then(|end| end.checked_sub(ts_ns))
+            && self.count == 1
+        {
+            let is_seen = age_ns >= 0 && age_ns < range.range_ns;
+            return if is_seen { 0..1 } else { 0..0 };
+        }
         let (start, step) = (i128::from(self.start_ns), i128::from(self.step_ns));
         let shifted = i128::from(ts_ns) + i128::from(range.offset_ns) - start;
         // Rounded up: the first step at or after the sample, and the first at or after its leaving.
@@ -341,6 +349,7 @@ impl Evaluator<'_> {
             unwrapped: unwrap.map(|unwrap| unwrap.label.as_str()),
             texts,
             prefilter: Prefilter::of(&range.log.stages),
+            recall: Recall::of(range, grouping),
             counts_only: counts_only(range),
             labels_fixed: range.unwrap.is_none() && only_line_filters(&range.log.stages),
             steps: self.steps,
@@ -417,6 +426,8 @@ struct Reader<'a> {
     unwrapped: Option<&'a str>,
     texts: Vec<&'a [u8]>,
     prefilter: Option<Prefilter<'a>>,
+    /// How the outcomes of rows are remembered.
+    recall: Option<Recall<'a>>,
     counts_only: bool,
     labels_fixed: bool,
     steps: Steps,
@@ -444,19 +455,148 @@ impl Reader<'_> {
             let streams = &mut self.of_stream;
             let mut labels =
                 |id| streams.entry(id).or_insert_with(|| (blocks.labels(id), None)).0.clone();
-            prefilter.apply(block, &mut labels, &mut wanted)?;
+            prefilter.apply(&self.pipeline, block, &mut labels, &mut wanted)?;
         }
-        let mut line = Vec::new();
-        for row in (0..rows).filter(|row| wanted[*row]) {
-            if !self.counts_only {
-                block.line(row, &mut line)?;
+        match self.recall.take() {
+            Some(recall) if !self.counts_only => {
+                let done = self.recalled(&recall, block, blocks, &wanted, budget);
+                self.recall = Some(recall);
+                done
             }
-            budget.line(line.len())?;
-            self.row(block, blocks, row, &mut line, budget)?;
+            recall => {
+                self.recall = recall;
+                let mut line = Vec::new();
+                for row in (0..rows).filter(|row| wanted[*row]) {
+                    if !self.counts_only {
+                        block.line(row, &mut line)?;
+                    }
+                    budget.line(line.len())?;
+                    self.row(block, blocks, row, &mut line, budget)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads rows whose outcome repeats that of others with the same values, run by run of rows
+    /// that share a memo.
+    fn recalled(
+        &mut self,
+        recall: &Recall<'_>,
+        block: &dyn LogBlock,
+        blocks: &dyn LogBlocks,
+        wanted: &[bool],
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
+        let shapes = block.shapes();
+        let by_shape = shapes.filter(|_| recall.kind.is_some());
+        let key_of = |row: usize| match by_shape {
+            Some(shapes) => key_of(block, shapes, row),
+            None => (0, block.stream(row), block.metadata_set(row)),
+        };
+        let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
+        let mut memos: Vec<Option<Memo<'_>>> = Vec::new();
+        let mut start = 0;
+        while start < wanted.len() {
+            let key = key_of(start);
+            let end = (start + 1..wanted.len()).find(|&row| key_of(row) != key);
+            let run = start..end.unwrap_or(wanted.len());
+            start = run.end;
+            let Some(first) = run.clone().find(|row| wanted[*row]) else { continue };
+            let at = match known.get(&key) {
+                Some(&at) => at,
+                None => {
+                    memos.push(self.memo(recall, block, blocks, first, key.0)?);
+                    known.insert(key, memos.len() - 1);
+                    memos.len() - 1
+                }
+            };
+            let rank = |row: usize| shapes.map_or(row, |shapes| shapes.ranks[row] as usize);
+            let mut line = Vec::new();
+            for row in run.filter(|row| wanted[*row]) {
+                let memo = memos[at].as_mut();
+                self.recalled_row(
+                    recall,
+                    memo,
+                    (block, blocks),
+                    (row, rank(row)),
+                    &mut line,
+                    budget,
+                )?;
+            }
         }
         Ok(())
     }
 
+    fn recalled_row(
+        &mut self,
+        recall: &Recall<'_>,
+        mut memo: Option<&mut Memo<'_>>,
+        (block, blocks): (&dyn LogBlock, &dyn LogBlocks),
+        (row, rank): (usize, usize),
+        line: &mut Vec<u8>,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
+        let outcome = match &mut memo {
+            Some(memo) => memo.recall(rank)?,
+            None => Outcome::EachItsOwn,
+        };
+        line.clear();
+        if recall.needs_line || matches!(outcome, Outcome::Unknown | Outcome::EachItsOwn) {
+            block.line(row, line)?;
+        }
+        budget.line(line.len())?;
+        if recall.needs_line && !self.pipeline.line_passes(line) {
+            return Ok(());
+        }
+        match (outcome, memo) {
+            (Outcome::Dropped, _) => {}
+            (Outcome::Series(series), Some(memo)) => {
+                self.sample(series, block.timestamps_ns()[row], memo.sample(rank), budget)?;
+            }
+            (_, memo) => {
+                let series = self.row(block, blocks, row, line, budget)?;
+                if let Some(memo) = memo.filter(|_| outcome == Outcome::Unknown) {
+                    let outcome = match series {
+                        _ if self.labels.has_error() => Outcome::EachItsOwn,
+                        None => Outcome::Dropped,
+                        Some(series) => Outcome::Series(series),
+                    };
+                    memo.remember(rank, outcome);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How the outcomes of rows like this one are remembered; `None` if they are not.
+    fn memo<'b>(
+        &mut self,
+        recall: &Recall<'_>,
+        block: &'b dyn LogBlock,
+        blocks: &dyn LogBlocks,
+        row: usize,
+        shape: u32,
+    ) -> Result<Option<Memo<'b>>, EvalError> {
+        let Some(kind) = recall.kind else {
+            return Ok(Memo::of(recall, None, block, 0)?);
+        };
+        let Some(shapes) = block.shapes() else { return Ok(None) };
+        let of_shape = &shapes.shapes[shape as usize];
+        if of_shape.kind != kind {
+            return Ok(None);
+        }
+        let id = block.stream(row);
+        let stream = self.of_stream.entry(id).or_insert_with(|| (blocks.labels(id), None));
+        let metadata = block.metadata(row);
+        let plan = Plan::of(&self.pipeline, of_shape, &stream.0, &metadata, &mut self.labels);
+        match plan {
+            Some(plan) => Ok(Memo::of(recall, Some(&plan), block, shape as usize)?),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs a row through the pipeline; the place of the series that it belongs to.
     fn row(
         &mut self,
         block: &dyn LogBlock,
@@ -464,7 +604,7 @@ impl Reader<'_> {
         row: usize,
         line: &mut Vec<u8>,
         budget: &mut Budget<'_>,
-    ) -> Result<(), EvalError> {
+    ) -> Result<Option<usize>, EvalError> {
         let ts_ns = block.timestamps_ns()[row];
         let id = block.stream(row);
         let (stream, known) =
@@ -472,9 +612,9 @@ impl Reader<'_> {
         let metadata = block.metadata(row);
         self.labels.start(&stream, &metadata);
         if !self.counts_only && !self.pipeline.run(ts_ns, line, &mut self.labels) {
-            return Ok(());
+            return Ok(None);
         }
-        let Some(value) = self.sample.take(line, &mut self.labels) else { return Ok(()) };
+        let Some(value) = self.sample.take(line, &mut self.labels) else { return Ok(None) };
         let cacheable = self.labels_fixed && metadata.is_empty();
         let at = match known.filter(|_| cacheable) {
             Some(at) => at,
@@ -483,6 +623,18 @@ impl Reader<'_> {
         if cacheable {
             self.of_stream.insert(id, (stream, Some(at)));
         }
+        self.sample(at, ts_ns, value, budget)?;
+        Ok(Some(at))
+    }
+
+    /// Takes a sample of a series.
+    fn sample(
+        &mut self,
+        at: usize,
+        ts_ns: i64,
+        value: f64,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
         match &mut self.collected[at].1 {
             Collected::Points(points) => {
                 budget.hold(2)?;

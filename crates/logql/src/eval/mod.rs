@@ -2,8 +2,12 @@
 
 mod aggregate;
 pub(crate) mod binary;
+mod columns;
+pub(crate) mod fields;
+pub(crate) mod follow;
 pub(crate) mod logs;
 pub(crate) mod metric;
+pub(crate) mod patterns;
 mod prefilter;
 pub(crate) mod value;
 mod window;
@@ -42,6 +46,8 @@ pub struct Options {
     pub samples_max: u64,
     /// Most bytes of lines and labels that a log query may answer.
     pub answer_bytes_max: usize,
+    /// Lines closer than this to the last one kept are left out of a log query; 0 keeps all.
+    pub interval_ns: i64,
     /// When to give up.
     pub deadline: Option<Instant>,
     /// Set from outside to stop the query.
@@ -55,6 +61,7 @@ impl Default for Options {
             lines_scanned_max: 500_000_000,
             samples_max: QUERY_SAMPLES_MAX,
             answer_bytes_max: LOG_ANSWER_BYTES_MAX,
+            interval_ns: 0,
             deadline: None,
             cancel: None,
         }

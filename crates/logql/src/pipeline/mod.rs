@@ -160,6 +160,24 @@ impl Pipeline {
         self.steps.iter().all(|step| self.run_step(step, ts_ns, line, labels))
     }
 
+    /// Runs the parsers only: what they find goes into the labels.
+    pub fn parse_only(&self, line: &mut Vec<u8>, labels: &mut LineLabels) {
+        let is_parser = |step: &&Compiled| matches!(step, Compiled::Json | Compiled::Logfmt { .. });
+        if !self.hints.nothing {
+            self.steps.iter().filter(is_parser).for_each(|step| self.parse(step, line, labels));
+        }
+    }
+
+    /// Whether a line, as stored, passes the line filters.
+    pub fn line_passes(&self, line: &[u8]) -> bool {
+        self.steps.iter().all(|step| match step {
+            Compiled::Line { negative, searches } => {
+                searches.iter().any(|search| search.matches(line)) != *negative
+            }
+            _ => true,
+        })
+    }
+
     fn run_step(
         &self,
         step: &Compiled,
@@ -312,6 +330,20 @@ fn step(stage: &Stage, needed: &mut Vec<String>) -> Result<Compiled, String> {
         Stage::Drop(choices) => Compiled::Drop(choices.clone()),
         Stage::Keep(choices) => Compiled::Keep(choices.clone()),
     })
+}
+
+/// What `| json` finds in a line; an error is noted among the labels.
+pub fn json_fields(line: &[u8], labels: &mut LineLabels) {
+    if let Err(Stop::Error(why)) = json::flatten(line, labels, &Hints::default()) {
+        labels.set_error("JSONParserErr", why);
+    }
+}
+
+/// What `| logfmt` finds in a line, likewise.
+pub fn logfmt_fields(line: &[u8], labels: &mut LineLabels) {
+    if let Err(why) = logfmt::flatten(line, false, false, labels, &Hints::default()) {
+        labels.set_error("LogfmtParserErr", why);
+    }
 }
 
 fn compiled(pattern: &str) -> Result<Regex, String> {

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use vigie_logql::LogSource;
 use vigie_model::blocks::{
-    Direction, Field, FieldParser, FieldQuestion, LogBlock, LogBlocks, LogEntry, LogRange, Needle,
-    StreamId,
+    Direction, LogBlock, LogBlocks, LogEntry, LogRange, Needle, Shapes, SlotValues, StreamId,
 };
 use vigie_model::{Labels, Matcher, ReadError};
 
@@ -15,8 +14,6 @@ use vigie_model::{Labels, Matcher, ReadError};
 #[derive(Default)]
 pub struct Memory {
     pub streams: Vec<(Labels, Vec<LogEntry>)>,
-    /// Whether blocks answer field questions about top-level JSON members.
-    pub has_columns: bool,
 }
 
 impl Memory {
@@ -30,7 +27,6 @@ impl Memory {
 }
 
 struct Block {
-    has_columns: bool,
     timestamps: Vec<i64>,
     rows: Vec<(StreamId, LogEntry)>,
 }
@@ -51,36 +47,18 @@ impl LogBlock for Block {
         }
         Ok(())
     }
-    fn field(&self, question: FieldQuestion<'_>) -> Option<Result<Field, ReadError>> {
-        if !self.has_columns || question.parser != FieldParser::Json {
-            return None;
-        }
-        let values: Vec<Option<serde_json::Value>> = self
-            .rows
-            .iter()
-            .map(|(_, entry)| {
-                let line: serde_json::Value = serde_json::from_slice(&entry.line).ok()?;
-                line.get(question.name).cloned()
-            })
-            .collect();
-        if values.iter().flatten().all(serde_json::Value::is_number) {
-            let numbers = values.iter().map(|v| v.as_ref()?.as_f64()).collect();
-            return Some(Ok(Field::Numbers(numbers)));
-        }
-        let mut words: Vec<Arc<str>> = Vec::new();
-        let codes = values.iter().map(|value| {
-            let word = match value.as_ref()? {
-                serde_json::Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let at = words.iter().position(|have| **have == *word).unwrap_or_else(|| {
-                words.push(word.as_str().into());
-                words.len() - 1
-            });
-            Some(at as u32)
-        });
-        let codes = codes.collect();
-        Some(Ok(Field::Words { words, codes }))
+    fn metadata_set(&self, row: usize) -> u32 {
+        let same = |(_, entry): &(StreamId, LogEntry)| entry.metadata == self.rows[row].1.metadata;
+        self.rows.iter().position(same).unwrap() as u32
+    }
+    fn shapes(&self) -> Option<Shapes<'_>> {
+        None
+    }
+    fn values(&self, _: usize, _: usize) -> Result<SlotValues<'_>, ReadError> {
+        unreachable!("the block has no shapes")
+    }
+    fn value(&self, _: usize, _: usize, _: usize, _: &mut Vec<u8>) -> Result<(), ReadError> {
+        unreachable!("the block has no shapes")
     }
     fn line(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ReadError> {
         out.clear();
@@ -130,11 +108,7 @@ impl LogSource for Memory {
         // Odd and even rows in blocks of their own: blocks overlap, as in a real store.
         let block = |parity: usize| -> Arc<dyn LogBlock> {
             let rows: Vec<_> = rows.iter().skip(parity).step_by(2).cloned().collect();
-            Arc::new(Block {
-                has_columns: self.has_columns,
-                timestamps: rows.iter().map(|(_, e)| e.ts_ns).collect(),
-                rows,
-            })
+            Arc::new(Block { timestamps: rows.iter().map(|(_, e)| e.ts_ns).collect(), rows })
         };
         let mut blocks: Vec<_> =
             [block(0), block(1)].into_iter().filter(|b| !b.timestamps_ns().is_empty()).collect();

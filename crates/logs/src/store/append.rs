@@ -1,6 +1,7 @@
 //! Lines come in: limits, duplicates, the log, the head.
 
 use super::{RecentBlock, State, Store};
+use crate::block::holds;
 use crate::catalog::Catalog;
 use crate::head::{metadata_bytes, row_hash};
 use crate::part::{OpenPart, Part};
@@ -191,11 +192,12 @@ impl State {
             }
             for (at, meta) in part.blocks.iter().enumerate() {
                 if meta.min_ns <= ts_ns && ts_ns <= meta.max_ns && meta.streams.contains(&id) {
-                    match self.recent_block(disk, part, at) {
-                        Ok(Some(recent)) if recent.columns.hold(&recent.text, id, entry) => {
-                            return true;
-                        }
-                        Ok(_) => {}
+                    let held = self.recent_block(disk, part, at).and_then(|recent| {
+                        recent.map_or(Ok(false), |recent| holds(&*recent.rows, id, entry))
+                    });
+                    match held {
+                        Ok(true) => return true,
+                        Ok(false) => {}
                         Err(error) => tracing::debug!(%error, "no duplicates are looked for here"),
                     }
                 }
@@ -217,11 +219,11 @@ impl State {
             return Ok(Some(&self.recent[at]));
         }
         let Some(open) = OpenPart::open(disk, part)? else { return Ok(None) };
-        let (columns, text) = (open.columns(block)?, open.text(block)?);
+        let Some(rows) = Arc::new(open).block(block, None)? else { return Ok(None) };
         if self.recent.len() == RECENT_BLOCKS_MAX {
             self.recent.remove(0);
         }
-        self.recent.push(RecentBlock { number, block, columns, text });
+        self.recent.push(RecentBlock { number, block, rows });
         Ok(self.recent.last())
     }
 }

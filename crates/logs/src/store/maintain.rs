@@ -4,7 +4,9 @@ use super::{PART_SUFFIX, State, Store, raise_sealed};
 use crate::LogsError;
 use crate::head::Head;
 use crate::part::Part;
-use crate::part_write;
+use crate::part_write::{self, Origin};
+use crate::shred::frames::QUICK;
+use crate::shred::shapes::InRow;
 use crate::time::{day_name, day_of};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -68,7 +70,7 @@ impl Store {
             raise_sealed(&mut self.catalog.write(), &part);
             parts.push(part);
         }
-        parts.sort_unstable_by_key(|part| part.number);
+        parts.sort_unstable_by_key(|part| part.order);
         state.parts = Arc::new(parts);
         state.frozen = None;
         drop(state);
@@ -99,7 +101,7 @@ impl Store {
         Ok(state.frozen.clone())
     }
 
-    fn next_number(&self) -> u64 {
+    pub(super) fn next_number(&self) -> u64 {
         let mut state = self.state.lock();
         state.next_number += 1;
         state.next_number - 1
@@ -114,8 +116,10 @@ impl Store {
     ) -> Result<Part, LogsError> {
         let path = self.parts_dir.join(format!("{}-{number:010}{PART_SUFFIX}", day_name(day)));
         let labels_of = |id: StreamId| self.catalog.read().labels(id).clone();
-        let bytes =
-            part_write::encode(head, rows, &labels_of).map_err(|e| DiskError::io(&path, e))?;
+        let rows: Vec<InRow<'_>> = rows.iter().map(|&at| head.in_row(at)).collect();
+        let origin = Origin { order: number, replaces: Vec::new() };
+        let bytes = part_write::encode(&rows, &origin, QUICK, &labels_of)
+            .map_err(|e| DiskError::io(&path, e))?;
         write_atomic(&*self.disk, &path, &bytes)?;
         let mut intern = |labels: &_| {
             let id = self.catalog.write().intern(labels, usize::MAX);
@@ -126,37 +130,28 @@ impl Store {
         Ok(part)
     }
 
-    /// Unlinks parts that are too old, then the oldest while they take too much room.
+    /// Takes away parts that are too old, then the oldest while they take too much room.
     fn apply_retention(&self, now_ms: i64) -> Result<(), LogsError> {
         let cutoff_ns =
             now_ms.saturating_sub(self.options.retention_ms).saturating_mul(NANOS_PER_MILLI);
-        let (doomed, files) = {
+        // What compaction replaced goes first: it must not outlive what replaced it.
+        self.remove_leftovers()?;
+        let doomed = {
             let mut state = self.state.lock();
             let doomed = doomed(&state.parts, cutoff_ns, self.options.disk_bytes_max);
             let first_day = day_name(day_of(cutoff_ns));
-            let mut files = std::mem::take(&mut state.leftover);
-            files.extend(state.broken.extract_if(.., |path| day_in(path) < &*first_day));
-            files.extend(doomed.iter().map(|part| part.path.clone()));
-            if files.is_empty() {
-                return Ok(());
-            }
+            let state = &mut *state;
+            state.leftover.extend(state.broken.extract_if(.., |path| day_in(path) < &*first_day));
+            state.leftover.extend(doomed.iter().map(|part| part.path.clone()));
             let stays = |part: &&Arc<Part>| doomed.iter().all(|gone| gone.number != part.number);
-            state.parts = Arc::new(state.parts.iter().filter(stays).cloned().collect());
-            self.catalog.write().set_live(live_streams(&state).into_iter());
-            (doomed, files)
+            if !doomed.is_empty() {
+                state.parts = Arc::new(state.parts.iter().filter(stays).cloned().collect());
+                self.catalog.write().set_live(live_streams(state).into_iter());
+            }
+            doomed
         };
         doomed.iter().for_each(|part| part.set_gone());
-        let mut result = Ok(());
-        for path in files {
-            if self.disk.exists(&path)
-                && let Err(error) = self.disk.remove(&path)
-            {
-                // It is read no more, and is tried again the next time.
-                self.state.lock().leftover.push(path);
-                result = result.and(Err(error));
-            }
-        }
-        Ok(result.and(self.disk.sync_dir(&self.parts_dir))?)
+        self.remove_leftovers().map(|_| ())
     }
 }
 
@@ -179,7 +174,7 @@ fn doomed(parts: &[Arc<Part>], cutoff_ns: i64, bytes_max: Option<u64>) -> Vec<Ar
     by_age.iter().filter(goes).map(|part| Arc::clone(part)).collect()
 }
 
-fn live_streams(state: &State) -> Vec<StreamId> {
+pub(super) fn live_streams(state: &State) -> Vec<StreamId> {
     let in_parts = state.parts.iter().flat_map(|part| part.streams()).map(|(id, _)| *id);
     let heads = std::iter::once(&state.head).chain(state.frozen.iter().map(|f| &*f.0));
     in_parts.chain(heads.flat_map(|head| head.rows()).map(|row| row.stream)).collect()

@@ -13,6 +13,7 @@ fn rules() -> Rules {
         honor_timestamps: true,
         metric_relabel: Vec::new(),
         sample_limit: 0,
+        wants: Wants::default(),
     }
 }
 
@@ -229,4 +230,57 @@ fn a_store_that_refuses_a_row_still_hears_what_ended() {
     }
     scrape(&mut rows, 6, "a 1\n").unwrap();
     assert_eq!(sink.row(6).iter().filter(|sample| sample.ends_with("stale")).count(), 0);
+}
+
+/// A family of one histogram with a native and two classic buckets and an exemplar, as protobuf.
+fn histogram_page(sum: f64) -> Vec<u8> {
+    let mut exemplar = vec![0x0a, 4, 0x0a, 0, 0x12, 0];
+    exemplar.extend([&[0x11][..], &0.5f64.to_le_bytes()].concat());
+    let bucket = |count: u8, upper: f64| [&[8, count, 0x11][..], &upper.to_le_bytes()].concat();
+    let mut histogram = [&[8, 3, 0x11][..], &sum.to_le_bytes()].concat();
+    for bucket in [bucket(1, 1.0), bucket(3, f64::INFINITY)] {
+        histogram.extend([&[0x1a, bucket.len() as u8][..], &bucket].concat());
+    }
+    // Schema 0, a zero bucket of width 0.5, one span of one bucket that holds 3.
+    histogram.extend([0x28, 0, 0x31]);
+    histogram.extend(0.5f64.to_le_bytes());
+    histogram.extend([0x62, 4, 8, 0, 0x10, 1, 0x6a, 1, 6]);
+    histogram.extend([&[0x82, 1, exemplar.len() as u8][..], &exemplar].concat());
+    let metric = [&[0x3a, histogram.len() as u8][..], &histogram].concat();
+    let mut family = vec![0x0a, 1, b'h', 0x12, 4, b'h', b'e', b'l', b'p', 0x18, 4];
+    family.extend([&[0x22, metric.len() as u8][..], &metric].concat());
+    [&[family.len() as u8][..], &family].concat()
+}
+
+#[test]
+fn protobuf_brings_native_histograms_where_they_are_wanted() {
+    for (native, classic_beside) in [(false, false), (true, false), (true, true)] {
+        let (mut rows, sink) = target(Rules { wants: Wants { native, classic_beside }, ..rules() });
+        for (ts_ms, sum) in [(1000, 4.5), (2000, 5.5)] {
+            let page = histogram_page(sum);
+            let body = Some((&page[..], Format::Protobuf));
+            rows.ingest(Fetched { ts_ms, duration_s: 0.0, body, error: None }).unwrap();
+        }
+        let natives = sink.natives.lock().unwrap().clone();
+        let floats = sink.history("h_bucket").len();
+        let exemplars = sink.exemplars.lock().unwrap().clone();
+        if native {
+            let series = r#"h{instance="i",job="j"}"#;
+            assert_eq!(natives, [format!("{series} 4.5 @1000"), format!("{series} 5.5 @2000")]);
+            assert_eq!(exemplars.len(), 2, "{exemplars:?}");
+            assert!(exemplars[0].ends_with("@1000"), "{exemplars:?}");
+        }
+        assert_eq!(floats, if native && !classic_beside { 0 } else { 4 });
+        assert_eq!(*sink.metadata.lock().unwrap(), ["h histogram help "]);
+        // It ends as other series do.
+        rows.ingest(Fetched {
+            ts_ms: 3000,
+            duration_s: 0.0,
+            body: Some((b"", Format::Text)),
+            error: None,
+        })
+        .unwrap();
+        let name = if native { "h{" } else { "h_sum" };
+        assert!(sink.history(name).iter().any(|text| text.ends_with("stale")));
+    }
 }

@@ -12,21 +12,20 @@ mod kernels;
 mod morsels;
 
 use super::kernels::Kernel;
-use super::select::{Reading, Windows, find_bounds, latest};
+use super::select::{Reading, Windows, find_bounds, latest_floats};
 use super::stretch::Stretch;
-use super::value::{Metric, Visit};
+use super::value::{Metric, Row, Visit};
 use super::{Eval, Result, Steps};
+use crate::syntax::Span;
 use kernels::{Frame, Plan, Samples};
-use morsels::{Block, Morsel, Row};
+use morsels::{Block, Cells, Morsel};
 use std::sync::Arc;
 use vigie_model::{ABSENT, MetricGroup, Selection, is_absent, is_stale};
 
 /// Whether every column of a selection is one of floats only.
 pub(super) fn is_plain(selection: &Selection) -> bool {
     let mut groups = selection.groups.iter();
-    groups.all(|group| {
-        (0..group.series().len()).all(|column| !group.may_have_histograms(column))
-    })
+    groups.all(|group| (0..group.series().len()).all(|column| !group.may_have_histograms(column)))
 }
 
 /// A function over windows.
@@ -34,6 +33,8 @@ pub(super) struct OverTime<'a> {
     pub(super) name: &'a str,
     pub(super) kernel: Kernel,
     pub(super) scalars: &'a [Vec<f64>],
+    /// Where the first argument stands.
+    pub(super) first_span: Span,
 }
 
 /// What a thread keeps from column to column.
@@ -59,8 +60,9 @@ struct Packed {
 
 /// Fills the steps of one column, [`ABSENT`] so far; says whether there is any value. The flag says
 /// that the group is another than before.
-type Fill<'f> =
-    &'f (dyn Fn(&dyn MetricGroup, usize, bool, &mut Scratch, &mut Row<'_>) -> Result<bool> + Sync);
+type Fill<'f> = &'f (
+        dyn Fn(&dyn MetricGroup, usize, bool, &mut Scratch, &mut Cells<'_>) -> Result<bool> + Sync
+    );
 
 impl<'a> Eval<'a> {
     /// Hands the values of a vector selector to `visit`, series by series.
@@ -75,15 +77,16 @@ impl<'a> Eval<'a> {
                     at: usize,
                     is_new: bool,
                     scratch: &mut Scratch,
-                    out: &mut Row<'_>| {
+                    out: &mut Cells<'_>| {
             let timestamps_ms = group.timestamps_ms();
             if is_new {
                 find_bounds(timestamps_ms, ends_ms, lookback_ms, &mut scratch.shared);
             }
             group.read(at, &mut scratch.column)?;
             let column = &scratch.column[..];
-            if reading == Reading::Timestamp || column.iter().any(|value| value.is_nan()) {
-                let any = latest(timestamps_ms, column, &scratch.shared, reading, out.values);
+            if reading != Reading::Value || column.iter().any(|value| value.is_nan()) {
+                let shared = &scratch.shared;
+                let any = latest_floats(timestamps_ms, column, shared, reading, out.values);
                 out.count_values();
                 return Ok(any);
             }
@@ -123,7 +126,7 @@ impl<'a> Eval<'a> {
                     at: usize,
                     is_new: bool,
                     scratch: &mut Scratch,
-                    out: &mut Row<'_>| {
+                    out: &mut Cells<'_>| {
             let timestamps_ms = group.timestamps_ms();
             let Scratch { column, shared, stretches, packed, kernels, .. } = scratch;
             if is_new {
@@ -182,7 +185,7 @@ impl<'a> Eval<'a> {
             for (id, values) in block.ids.iter().zip(block.values.chunks_exact(steps)) {
                 let lookup = Arc::clone(&selection.lookup);
                 let metric = Metric::Stored { id: *id, lookup, nameless: false };
-                visit(self, metric, false, values)?;
+                visit(self, metric, false, Row { values, histograms: &[] })?;
             }
             Ok(())
         })

@@ -66,12 +66,12 @@ pub(super) struct Block {
 }
 
 /// The steps of one series, and where samples are counted.
-pub(super) struct Row<'a> {
+pub(super) struct Cells<'a> {
     pub(super) values: &'a mut [f64],
     counts: &'a mut [u64],
 }
 
-impl Row<'_> {
+impl Cells<'_> {
     /// Adds samples looked at, step by step.
     pub(super) fn count(&mut self, more: impl Iterator<Item = u64>) {
         self.counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
@@ -86,8 +86,8 @@ impl Row<'_> {
 
 impl Block {
     /// The row that begins at a cell and is the last.
-    pub(super) fn row(&mut self, from: usize) -> Row<'_> {
-        Row { values: &mut self.values[from..], counts: &mut self.counts }
+    pub(super) fn row(&mut self, from: usize) -> Cells<'_> {
+        Cells { values: &mut self.values[from..], counts: &mut self.counts }
     }
 
     fn clear(&mut self) {

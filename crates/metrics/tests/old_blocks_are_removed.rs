@@ -1,4 +1,4 @@
-//! Retention by time and by size: whole segments, oldest first, and what is left can be read.
+//! Retention by time and by size: whole blocks, oldest first, and what is left can be read.
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
 mod support;
@@ -23,17 +23,18 @@ fn fill(store: &vigie_metrics::Store, days: std::ops::Range<i64>) {
         }
         store.tick((day + 1) * DAY_MS).unwrap();
         store.tick((day + 1) * DAY_MS + 3 * 3600 * 1000).unwrap();
+        while store.compact((day + 1) * DAY_MS + 3 * 3600 * 1000, &mut |_| true).unwrap() {}
     }
 }
 
 #[test]
-fn segments_older_than_the_retention_are_removed_and_stay_away_after_a_restart() {
+fn blocks_older_than_the_retention_are_removed_and_stay_away_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { retention_ms: 3 * DAY_MS, ..patient() };
     let store = open(dir.path(), options.clone());
     fill(&store, 100..110);
     let stats = store.stats();
-    assert!((1..=3).contains(&stats.segments), "{stats:?}");
+    assert!((1..=3).contains(&stats.blocks), "{stats:?}");
     assert!(stats.oldest_ms.unwrap() >= 107 * DAY_MS, "{stats:?}");
     let left = read(&store, &[], ALL);
     assert!(left.keys().all(|(_, ts_ms)| *ts_ms >= 107 * DAY_MS));
@@ -44,13 +45,13 @@ fn segments_older_than_the_retention_are_removed_and_stay_away_after_a_restart()
     drop(store);
     let store = open(dir.path(), options);
     assert_eq!(read(&store, &[], ALL), left);
-    assert_eq!(store.stats().segments, stats.segments);
+    assert_eq!(store.stats().blocks, stats.blocks);
     fill(&store, 110..112);
     assert!(!read(&store, &[], TimeRange { start_ms: 111 * DAY_MS, end_ms: i64::MAX }).is_empty());
 }
 
 #[test]
-fn the_oldest_segments_are_removed_while_the_files_are_too_large() {
+fn the_oldest_blocks_are_removed_while_the_files_are_too_large() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options { disk_bytes_max: Some(60_000), log_bytes_max: 4_000, ..patient() };
     let store = open(dir.path(), options);

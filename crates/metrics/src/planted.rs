@@ -1,0 +1,48 @@
+//! Bugs that a test plants in the store to prove that it would find them.
+//!
+//! They exist in builds with debug assertions only; in others nothing can be planted.
+
+#[cfg(debug_assertions)]
+use std::cell::Cell;
+
+/// A bug that somebody could have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A compaction removes its inputs before the manifest names the output.
+    InputsGoFirst,
+    /// The manifest names a block before the block has its name.
+    ManifestFirst,
+    /// A deletion is answered without the manifest.
+    DeletionForgotten,
+    /// A compaction leaves out the last row.
+    LastRowLeftOut,
+    /// A segment goes while the log still speaks of a chunk that it lost.
+    LogSpeaksOfLost,
+    /// Rows too few to seal are not carried over when the log is cut.
+    RowsNotCarried,
+    /// A compaction gives deleted samples new life.
+    DeletedComesBack,
+}
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Plants a bug in the stores of this thread, or takes it out.
+#[cfg(debug_assertions)]
+pub fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+/// Whether a bug is planted.
+#[cfg(debug_assertions)]
+pub(crate) fn is(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
+
+/// Whether a bug is planted.
+#[cfg(not(debug_assertions))]
+pub(crate) fn is(_: Bug) -> bool {
+    false
+}
