@@ -7,6 +7,7 @@ use crate::shape::{Motion, Shape, series};
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::ops::Range;
 use std::time::Duration;
 use vigie_codec::remote_write::{WireSeries, encode_v1};
 
@@ -29,6 +30,8 @@ pub struct Load {
     pub samples_per_request: usize,
     /// zstd instead of snappy.
     pub zstd: bool,
+    /// The number of the first instance, so that two fleets share none.
+    pub first_instance: usize,
 }
 
 impl Default for Load {
@@ -42,6 +45,7 @@ impl Default for Load {
             churn_every: 0,
             samples_per_request: 2_000,
             zstd: false,
+            first_instance: 0,
         }
     }
 }
@@ -70,7 +74,7 @@ impl Fleet {
             let mut labels = shape[member].labels.clone();
             labels.push((
                 "instance".to_owned(),
-                format!("host-{instance:06}.internal.example.org:9100"),
+                format!("host-{:06}.internal.example.org:9100", load.first_instance + instance),
             ));
             labels.push(("job".to_owned(), "node".to_owned()));
             labels.sort();
@@ -98,6 +102,23 @@ impl Fleet {
             }
         }
         Ok(sent)
+    }
+
+    /// Sends many steps, as many in a body as fit: for fleets of few series.
+    pub fn send_steps(&self, steps: Range<u64>, door: &mut Door) -> Result<()> {
+        let (mut body, mut in_body) = (Vec::new(), 0);
+        for step in steps.clone() {
+            for at in 0..self.load.series {
+                self.put(at, step, &mut body);
+            }
+            in_body += self.load.series;
+            if in_body >= self.load.samples_per_request || step + 1 == steps.end {
+                door.write(&body, self.load.zstd)?;
+                in_body = 0;
+                body.clear();
+            }
+        }
+        Ok(())
     }
 
     fn put(&self, at: usize, step: u64, body: &mut Vec<u8>) {

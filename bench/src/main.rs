@@ -9,6 +9,7 @@ mod load;
 mod logs;
 mod metrics;
 mod peers;
+mod queries;
 mod shape;
 
 use anyhow::{Context, Result};
@@ -69,10 +70,11 @@ fn main() -> Result<()> {
             let series = number(1, metrics::GATED_SERIES as u64)?;
             metrics::run(&gates, series as usize, number(2, metrics::GATED_STEPS)?)
         }
+        "queries" => queries::run(number(1, queries::SERIES as u64)? as usize),
         "disk" => disk::run(&gates),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], disk, logs, load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], disk, logs, queries [SERIES], load --url URL"
         ),
     }
 }

@@ -19,14 +19,14 @@ pub const GATED_STEPS: u64 = 60;
 
 /// Who is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Who {
+pub(crate) enum Who {
     Vigie,
     Prometheus,
     VictoriaMetrics,
 }
 
 impl Who {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Who::Vigie => "Vigie",
             Who::Prometheus => "prometheus (Debian)",
@@ -34,7 +34,7 @@ impl Who {
         }
     }
 
-    fn program(self) -> Option<PathBuf> {
+    pub(crate) fn program(self) -> Option<PathBuf> {
         let peers = std::env::var("VIGIE_PEERS").unwrap_or_default();
         let found = match self {
             Who::Vigie => program(),
@@ -46,14 +46,14 @@ impl Who {
 }
 
 /// A running program with a folder of its own.
-struct Running {
-    child: Child,
-    port: u16,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) port: u16,
 }
 
 impl Running {
     /// Starts it and says how long it took until it was ready.
-    fn start(who: Who, home: &Path) -> Result<(Running, f64)> {
+    pub(crate) fn start(who: Who, home: &Path) -> Result<(Running, f64)> {
         let program = who.program().context("the program is not there")?;
         let port = free_port();
         let data = home.join("data").display().to_string();
@@ -71,6 +71,7 @@ impl Running {
                 std::fs::write(&config, "global: {scrape_interval: 15s}\n")?;
                 command.arg(format!("--config.file={}", config.display()));
                 command.arg(format!("--storage.tsdb.path={data}"));
+                command.arg("--storage.tsdb.retention.time=90d");
                 command.arg("--web.enable-remote-write-receiver");
                 command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
             }
@@ -95,32 +96,36 @@ impl Running {
         Ok((running, started.elapsed().as_secs_f64()))
     }
 
-    fn door(&self) -> Result<Door> {
+    pub(crate) fn door(&self) -> Result<Door> {
         Door::open(&format!("http://127.0.0.1:{}/api/v1/write", self.port))
     }
 
-    fn cpu_s(&self) -> Result<f64> {
+    pub(crate) fn cpu_s(&self) -> Result<f64> {
         cpu_s(self.child.id())
     }
 
-    /// CPU seconds of one range query of 41 steps that ends at `end_s`, the mean of many.
-    fn query_cpu_s(&self, query: &str, end_s: i64) -> Result<f64> {
-        let path = format!(
-            "/api/v1/query_range?query={}&start={}&end={end_s}&step=15&nocache=1&timeout=120s",
-            encode(query),
-            end_s - 600
-        );
+    /// What one question of a path costs: the mean CPU of many, and the time of the median.
+    pub(crate) fn ask(&self, path: &str) -> Result<Cost> {
         // The clock of a process ticks every 10 ms: one question is a share of many.
         let (before, started) = (self.cpu_s()?, Instant::now());
-        let mut asked = 0;
-        while asked < 3 || asked < 50 && started.elapsed().as_secs() < 5 {
-            let answer = get(self.port, &path).context("no answer")?;
+        let mut walls_ms = Vec::new();
+        while walls_ms.len() < 3 || walls_ms.len() < 100 && started.elapsed().as_secs() < 5 {
+            let asked = Instant::now();
+            let answer = get(self.port, path).context("no answer")?;
+            walls_ms.push(asked.elapsed().as_secs_f64() * 1e3);
             let words = String::from_utf8_lossy(&answer.body);
-            anyhow::ensure!(answer.status == 200, "{query}: {words}");
-            asked += 1;
+            anyhow::ensure!(answer.status == 200, "{path}: {words}");
         }
-        Ok((self.cpu_s()? - before) / f64::from(asked))
+        let cpu_ms = (self.cpu_s()? - before) * 1e3 / walls_ms.len() as f64;
+        walls_ms.sort_by(f64::total_cmp);
+        Ok(Cost { cpu_ms, p50_ms: walls_ms[walls_ms.len() / 2] })
     }
+}
+
+/// What a question costs.
+pub(crate) struct Cost {
+    pub(crate) cpu_ms: f64,
+    pub(crate) p50_ms: f64,
 }
 
 impl Drop for Running {
@@ -197,22 +202,46 @@ fn measure(gates: &Gates, who: Who, series: usize, steps: u64) -> Result<()> {
 
 fn queries(running: &Running, figure: impl Fn(&str, &str, f64), end_s: i64) -> Result<()> {
     for (name, query) in [
-        (
-            "sum_rate_cpu_ms",
-            "sum(rate(node_cpu_seconds_total{instance=~\"host-0000[0-9][0-9].*|host-00010.*|host-00011.*|host-00012[0-4].*\"}[5m]))",
-        ),
-        ("count_all_cpu_ms", "count({__name__=~\"node_.*\"})"),
+        ("sum_rate_cpu_ms", sum_rate()),
+        ("count_all_cpu_ms", "count({__name__=~\"node_.*\"})".to_owned()),
         (
             "one_series_cpu_ms",
-            "rate(node_network_receive_bytes_total{device=\"eth0\",instance=~\"host-000007.*\"}[1m])",
+            "rate(node_network_receive_bytes_total{device=\"eth0\",instance=~\"host-000007.*\"}[1m])"
+                .to_owned(),
         ),
-        ("sum_by_instance_cpu_ms", "sum by(instance)(rate(node_softnet_processed_total[2m]))"),
+        (
+            "sum_by_instance_cpu_ms",
+            "sum by(instance)(rate(node_softnet_processed_total[2m]))".to_owned(),
+        ),
     ] {
-        let cpu_s = running.query_cpu_s(query, end_s)?;
+        let cost = running.ask(&range_path(&query, end_s - 600, end_s, 15))?;
         let shown: String = query.chars().take(44).collect();
-        figure(name, &format!("CPU ms, {shown}"), cpu_s * 1e3);
+        figure(name, &format!("CPU ms, {shown}"), cost.cpu_ms);
+        figure("", &format!("p50 ms, {shown}"), cost.p50_ms);
     }
+    let path = "/api/v1/label/instance/values";
+    let cost = running.ask(path)?;
+    figure("label_values_cpu_ms", "CPU ms, values of instance", cost.cpu_ms);
+    figure("", "p50 ms, values of instance", cost.p50_ms);
     Ok(())
+}
+
+/// A range query that no cache answers, neither ours nor VictoriaMetrics'.
+pub(crate) fn range_path(query: &str, start_s: i64, end_s: i64, step_s: i64) -> String {
+    format!(
+        "/api/v1/query_range?query={}&start={start_s}&end={end_s}&step={step_s}&nocache=1&timeout=120s",
+        encode(query)
+    )
+}
+
+/// The instances of [`sum_rate`]: 125 of 64 series are 8,000.
+const SUM_RATE_INSTANCES: usize = 125;
+
+/// `sum(rate())` over 8,000 series: as many instances as the shape needs for them, by name.
+fn sum_rate() -> String {
+    let names = (0..SUM_RATE_INSTANCES).map(|at| format!("host-{at:06}[.].*"));
+    let names = names.collect::<Vec<_>>().join("|");
+    format!("sum(rate(node_cpu_seconds_total{{instance=~\"{names}\"}}[5m]))")
 }
 
 fn disk_bytes(folder: &Path) -> Result<u64> {

@@ -8,12 +8,14 @@ mod logs;
 mod metrics;
 mod snapshot;
 
+use crate::cache::Cache;
 use crate::{
     AppendReport, Durability, Engine, EngineError, EngineStats, LogDeletion, LogObserver,
-    LogVolume, LogWhen, MetricsBlock, PushBatch, PushReport, QueryError, QueryOptions,
-    SamplesReport, When,
+    LogVolume, LogWhen, MetricsBlock, PushBatch, PushReport, Queries, QueryError, QueryOptions,
+    QueryStats, SamplesReport, When,
 };
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use vigie_disk::{DirLock, Disk, DiskError, Meter, RealDisk, Tell};
 use vigie_model::{
@@ -57,6 +59,8 @@ pub struct Embedded {
     directory: std::path::PathBuf,
     metrics: vigie_metrics::Store,
     logs: vigie_logs::Store,
+    queries: Arc<Queries>,
+    cache: Cache,
     observers: RwLock<Vec<Arc<dyn LogObserver>>>,
     _lock: DirLock,
 }
@@ -97,6 +101,8 @@ impl Embedded {
             directory: directory.to_owned(),
             metrics: metrics.map_err(metrics::error)?,
             logs: logs.map_err(logs::error)?,
+            queries: Arc::default(),
+            cache: Cache::default(),
             observers: RwLock::default(),
             _lock: lock,
         })
@@ -125,7 +131,11 @@ impl Engine for Embedded {
         durability: Durability,
     ) -> Result<AppendReport, EngineError> {
         let durability = metrics::durability(durability);
-        let done = self.metrics.append(rows, durability).map_err(metrics::error)?;
+        let done = self.metrics.append(rows, durability).map_err(metrics::error);
+        if let Some(oldest_ms) = rows.iter().map(|row| row.ts_ms).min() {
+            self.cache.wrote(oldest_ms);
+        }
+        let done = done?;
         Ok(AppendReport {
             appended: done.appended,
             duplicates: done.duplicates,
@@ -146,7 +156,13 @@ impl Engine for Embedded {
         pushed: &Pushed<'_>,
         durability: Durability,
     ) -> Result<SamplesReport, EngineError> {
-        metrics::push(&self.metrics, pushed, durability)
+        let done = metrics::push(&self.metrics, pushed, durability);
+        let floats = pushed.samples.iter().map(|sample| sample.ts_ms);
+        let times = floats.chain(pushed.histograms.iter().map(|sample| sample.ts_ms));
+        if let Some(oldest_ms) = times.min() {
+            self.cache.wrote(oldest_ms);
+        }
+        done
     }
 
     fn append_exemplars(
@@ -171,6 +187,10 @@ impl Engine for Embedded {
         Ok(found.into_iter().collect())
     }
 
+    fn queries(&self) -> &Arc<Queries> {
+        &self.queries
+    }
+
     fn select_metrics(
         &self,
         matchers: &[Matcher],
@@ -185,7 +205,8 @@ impl Engine for Embedded {
         when: When,
         options: &QueryOptions,
     ) -> Result<vigie_promql::Answer, QueryError> {
-        metrics::query(&self.metrics, expr, when, options)
+        let asked = metrics::Asked { store: &self.metrics, queries: &self.queries, options };
+        metrics::answer(&asked, &self.cache, expr, when)
     }
 
     fn metric_label_names(
@@ -337,7 +358,9 @@ impl Engine for Embedded {
     }
 
     fn delete_series(&self, matchers: &[Matcher], range: TimeRange) -> Result<usize, EngineError> {
-        self.metrics.delete_series(matchers, range).map_err(metrics::error)
+        let deleted = self.metrics.delete_series(matchers, range).map_err(metrics::error);
+        self.cache.invalidate();
+        deleted
     }
 
     fn clean_tombstones(&self) -> Result<(), EngineError> {
@@ -373,6 +396,13 @@ impl Engine for Embedded {
             logs_bytes: logs.part_file_bytes + logs.wal_bytes,
             metrics_damaged: metrics.damaged,
             logs_damaged: logs.damaged + logs.broken_parts,
+            queries: QueryStats {
+                cache_hits: self.cache.hits.load(Ordering::Relaxed),
+                cache_misses: self.cache.misses.load(Ordering::Relaxed),
+                cache_invalidations: self.cache.invalidations.load(Ordering::Relaxed),
+                cache_bytes: self.cache.bytes(),
+                ..self.queries.stats()
+            },
         }
     }
 }

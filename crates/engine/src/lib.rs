@@ -9,12 +9,16 @@
 
 #![forbid(unsafe_code)]
 
+mod cache;
 mod embedded;
 mod error;
+mod queries;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::{EngineError, QueryError, QueryErrorKind};
+pub use queries::{About, Queries, QueryList, QueryStats, QueryView, Ticket};
 pub use vigie_disk::Progress;
+pub use vigie_promql::{Account, Detail, NodeCost};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -127,6 +131,11 @@ pub struct QueryOptions {
     pub cancel: Option<Arc<AtomicBool>>,
     /// How far back an instant vector looks, in milliseconds; Prometheus' five minutes when not given.
     pub lookback_ms: Option<i64>,
+    /// What the question takes is written down here ([`Queries::ask`]); into an account of its own
+    /// when not given.
+    pub account: Option<Arc<Account>>,
+    /// Neither use a kept answer nor keep this one.
+    pub no_cache: bool,
     /// Lines closer than this to the last one kept are left out (Loki's `interval`), in nanoseconds;
     /// 0 keeps all.
     pub log_interval_ns: i64,
@@ -181,6 +190,8 @@ pub struct EngineStats {
     pub metrics_damaged: u64,
     /// Damaged places of the log store that are passed over.
     pub logs_damaged: u64,
+    /// Questions.
+    pub queries: QueryStats,
 }
 
 /// A block of metrics that is put in order for long keeping.
@@ -231,6 +242,8 @@ pub trait Engine: Send + Sync + 'static {
         selectors: &[Vec<Matcher>],
         range: TimeRange,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError>;
+    /// The questions that are being answered.
+    fn queries(&self) -> &Arc<Queries>;
     /// The samples of a range of the series that fulfil all matchers, as columns.
     fn select_metrics(
         &self,

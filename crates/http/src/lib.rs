@@ -25,6 +25,7 @@ mod notices;
 mod own;
 mod params;
 mod prometheus;
+mod queries;
 pub mod router;
 mod runbooks;
 mod serve;

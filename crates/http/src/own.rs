@@ -3,13 +3,14 @@
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::params::Params;
+use crate::queries;
 use crate::runbooks::{self, Runbook};
 use crate::state::{State, blocking, rfc3339};
 use axum::Router;
 use axum::extract::{self, Path};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, delete, get, post};
 use vigie_dashboards::summary;
 
 /// Most rows of the notification log in one answer.
@@ -25,6 +26,9 @@ pub fn router() -> Router<State> {
         .route("/runbooks", get(list_runbooks))
         .route("/runbooks/{slug}", get(runbook))
         .route("/notifications", get(notifications))
+        .route("/queries", get(queries::list))
+        .route("/queries/{id}", delete(queries::kill))
+        .route("/queries/{id}/kill", post(queries::kill))
         .fallback(any(unknown))
 }
 

@@ -9,6 +9,7 @@ pub mod listing;
 pub mod notices;
 pub mod query;
 mod read;
+mod report;
 pub mod search;
 pub mod selfmetrics;
 pub mod status;

@@ -12,14 +12,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use vigie_dashboards::Dashboard;
-use vigie_engine::{Engine, EngineError, QueryError, QueryErrorKind, QueryOptions};
+use vigie_engine::{
+    About, Detail, Engine, EngineError, QueryError, QueryErrorKind, QueryOptions, Ticket,
+};
 use vigie_model::Labels;
 use vigie_model::limits::QUERY_TIMEOUT_MS;
 use vigie_model::relabel::Rule;
 
-/// Questions answered at once; more wait their turn (Prometheus' `query.max-concurrency` is 20,
-/// for more cores and more memory than Vigie's users have).
-const QUERIES_AT_ONCE_MAX: usize = 8;
+/// Questions answered at once, at least; with more cores as many as there are. More wait their turn.
+/// (Prometheus' `query.max-concurrency` is 20; a question here uses all cores that are free.)
+const QUERIES_AT_ONCE_MIN: usize = 2;
 /// Pushes unpacked and stored at once; more wait their turn with their bodies still packed.
 const PUSHES_AT_ONCE_MAX: usize = 4;
 
@@ -130,7 +132,7 @@ impl State {
         State(Arc::new(Shared {
             parts,
             tails,
-            queries: Arc::new(Semaphore::new(QUERIES_AT_ONCE_MAX)),
+            queries: Arc::new(Semaphore::new(queries_at_once())),
             pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE_MAX)),
         }))
     }
@@ -155,23 +157,40 @@ impl State {
         Ok(done.await??)
     }
 
-    /// Runs a question when its turn comes. It is told to stop at its deadline, and when the
-    /// client goes away (this future is dropped).
+    /// Runs a question about logs that is no text of its own (a volume, a pattern) when its turn
+    /// comes, like [`State::ask`].
     pub async fn run_query<T: Send + 'static>(
         &self,
         timeout_ms: u64,
         question: impl FnOnce(QueryOptions) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        let about = About { language: "logql", ..About::default() };
+        self.ask(about, (timeout_ms, Detail::default()), |options, _| question(options)).await
+    }
+
+    /// Runs a question when its turn comes. It is told to stop at its deadline, when somebody kills
+    /// it, and when the client goes away (this future is dropped). Until then it is on the list of
+    /// questions.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        about: About,
+        (timeout_ms, detail): (u64, Detail),
+        question: impl FnOnce(QueryOptions, &Ticket) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        let ticket = self.engine.queries().ask(about, detail)?;
+        let cancel = CancelOnDrop(ticket.cancel().clone());
         let turn = self.turn(deadline).await?;
-        let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
         let options = QueryOptions {
             deadline: Some(deadline),
             cancel: Some(cancel.0.clone()),
+            account: Some(ticket.account().clone()),
             ..QueryOptions::default()
         };
         let done = blocking(move || {
-            let answer = question(options);
+            ticket.begin();
+            let answer = question(options, &ticket);
+            drop(ticket);
             drop(turn);
             answer
         });
@@ -214,6 +233,11 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| ApiError::internal("internal error: the log of Vigie says more"))
+}
+
+fn queries_at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.max(QUERIES_AT_ONCE_MIN)
 }
 
 struct CancelOnDrop(Arc<AtomicBool>);

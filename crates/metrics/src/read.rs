@@ -484,6 +484,11 @@ impl MetricGroup for Group {
         &self.ids
     }
 
+    fn held_bytes(&self) -> usize {
+        let parts: usize = self.parts.iter().map(|part| part.bytes() + 4 * part.places.len()).sum();
+        parts + 8 * self.timestamps_ms.len() + 8 * self.ids.len()
+    }
+
     fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
         out.clear();
         out.resize(self.timestamps_ms.len(), ABSENT);

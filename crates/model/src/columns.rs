@@ -91,6 +91,10 @@ pub trait MetricGroup: Send + Sync {
         out.clear();
         Ok(())
     }
+    /// Bytes of memory that the group holds for its columns, about.
+    fn held_bytes(&self) -> usize {
+        16 * self.timestamps_ms().len()
+    }
     /// Replaces `out` by the start timestamps (when the counter began) of a column's samples, one
     /// per row, 0 where there is none; leaves it empty when the column has none at all.
     fn read_starts_ms(&self, _column: usize, out: &mut Vec<i64>) -> Result<(), ReadError> {

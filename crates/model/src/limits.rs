@@ -14,9 +14,10 @@ pub const LABELS_PER_SERIES_MAX: usize = 64;
 pub const QUERY_BYTES_MAX: usize = 128 * 1024;
 /// Deepest nesting of a query expression.
 pub const QUERY_DEPTH_MAX: usize = 128;
-/// Most samples one query may hold at once (Prometheus' `query.max-samples`, whose 50,000,000 are
-/// meant for larger machines). One takes 8 bytes, and about 50 more on its way into an answer.
-pub const QUERY_SAMPLES_MAX: u64 = 10_000_000;
+/// Most samples one query may hold at once (Prometheus' `query.max-samples`). One takes 8 bytes, and
+/// about 50 more on its way into an answer; what that comes to is bounded by
+/// [`QUERY_MEMORY_BYTES_MAX`], which on a small machine is reached first.
+pub const QUERY_SAMPLES_MAX: u64 = 50_000_000;
 /// Most regular expressions in one query; each may take megabytes once compiled.
 pub const QUERY_REGEXES_MAX: usize = 64;
 /// Most bytes of lines and labels that the answer to a log query may hold.
@@ -41,3 +42,11 @@ pub const LOG_STREAMS_MAX: usize = 100_000;
 pub const SERIES_PER_TARGET_MAX: usize = 500_000;
 /// Most active series.
 pub const SERIES_MAX: usize = 2_000_000;
+/// Most bytes that one query may hold.
+pub const QUERY_MEMORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Most bytes that all queries together may hold.
+pub const QUERIES_MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Most queries that run or wait for their turn.
+pub const QUERY_QUEUE_MAX: usize = 2048;
+/// Most bytes of kept answers.
+pub const QUERY_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -8,10 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 mod eval;
 mod native;
 mod syntax;
 
+pub use account::{Account, Budget, Detail, NodeCost};
 pub use eval::{
     Answer, EvalError, Features, Options, Sample, Series, Source, Value, instant, range,
 };

@@ -32,7 +32,8 @@ fn memory_is_refused_before_it_is_taken() {
         "count_values(\"v\", vector(time()))".to_owned(),
     ] {
         let start = Instant::now();
-        let error = over_time(&query, &Options::default()).unwrap_err();
+        let options = Options { samples_max: 10_000_000, ..Options::default() };
+        let error = over_time(&query, &options).unwrap_err();
         let too_many =
             "query processing would load too many samples into memory in query execution";
         assert_eq!((error.error_type(), error.to_string().as_str()), ("execution", too_many));

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use vigie_codec::exposition::{Family, MetricKind};
 use vigie_collect::tail::TailStats;
-use vigie_engine::Engine;
+use vigie_engine::{Engine, QueryStats};
 use vigie_watch::WatchHandle;
 
 /// Help of `vigie_metrics_damaged`.
@@ -32,6 +32,7 @@ impl Sources {
         if let Some(watch) = self.watch.get() {
             families.extend(watch_families(watch));
         }
+        families.extend(query_families(&self.engine.stats().queries));
         families
     }
 
@@ -68,6 +69,44 @@ impl Sources {
             one("vigie_logs_damaged", LOGS_DAMAGED, Gauge, stats.logs_damaged),
         ]
     }
+}
+
+fn query_families(stats: &QueryStats) -> Vec<Family> {
+    use MetricKind::{Counter, Gauge};
+    let counted = [
+        ("vigie_queries_total", "Questions asked.", stats.total),
+        ("vigie_queries_killed_total", "Questions ended by somebody.", stats.killed),
+        (
+            "vigie_queries_refused_memory_total",
+            "Questions refused because of the memory they would take.",
+            stats.refused_memory,
+        ),
+        (
+            "vigie_query_cache_hits_total",
+            "Range queries answered in part from kept answers.",
+            stats.cache_hits,
+        ),
+        (
+            "vigie_query_cache_misses_total",
+            "Range queries of which nothing was kept.",
+            stats.cache_misses,
+        ),
+        (
+            "vigie_query_cache_invalidations_total",
+            "Times that a late sample or a deletion emptied the cache.",
+            stats.cache_invalidations,
+        ),
+    ];
+    let now = [
+        ("vigie_queries_running", "Questions that are being answered.", stats.running),
+        ("vigie_queries_queued", "Questions that wait for their turn.", stats.queued),
+        ("vigie_queries_memory_bytes", "Memory that questions have reserved.", stats.held_bytes),
+        ("vigie_query_cache_bytes", "Memory of kept answers.", stats.cache_bytes),
+    ];
+    let counted =
+        counted.map(|(name, help, value)| Family::single(name, help, Counter, value as f64));
+    let now = now.map(|(name, help, value)| Family::single(name, help, Gauge, value as f64));
+    counted.into_iter().chain(now).collect()
 }
 
 fn tail_families(tail: &TailStats) -> Vec<Family> {

@@ -1,11 +1,15 @@
 //! PromQL over the metrics store.
 
+use crate::cache::{Cache, Key, Span};
 use crate::{
-    Durability, EngineError, QueryError, QueryErrorKind, QueryOptions, SamplesReport, When,
+    Detail, Durability, EngineError, Queries, QueryError, QueryErrorKind, QueryOptions,
+    SamplesReport, When,
 };
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use vigie_metrics::{Appended, MetricsError, Store};
 use vigie_model::{Matcher, Pushed, ReadError, Selection, TimeRange};
-use vigie_promql::{Answer, EvalError, Expr, Options, Source};
+use vigie_promql::{Answer, EvalError, Expr, Options, Source, Value};
 
 /// The store, as the language sees it.
 struct StoreSource<'a>(&'a Store);
@@ -16,29 +20,77 @@ impl Source for StoreSource<'_> {
     }
 }
 
-/// Answers a question.
-pub(super) fn query(
-    store: &Store,
+/// A question on its way to the store.
+pub(super) struct Asked<'a> {
+    pub(super) store: &'a Store,
+    pub(super) queries: &'a Queries,
+    pub(super) options: &'a QueryOptions,
+}
+
+/// Answers a question, with what is kept of its answer where that is still good.
+pub(super) fn answer(
+    asked: &Asked<'_>,
+    cache: &Cache,
     expr: &Expr,
     when: When,
-    options: &QueryOptions,
 ) -> Result<Answer, QueryError> {
-    let mut language = Options {
-        deadline: options.deadline(),
-        cancel: options.cancel.clone(),
-        ..Options::default()
+    let When::Range { start_ms, end_ms, step_ms } = when else {
+        return asked.evaluate(expr, when);
     };
-    if let Some(lookback_ms) = options.lookback_ms {
-        language.lookback_ms = lookback_ms;
+    let sound = step_ms > 0 && start_ms <= end_ms;
+    if asked.options.no_cache || !sound || !expr.is_steady() {
+        return asked.evaluate(expr, when);
     }
-    let source = StoreSource(store);
-    let answer = match when {
-        When::Instant(ts_ms) => vigie_promql::instant(&source, expr, ts_ms, &language),
-        When::Range { start_ms, end_ms, step_ms } => {
-            vigie_promql::range(&source, expr, start_ms, end_ms, step_ms, &language)
-        }
+    let key = Key {
+        text: expr.text().to_owned(),
+        step_ms,
+        phase_ms: start_ms.rem_euclid(step_ms),
+        lookback_ms: asked.options.lookback_ms,
     };
-    answer.map_err(refused)
+    let last_ms = start_ms + (end_ms - start_ms) / step_ms * step_ms;
+    let span = Span { start_ms, last_ms, step_ms };
+    let Some(visit) = cache.visit(key, span, now_ms()) else {
+        return asked.evaluate(expr, when);
+    };
+    let mut answer = if visit.from_ms > last_ms {
+        Answer { value: Value::Matrix(Vec::new()), warnings: Vec::new(), infos: Vec::new() }
+    } else {
+        asked.evaluate(expr, When::Range { start_ms: visit.from_ms, end_ms, step_ms })?
+    };
+    if let Value::Matrix(found) = &mut answer.value {
+        let keep = answer.warnings.is_empty() && answer.infos.is_empty();
+        *found = cache.complete(visit, std::mem::take(found), keep);
+    }
+    Ok(answer)
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}
+
+impl Asked<'_> {
+    fn evaluate(&self, expr: &Expr, when: When) -> Result<Answer, QueryError> {
+        let options = self.options;
+        let own = || Arc::new(self.queries.account(Detail::default()));
+        let mut language = Options {
+            deadline: options.deadline(),
+            cancel: options.cancel.clone(),
+            account: Some(options.account.clone().unwrap_or_else(own)),
+            ..Options::default()
+        };
+        if let Some(lookback_ms) = options.lookback_ms {
+            language.lookback_ms = lookback_ms;
+        }
+        let source = StoreSource(self.store);
+        let answer = match when {
+            When::Instant(ts_ms) => vigie_promql::instant(&source, expr, ts_ms, &language),
+            When::Range { start_ms, end_ms, step_ms } => {
+                vigie_promql::range(&source, expr, start_ms, end_ms, step_ms, &language)
+            }
+        };
+        answer.map_err(refused)
+    }
 }
 
 fn refused(error: EvalError) -> QueryError {

@@ -5,11 +5,12 @@ use super::{parse_time_ns, range_ns, success};
 use crate::error::{ApiError, LokiError};
 use crate::json::Json;
 use crate::params::{Params, parse_step_ms};
+use crate::queries::client_of;
 use crate::state::{State, now_ms};
 use axum::extract;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use vigie_engine::LogWhen;
+use vigie_engine::{About, Detail, LogWhen};
 use vigie_logql::{Expr, Stream, Streams, Value};
 use vigie_model::limits::{LOG_ENTRIES_PER_QUERY_MAX, QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
 use vigie_model::{Direction, LogRange};
@@ -20,6 +21,7 @@ const LIMIT_DEFAULT: usize = 100;
 /// `/loki/api/v1/query`: one instant, numbers only.
 pub async fn instant(
     extract::State(state): extract::State<State>,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, LokiError> {
     let expr = parse(&params)?;
@@ -33,7 +35,7 @@ pub async fn instant(
         let text = "log queries are not supported as an instant query type, please change your query to a range query type";
         return Err(ApiError::bad_data(text).into());
     }
-    numbers(&state, expr, LogWhen::Instant(ts_ns)).await
+    numbers(&state, &headers, expr, LogWhen::Instant(ts_ns)).await
 }
 
 /// `/loki/api/v1/query_range`.
@@ -61,7 +63,7 @@ pub async fn range(
         let text = "exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter";
         return Err(ApiError::bad_data(text).into());
     }
-    numbers(&state, expr, LogWhen::Range { start_ns, end_ns, step_ns }).await
+    numbers(&state, &headers, expr, LogWhen::Range { start_ns, end_ns, step_ns }).await
 }
 
 fn parse(params: &Params) -> Result<Expr, ApiError> {
@@ -92,7 +94,7 @@ async fn lines(
     let categorize = categorizes(headers);
     let engine = state.engine.clone();
     let answer = state
-        .run_query(QUERY_TIMEOUT_MS, move |mut options| {
+        .ask(about(&expr, headers), (QUERY_TIMEOUT_MS, Detail::default()), move |mut options, _| {
             options.log_interval_ns = interval_ns;
             let streams = engine.query_logs(&expr, range, direction, limit, &options)?;
             Ok(write_streams(streams, direction, categorize))
@@ -162,10 +164,19 @@ pub(crate) fn write_stream(json: &mut Json, stream: &Stream, categorize: bool) {
     json.raw("}");
 }
 
-async fn numbers(state: &State, expr: Expr, when: LogWhen) -> Result<Response, LokiError> {
+fn about(expr: &Expr, headers: &HeaderMap) -> About {
+    About { text: expr.to_string(), language: "logql", client: client_of(headers) }
+}
+
+async fn numbers(
+    state: &State,
+    headers: &HeaderMap,
+    expr: Expr,
+    when: LogWhen,
+) -> Result<Response, LokiError> {
     let engine = state.engine.clone();
     let answer = state
-        .run_query(QUERY_TIMEOUT_MS, move |options| {
+        .ask(about(&expr, headers), (QUERY_TIMEOUT_MS, Detail::default()), move |options, _| {
             let value = engine.query_log_metrics(&expr, when, &options)?;
             Ok(success(|json| {
                 write_value(json, &value);

@@ -6,6 +6,7 @@
 //! Names that need quotes are written with underscores unless the client says that it takes UTF-8.
 
 use crate::params::Params;
+use crate::queries::client_of;
 use crate::state::{State, now_ms};
 use axum::extract;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
@@ -13,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use vigie_codec::exposition::format_float;
-use vigie_engine::{Engine, QueryError, QueryErrorKind, QueryOptions, When};
+use vigie_engine::{About, Detail, Engine, QueryError, QueryErrorKind, QueryOptions, When};
 use vigie_model::limits::QUERY_TIMEOUT_MS;
 use vigie_model::{Labels, METRIC_NAME};
 use vigie_promql::{Expr, Value, ValueType};
@@ -42,7 +43,13 @@ pub async fn federate(
         if page.utf8 { "allow-utf-8" } else { "underscores" }
     );
     let engine = state.engine.clone();
-    let written = state.run_query(QUERY_TIMEOUT_MS, move |options| {
+    let about = About {
+        text: params.all("match[]").collect::<Vec<_>>().join(" or "),
+        language: "promql",
+        client: client_of(&headers),
+    };
+    let limits = (QUERY_TIMEOUT_MS, Detail::default());
+    let written = state.ask(about, limits, move |options, _| {
         let latest = latest(engine.as_ref(), &selectors, now_ms(), &options)?;
         Ok(page.write(&latest))
     });

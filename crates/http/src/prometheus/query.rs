@@ -1,13 +1,17 @@
 //! `query`, `query_range`, `query_exemplars`.
 
+use super::report::Report;
 use super::success;
 use crate::error::ApiError;
 use crate::json::{Json, float_text};
 use crate::params::{Params, parse_step_ms};
+use crate::queries::client_of;
 use crate::state::{State, now_ms};
 use axum::extract;
+use axum::http::HeaderMap;
 use axum::response::Response;
-use vigie_engine::{QueryError, QueryErrorKind, When};
+use std::time::Instant;
+use vigie_engine::{About, QueryError, QueryErrorKind, When};
 use vigie_model::TimeRange;
 use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
 use vigie_model::value::format_value;
@@ -16,15 +20,17 @@ use vigie_promql::{Answer, FloatHistogram, Value};
 /// `/api/v1/query`: one instant.
 pub async fn instant(
     extract::State(state): extract::State<State>,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let ts_ms = params.time_ms("time")?.unwrap_or_else(now_ms);
-    ask(&state, &params, When::Instant(ts_ms)).await
+    ask(&state, &headers, &params, When::Instant(ts_ms)).await
 }
 
 /// `/api/v1/query_range`: many instants.
 pub async fn range(
     extract::State(state): extract::State<State>,
+    headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let (start_ms, end_ms) = (params.required_time_ms("start")?, params.required_time_ms("end")?);
@@ -48,7 +54,7 @@ pub async fn range(
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    ask(&state, &params, When::Range { start_ms, end_ms, step_ms }).await
+    ask(&state, &headers, &params, When::Range { start_ms, end_ms, step_ms }).await
 }
 
 /// `/api/v1/query_exemplars`: the exemplars of every series that the query selects.
@@ -85,7 +91,12 @@ pub async fn exemplars(
     ))
 }
 
-async fn ask(state: &State, params: &Params, when: When) -> Result<Response, ApiError> {
+async fn ask(
+    state: &State,
+    headers: &HeaderMap,
+    params: &Params,
+    when: When,
+) -> Result<Response, ApiError> {
     let limit = params.limit()?;
     let timeout_ms = params.duration_ms("timeout")?.map_or(QUERY_TIMEOUT_MS, |ms| {
         // In the past already when it is not above zero.
@@ -97,16 +108,24 @@ async fn ask(state: &State, params: &Params, when: When) -> Result<Response, Api
         })?),
         None => None,
     };
-    let text = params.get("query").unwrap_or("");
+    let text = params.get("query").unwrap_or("").to_owned();
+    let preparing = Instant::now();
     let expr =
-        vigie_promql::parse(text).map_err(|error| ApiError::invalid_parameter("query", error))?;
+        vigie_promql::parse(&text).map_err(|error| ApiError::invalid_parameter("query", error))?;
+    let report = Report::asked_for(params, when, preparing.elapsed());
+    let no_cache = report.is_wanted() || params.get("nocache") == Some("1");
     let engine = state.engine.clone();
+    let about = About { text, language: "promql", client: client_of(headers) };
     state
-        .run_query(timeout_ms, move |mut options| {
+        .ask(about, (timeout_ms, report.detail), move |mut options, ticket| {
             options.lookback_ms = lookback_ms.filter(|ms| *ms > 0);
+            options.no_cache = no_cache;
+            let started = Instant::now();
             let answer = engine.query_metrics(&expr, when, &options).map_err(refused)?;
             // Still on the thread that may block: a million points take a while to write.
-            Ok(respond(answer, limit))
+            Ok(respond(answer, limit, |json| {
+                report.write(json, &expr, ticket, started.elapsed());
+            }))
         })
         .await
 }
@@ -122,7 +141,7 @@ fn refused(error: QueryError) -> QueryError {
     }
 }
 
-fn respond(answer: Answer, limit: usize) -> Response {
+fn respond(answer: Answer, limit: usize, report: impl FnOnce(&mut Json)) -> Response {
     let Answer { mut value, mut warnings, infos } = answer;
     let truncated = match &mut value {
         Value::Vector(samples) if limit > 0 && samples.len() > limit => {
@@ -138,9 +157,18 @@ fn respond(answer: Answer, limit: usize) -> Response {
     if truncated {
         warnings.push("results truncated due to limit".to_owned());
     }
-    success(|json| write_value(json, &value), &warnings, &infos)
+    success(
+        |json| {
+            write_value(json, &value);
+            report(json);
+            json.raw("}");
+        },
+        &warnings,
+        &infos,
+    )
 }
 
+/// Writes the value without the brace that ends it.
 fn write_value(json: &mut Json, value: &Value) {
     match value {
         Value::Scalar { ts_ms, value } => {
@@ -187,7 +215,6 @@ fn write_value(json: &mut Json, value: &Value) {
             });
         }
     }
-    json.raw("}");
 }
 
 /// `[seconds,{count,sum,buckets}]`, as Prometheus' `jsonutil.MarshalHistogram` writes it: each bucket

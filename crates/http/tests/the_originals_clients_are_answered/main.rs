@@ -8,6 +8,7 @@ mod golden;
 mod grafana;
 mod lines;
 mod prometheus;
+mod queries;
 mod recorded;
 mod remote_write;
 mod strangers;

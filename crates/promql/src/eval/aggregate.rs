@@ -114,11 +114,15 @@ impl Eval<'_> {
         let mut cells: Vec<Mean> = Vec::new();
         let mut natives = NativeCells::new(op, aggregate.expr.span);
         self.stream(&aggregate.expr, steps, &mut |eval, metric, drop_name, row| {
-            let labels = if lone { Labels::default() } else { grouping.of(&metric.labels()) };
-            let place = match (lone && !groups.is_empty(), places.get(&labels)) {
-                (true, _) => 0,
-                (false, Some(place)) => *place,
-                (false, None) => {
+            let labels = match lone {
+                true => Labels::default(),
+                false => grouping.of(&metric.labels()),
+            };
+            let known =
+                if lone { (!groups.is_empty()).then_some(0) } else { places.get(&labels).copied() };
+            let place = match known {
+                Some(place) => place,
+                None => {
                     places.insert(labels.clone(), groups.len());
                     groups.push((labels, false));
                     // A cell is as large as four samples.
@@ -133,11 +137,7 @@ impl Eval<'_> {
             if !row.histograms.is_empty() || !natives.is_empty() {
                 return natives.add_row(eval, &metric, row, first, cells, add);
             }
-            for (cell, value) in cells.iter_mut().zip(row.values) {
-                if !is_absent(*value) {
-                    add(cell, op, *value);
-                }
-            }
+            add_all(cells, op, row.values);
             Ok(())
         })?;
         Ok(self.results(op, groups, &cells, natives, steps))
@@ -346,6 +346,26 @@ fn projection(grouping: &Grouping) -> Projection<'_> {
         projection.add(METRIC_NAME);
     }
     projection
+}
+
+/// Adds a series to what its group has seen, step by step. The operators of large fleets have loops
+/// of their own, in which nothing is decided.
+fn add_all(cells: &mut [Mean], op: AggregateOp, values: &[f64]) {
+    match op {
+        AggregateOp::Count => add_each(cells, AggregateOp::Count, values),
+        AggregateOp::Sum => add_each(cells, AggregateOp::Sum, values),
+        AggregateOp::Max => add_each(cells, AggregateOp::Max, values),
+        op => add_each(cells, op, values),
+    }
+}
+
+#[inline]
+fn add_each(cells: &mut [Mean], op: AggregateOp, values: &[f64]) {
+    for (cell, value) in cells.iter_mut().zip(values) {
+        if !is_absent(*value) {
+            add(cell, op, *value);
+        }
+    }
 }
 
 /// Adds a value to what a group has seen at one step.

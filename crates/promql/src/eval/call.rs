@@ -264,6 +264,10 @@ impl Eval<'_> {
     ) -> Result<()> {
         let (function, windows) = (one.function, one.windows);
         let (scalars, ends_ms) = (function.scalars, &windows.ends_ms[..]);
+        if let Some(account) = self.counting() {
+            let counts = column.bounds.iter().map(|(low, high)| (high - low) as u64);
+            account.add_steps(&counts.collect::<Vec<_>>());
+        }
         // With `@` all windows are the same one, and so are the results.
         let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
         one.values.fill(ABSENT);

@@ -24,8 +24,10 @@ mod notes;
 mod scan;
 mod select;
 mod stretch;
+mod trace;
 mod value;
 
+use crate::account::Account;
 use crate::native::FloatHistogram;
 use crate::syntax::{Expr, Extended, Node, NodeKind, ValueType};
 pub use features::Features;
@@ -63,6 +65,8 @@ pub struct Options {
     pub default_subquery_step_ms: i64,
     /// Whether metric names are dropped at the end only (Prometheus' `promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
+    /// Where what the query takes is written down, and by what it is bounded.
+    pub account: Option<Arc<Account>>,
     /// Which experimental parts of the language may be used, and what they change.
     pub features: Features,
 }
@@ -76,6 +80,7 @@ impl Default for Options {
             cancel: None,
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
+            account: None,
             features: Features::default(),
         }
     }
@@ -188,6 +193,8 @@ impl EvalError {
     }
 }
 
+/// What a point of an answer takes beside its sample: instant and value, and its text.
+const POINT_BYTES: u64 = 50;
 /// Steps between two looks at the clock, where a step costs as much as there are series.
 const STEPS_PER_LOOK: usize = 64;
 
@@ -259,6 +266,7 @@ pub fn range(
         }
         Out::Text(_) => Vec::new(),
     };
+    eval.room_for_answer((series.len() * steps.count) as u64)?;
     series.sort_by(|left, right| left.0.cmp(&right.0));
     let series = series
         .into_iter()
@@ -289,6 +297,12 @@ struct Eval<'a> {
     notes: Notes,
     /// Samples held by the nodes that are being evaluated.
     samples: u64,
+    /// Bytes held by the selections that are being read.
+    selected_bytes: u64,
+    /// Nodes around the one that is being evaluated.
+    depth: usize,
+    /// Subqueries around it: their grids are not the query's steps.
+    grids: usize,
     /// What is to be known about the resets of histograms that are read.
     hints: Hints,
 }
@@ -336,6 +350,9 @@ impl<'a> Eval<'a> {
             options,
             notes: Notes::default(),
             samples: 0,
+            selected_bytes: 0,
+            depth: 0,
+            grids: 0,
             hints: Hints::Stored,
         }
     }
@@ -352,12 +369,24 @@ impl<'a> Eval<'a> {
 
     /// Whether `more` samples still fit.
     fn room_for(&self, more: u64) -> Result<()> {
-        if self.samples.saturating_add(more) <= self.options.samples_max {
-            return Ok(());
+        let held = self.samples.saturating_add(more);
+        if held > self.options.samples_max {
+            return Err(execution(
+                "query processing would load too many samples into memory in query execution",
+            ));
         }
-        Err(execution(
-            "query processing would load too many samples into memory in query execution",
-        ))
+        match &self.options.account {
+            Some(account) => account.hold(held, self.selected_bytes).map_err(execution),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is room for an answer of `points` points, in memory and as text.
+    fn room_for_answer(&self, points: u64) -> Result<()> {
+        match &self.options.account {
+            Some(account) => account.hold(self.samples, points * POINT_BYTES).map_err(execution),
+            None => Ok(()),
+        }
     }
 
     /// Accounts for working space of `cells` times the size of a sample, which is held until the
@@ -376,7 +405,17 @@ impl<'a> Eval<'a> {
         // An error ends the evaluation, so only an answer needs the hints of the node above again.
         let hints = self.hints;
         self.hints = hints.below(node);
-        let out = match &node.kind {
+        let out = self.timed(node, |eval| eval.kind(node, steps));
+        self.hints = hints;
+        let out = out?;
+        self.samples = before;
+        self.room_for(out.samples())?;
+        self.samples += out.samples();
+        Ok(out)
+    }
+
+    fn kind(&mut self, node: &Node, steps: Steps) -> Result<Out> {
+        Ok(match &node.kind {
             NodeKind::Number { value, .. } => Out::Scalar(vec![*value; steps.count]),
             NodeKind::Text(text) => Out::Text(text.value.clone()),
             NodeKind::Paren(inner) => self.node(inner, steps)?,

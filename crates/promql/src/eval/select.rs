@@ -107,11 +107,13 @@ impl Eval<'_> {
         match &node.kind {
             NodeKind::Vector(selector) => {
                 self.tick()?;
-                self.stream_selector(selector, steps, Reading::Value, visit)
+                self.timed(node, |eval| {
+                    eval.stream_selector(selector, steps, Reading::Value, visit)
+                })
             }
             NodeKind::Call(call) if self.can_stream(call) => {
                 self.tick()?;
-                self.stream_over_time(call, steps, visit)
+                self.timed(node, |eval| eval.stream_over_time(call, steps, visit))
             }
             _ => {
                 let vector = self.vector(node, steps)?;
@@ -146,6 +148,7 @@ impl Eval<'_> {
         let start_ms = first.saturating_sub(lookback_ms).saturating_add(1);
         let range = TimeRange { start_ms, end_ms: *last };
         let selection = self.source.select(&selector.matchers, range)?;
+        self.note_selection(&selection)?;
         if reading != Reading::Start && scan::is_plain(&selection) {
             return self.scan_instants(&selection, (&ends, lookback_ms), reading, visit);
         }
@@ -158,6 +161,10 @@ impl Eval<'_> {
                 self.tick()?;
                 samples.read(group.as_ref(), at, self)?;
                 if latest(timestamps_ms, &samples, &bounds, reading, &mut row) {
+                    if let Some(account) = self.counting() {
+                        let floats = row.0.iter().map(|value| u64::from(!is_absent(*value)));
+                        account.add_steps(&floats.collect::<Vec<_>>());
+                    }
                     let lookup = Arc::clone(&selection.lookup);
                     let metric = Metric::Stored { id: *id, lookup, nameless: false };
                     visit(self, metric, false, Row { values: &row.0, histograms: &row.1 })?;
@@ -263,7 +270,9 @@ impl Eval<'_> {
         let (first, last) = (ends_ms[0], ends_ms[ends_ms.len() - 1]);
         let start_ms = first.saturating_sub(length_ms).saturating_add(1);
         let range = TimeRange { start_ms, end_ms: last };
-        Ok(self.source.select(&selector.matchers, range)?)
+        let selection = self.source.select(&selector.matchers, range)?;
+        self.note_selection(&selection)?;
+        Ok(selection)
     }
 
     /// Calls `visit` with every series of a selection.
@@ -325,7 +334,9 @@ impl Eval<'_> {
         let held = self.samples;
         self.hold(grid.count)?;
         let hints = std::mem::replace(&mut self.hints, Hints::StoredBelow);
+        self.grids += 1;
         let inner = self.vector(&subquery.expr, grid);
+        self.grids -= 1;
         self.hints = hints;
         let inner = inner?;
         let timestamps_ms: Vec<i64> = grid.times().collect();

@@ -13,6 +13,7 @@ mod parser;
 mod pretty;
 mod printer;
 mod selector;
+mod steady;
 mod text;
 
 pub use ast::{

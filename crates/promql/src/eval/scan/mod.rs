@@ -18,7 +18,7 @@ use super::value::{Metric, Row, Visit};
 use super::{Eval, Result, Steps};
 use crate::syntax::Span;
 use kernels::{Frame, Plan, Samples};
-use morsels::{Block, Morsel};
+use morsels::{Block, Cells, Morsel};
 use std::sync::Arc;
 use vigie_model::{ABSENT, MetricGroup, Selection, is_absent, is_stale};
 
@@ -62,8 +62,9 @@ struct Packed {
 
 /// Fills the steps of one column, [`ABSENT`] so far; says whether there is any value. The flag says
 /// that the group is another than before.
-type Fill<'f> =
-    &'f (dyn Fn(&dyn MetricGroup, usize, bool, &mut Scratch, &mut [f64]) -> Result<bool> + Sync);
+type Fill<'f> = &'f (
+        dyn Fn(&dyn MetricGroup, usize, bool, &mut Scratch, &mut Cells<'_>) -> Result<bool> + Sync
+    );
 
 impl<'a> Eval<'a> {
     /// Hands the values of a vector selector to `visit`, series by series.
@@ -78,7 +79,7 @@ impl<'a> Eval<'a> {
                     at: usize,
                     is_new: bool,
                     scratch: &mut Scratch,
-                    out: &mut [f64]| {
+                    out: &mut Cells<'_>| {
             let timestamps_ms = group.timestamps_ms();
             if is_new {
                 find_bounds(timestamps_ms, ends_ms, lookback_ms, &mut scratch.shared);
@@ -86,15 +87,19 @@ impl<'a> Eval<'a> {
             group.read(at, &mut scratch.column)?;
             let column = &scratch.column[..];
             if reading != Reading::Value || column.iter().any(|value| value.is_nan()) {
-                return Ok(latest_floats(timestamps_ms, column, &scratch.shared, reading, out));
+                let shared = &scratch.shared;
+                let any = latest_floats(timestamps_ms, column, shared, reading, out.values);
+                out.count_values();
+                return Ok(any);
             }
             let mut any = false;
-            for (out, (low, high)) in out.iter_mut().zip(&scratch.shared) {
+            for (out, (low, high)) in out.values.iter_mut().zip(&scratch.shared) {
                 if low < high {
                     *out = column[high - 1];
                     any = true;
                 }
             }
+            out.count_values();
             Ok(any)
         };
         self.scan(selection, ends_ms.len(), &fill, visit)
@@ -123,7 +128,7 @@ impl<'a> Eval<'a> {
                     at: usize,
                     is_new: bool,
                     scratch: &mut Scratch,
-                    out: &mut [f64]| {
+                    out: &mut Cells<'_>| {
             let timestamps_ms = group.timestamps_ms();
             let Scratch { column, shared, stretches, packed, kernels, .. } = scratch;
             if is_new {
@@ -136,7 +141,8 @@ impl<'a> Eval<'a> {
             } else {
                 Samples { timestamps_ms, values: column, bounds: shared, stretches }
             };
-            kernels::fill(plan, &frame, &samples, kernels, out, &|| options.look())
+            out.count(samples.bounds.iter().map(|(low, high)| (high - low) as u64));
+            kernels::fill(plan, &frame, &samples, kernels, out.values, &|| options.look())
         };
         self.scan(selection, steps.count, &fill, visit)
     }
@@ -156,15 +162,16 @@ impl<'a> Eval<'a> {
         self.hold(morsels::cells_held(&morsels, steps))?;
         let rows = groups.iter().map(|group| group.timestamps_ms().len()).max().unwrap_or(0);
         self.room_for(rows as u64)?;
-        let options = self.options;
+        let (options, counting) = (self.options, self.counting());
         let work = |morsel: &Morsel, scratch: &mut Scratch, block: &mut Block| {
             options.look()?;
             let group = groups[morsel.group].as_ref();
             let mut is_new = scratch.group.replace(morsel.group) != Some(morsel.group);
+            block.counts.resize(if counting.is_some() { steps } else { 0 }, 0);
             for at in morsel.columns.clone() {
                 let from = block.values.len();
                 block.values.resize(from + steps, ABSENT);
-                if fill(group, at, is_new, scratch, &mut block.values[from..])? {
+                if fill(group, at, is_new, scratch, &mut block.row(from))? {
                     block.ids.push(group.series()[at]);
                 } else {
                     block.values.truncate(from);
@@ -174,6 +181,9 @@ impl<'a> Eval<'a> {
             Ok(())
         };
         morsels::in_order(&morsels, &work, &mut |block| {
+            if let Some(account) = &counting {
+                account.add_steps(&block.counts);
+            }
             for (id, values) in block.ids.iter().zip(block.values.chunks_exact(steps)) {
                 let lookup = Arc::clone(&selection.lookup);
                 let metric = Metric::Stored { id: *id, lookup, nameless: false };

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use vigie_model::SeriesId;
+use vigie_model::{SeriesId, is_absent};
 
 /// Most results waiting to be handed over.
 const AHEAD_MAX: usize = 8;
@@ -61,12 +61,39 @@ pub(super) fn cells_held(morsels: &[Morsel], steps: usize) -> usize {
 pub(super) struct Block {
     pub(super) ids: Vec<SeriesId>,
     pub(super) values: Vec<f64>,
+    /// Samples looked at, step by step; empty when nobody counts.
+    pub(super) counts: Vec<u64>,
+}
+
+/// The steps of one series, and where samples are counted.
+pub(super) struct Cells<'a> {
+    pub(super) values: &'a mut [f64],
+    counts: &'a mut [u64],
+}
+
+impl Cells<'_> {
+    /// Adds samples looked at, step by step.
+    pub(super) fn count(&mut self, more: impl Iterator<Item = u64>) {
+        self.counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+    }
+
+    /// One sample for each value.
+    pub(super) fn count_values(&mut self) {
+        let there = self.values.iter().map(|value| u64::from(!is_absent(*value)));
+        self.counts.iter_mut().zip(there).for_each(|(count, more)| *count += more);
+    }
 }
 
 impl Block {
+    /// The row that begins at a cell and is the last.
+    pub(super) fn row(&mut self, from: usize) -> Cells<'_> {
+        Cells { values: &mut self.values[from..], counts: &mut self.counts }
+    }
+
     fn clear(&mut self) {
         self.ids.clear();
         self.values.clear();
+        self.counts.clear();
     }
 }
 
@@ -89,13 +116,18 @@ struct State {
     over: bool,
 }
 
-/// Ends the work of all when its thread ends, in whatever way.
-struct Ending<'b, 'm>(&'b Bench<'m>);
+/// Ends the work of all when its thread ends: the folding one in whatever way, a helper by a panic.
+struct Ending<'b, 'm> {
+    bench: &'b Bench<'m>,
+    is_helper: bool,
+}
 
 impl Drop for Ending<'_, '_> {
     fn drop(&mut self) {
-        self.0.lock().over = true;
-        self.0.moved.notify_all();
+        if !self.is_helper || thread::panicking() {
+            self.bench.lock().over = true;
+            self.bench.moved.notify_all();
+        }
     }
 }
 
@@ -154,7 +186,7 @@ pub(super) fn in_order<S: Default>(
         for _ in 0..helpers.0 {
             scope.spawn(|| help(&bench, work));
         }
-        let _ending = Ending(&bench);
+        let _ending = Ending { bench: &bench, is_helper: false };
         let mut scratch = S::default();
         for _ in morsels {
             let Some(result) = next_result(&bench, work, &mut scratch) else { return Ok(()) };
@@ -200,7 +232,7 @@ fn help<S: Default>(
     work: &(dyn Fn(&Morsel, &mut S, &mut Block) -> Result<()> + Sync),
 ) {
     let mut scratch = S::default();
-    let ending = Ending(bench);
+    let _ending = Ending { bench, is_helper: true };
     let mut state = bench.lock();
     while !state.over && state.next < bench.morsels.len() {
         match bench.take(&mut state) {
@@ -213,9 +245,6 @@ fn help<S: Default>(
             None => state = bench.wait(state),
         }
     }
-    drop(state);
-    // Nothing is left to take: the others go on without us.
-    std::mem::forget(ending);
 }
 
 /// How many helpers a query has; they are free again when it is dropped.
