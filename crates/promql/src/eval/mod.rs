@@ -435,12 +435,7 @@ impl<'a> Eval<'a> {
             NodeKind::Matrix { .. } | NodeKind::Subquery(_) => {
                 return Err(execution("cannot do range evaluation of matrix selector"));
             }
-        };
-        self.hints = hints;
-        self.samples = before;
-        self.room_for(out.samples())?;
-        self.samples += out.samples();
-        Ok(out)
+        })
     }
 
     /// A node that the type check has found to be a vector.
