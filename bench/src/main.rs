@@ -4,7 +4,9 @@
 //! The program is the release binary named by `VIGIE_BIN`, with its own folder, a private
 //! PostgreSQL, the host collected every 15 s and the shipped rules evaluated.
 
+mod disk;
 mod load;
+mod logs;
 mod metrics;
 mod peers;
 mod shape;
@@ -26,6 +28,17 @@ const STARTS: usize = 5;
 struct Gates(BTreeMap<String, f64>);
 
 impl Gates {
+    /// One line of a figure of which more is better.
+    fn print_least(&self, name: &str, what: &str, value: f64) {
+        match self.0.get(name) {
+            Some(gate) => {
+                let verdict = if value >= *gate { "met" } else { "not met" };
+                println!("{what:<64} {value:>10.3} {gate:>10} {verdict}");
+            }
+            None => println!("{what:<64} {value:>10.3}"),
+        }
+    }
+
     /// One line: the figure, and its gate and verdict when it is ours and has one.
     fn print(&self, name: &str, what: &str, value: f64, is_ours: bool) {
         match self.0.get(name).filter(|_| is_ours) {
@@ -46,16 +59,20 @@ fn main() -> Result<()> {
     match arguments.first().map_or("all", String::as_str) {
         "all" => {
             whole(&gates)?;
-            metrics::run(&gates, metrics::GATED_SERIES, metrics::GATED_STEPS)
+            disk::run(&gates)?;
+            metrics::run(&gates, metrics::GATED_SERIES, metrics::GATED_STEPS)?;
+            logs::run(&gates)
         }
+        "logs" => logs::run(&gates),
         "program" => whole(&gates),
         "metrics" => {
             let series = number(1, metrics::GATED_SERIES as u64)?;
             metrics::run(&gates, series as usize, number(2, metrics::GATED_STEPS)?)
         }
+        "disk" => disk::run(&gates),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], disk, logs, load --url URL"
         ),
     }
 }

@@ -15,7 +15,7 @@ const USAGE: &str = "\
 cargo xtask check    rustfmt, clippy, tidy rules, cargo deny, docs, UI types
 cargo xtask test     get what the tests need, then unit, scenario and browser tests
 cargo xtask soak     the kills and power cuts of both stores and the fuzz targets at full counts
-cargo xtask bench [all|program|metrics|load …]
+cargo xtask bench [all|program|metrics|logs|load …]
                      print the figures beside the gates of bench/budgets.toml";
 
 fn main() -> ExitCode {

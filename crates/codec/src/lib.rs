@@ -11,6 +11,8 @@ pub mod exposition;
 pub mod loki_push;
 pub mod otlp_logs;
 mod proto;
+pub mod remote_read;
 pub mod remote_write;
+pub mod xor_chunk;
 
 pub use proto::ProtoError;

@@ -30,6 +30,7 @@ mod labels;
 mod write;
 
 pub use labels::LabelsError;
+pub(crate) use write::put_histogram;
 pub use write::{Pairs, WireSeries, encode_v1, encode_v2};
 
 use crate::proto::{ProtoError, Reader, Value};

@@ -12,6 +12,7 @@
 
 pub mod collector;
 pub mod host;
+pub mod logmetrics;
 pub mod postgres;
 pub mod scrape;
 pub mod selfmetrics;
@@ -19,5 +20,6 @@ pub mod sink;
 pub mod tail;
 
 pub use collector::{Collected, Collector};
+pub use logmetrics::LogMetrics;
 pub use scrape::{Collect, CollectHandle, Health, Options, TargetStatus};
 pub use sink::MetricSink;

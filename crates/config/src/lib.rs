@@ -73,6 +73,36 @@ pub struct Config {
     pub shown: Shown,
     /// The log files to follow; `None` when no file names any.
     pub log_files: Option<Vec<LogFiles>>,
+    /// The metrics that are made of lines.
+    pub log_metrics: Vec<LogMetric>,
+}
+
+/// A metric that is made of lines as they arrive.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogMetric {
+    /// The LogQL query whose lines count; not checked yet.
+    pub query: String,
+    /// The metric's name, without a histogram's suffixes.
+    pub name: String,
+    /// One line for people.
+    pub help: String,
+    /// What becomes of the numbers.
+    pub kind: LogMetricKind,
+    /// The labels of a line that tell series apart.
+    pub labels: Vec<String>,
+    /// The label that holds the number; none counts lines.
+    pub value: Option<String>,
+    /// What the number is multiplied with.
+    pub scale: f64,
+}
+
+/// What becomes of the numbers of lines.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogMetricKind {
+    /// Their sum.
+    Counter,
+    /// How many are at most each of these bounds, which rise.
+    Histogram(Vec<f64>),
 }
 
 /// Files that are followed, and the labels of their lines.

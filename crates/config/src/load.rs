@@ -4,6 +4,7 @@ use crate::error::ConfigError;
 use crate::rules::RuleGroup;
 use crate::shown::{self, Shown};
 use crate::written::alertmanager::{self, Alertmanager};
+use crate::written::log_metrics;
 use crate::written::prometheus::{self, Prometheus};
 use crate::written::promtail::{self, Promtail};
 use crate::written::rules::{self, ExprCheck};
@@ -59,6 +60,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         alerting: None,
         shown: Shown::default(),
         log_files: None,
+        log_metrics: Vec::new(),
     };
     config.shown = shown::of_defaults(&config);
     let Some(path) = path else { return Ok(config) };
@@ -90,7 +92,11 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     }
     if let Some(section) = written.logs {
         here.section(section, |source, written: Promtail, _| {
-            config.log_files = Some(promtail::read(source, &written)?);
+            config.log_metrics = log_metrics::read(source, &written.metrics)?;
+            // A section of nothing but metrics leaves the files to be found.
+            if written.scrape_configs.is_some() || written.metrics.is_empty() {
+                config.log_files = Some(promtail::read(source, &written)?);
+            }
             Ok(())
         })?;
     }

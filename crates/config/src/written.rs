@@ -4,6 +4,7 @@
 //! [`crate::yaml::Unbuilt`], and one that changes nothing here is [`crate::yaml::Accepted`].
 
 pub(crate) mod alertmanager;
+pub(crate) mod log_metrics;
 pub(crate) mod prometheus;
 pub(crate) mod promtail;
 pub(crate) mod rules;

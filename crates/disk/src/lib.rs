@@ -1,7 +1,7 @@
 //! Crash-safe files, shared by the two stores.
 //!
 //! What is here: the [`Disk`] trait, through which every byte of a store goes so that a simulator
-//! can take the disk's place; the real disk; the [`Wal`], a write-ahead log with group commit;
+//! can take the disk's place; the real disk, and [`OverlayDisk`], which never writes to it; the [`Wal`], a write-ahead log with group commit;
 //! [`DirLock`], which keeps two Vigies out of one directory; [`Floor`], which keeps Vigie out of the
 //! disk's last bytes; [`frame`] and [`record`], the two shapes in which bytes get a checksum; and
 //! [`wire`], the integers and texts inside them.
@@ -18,6 +18,8 @@
 mod error;
 pub mod frame;
 mod lock;
+mod overlay;
+mod progress;
 mod real;
 pub mod record;
 mod rescue;
@@ -29,6 +31,8 @@ pub mod wire;
 pub use error::DiskError;
 pub use frame::write_atomic;
 pub use lock::DirLock;
+pub use overlay::OverlayDisk;
+pub use progress::{Meter, Progress, Tell};
 pub use real::RealDisk;
 pub use rescue::{put_aside, write_again};
 pub use space::Floor;

@@ -13,9 +13,9 @@ use crate::{
 };
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use vigie_disk::{DirLock, Disk, DiskError, RealDisk};
+use vigie_disk::{DirLock, Disk, DiskError, Meter, RealDisk, Tell};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, Selection, SeriesId, TimeRange,
 };
 
 /// What the owner of the directory decides.
@@ -62,6 +62,15 @@ pub struct Embedded {
 impl Embedded {
     /// Locks the directory (made when it is missing) and opens both stores.
     pub fn open(directory: &Path, options: EmbeddedOptions) -> Result<Embedded, EngineError> {
+        Embedded::open_telling(directory, options, &|_| ())
+    }
+
+    /// [`Embedded::open`] that tells how far it is.
+    pub fn open_telling(
+        directory: &Path,
+        options: EmbeddedOptions,
+        tell: &Tell<'_>,
+    ) -> Result<Embedded, EngineError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         disk.create_dir_all(directory).map_err(unavailable)?;
         let lock = DirLock::acquire(directory).map_err(unavailable)?;
@@ -72,7 +81,9 @@ impl Embedded {
             exemplars_max: options.exemplars_max,
             ..Default::default()
         };
-        let metrics = vigie_metrics::Store::open(disk.clone(), &directory.join("metrics"), metrics);
+        let metrics_dir = directory.join("metrics");
+        let metrics = vigie_metrics::Store::open_telling(disk.clone(), &metrics_dir, metrics, tell);
+        Meter::start(tell, "the logs", 0);
         let logs = vigie_logs::Options {
             retention_ms: options.logs_retention_ms,
             disk_bytes_max: options.logs_disk_bytes_max,
@@ -156,6 +167,14 @@ impl Engine for Embedded {
             found.extend(self.metrics.exemplars(matchers, range));
         }
         Ok(found.into_iter().collect())
+    }
+
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError> {
+        Ok(self.metrics.select(matchers, range)?)
     }
 
     fn query_metrics(
@@ -320,7 +339,10 @@ impl Engine for Embedded {
     }
 
     fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError> {
-        self.metrics.compact(now_ms, pace).map_err(metrics::error)
+        let metrics = self.metrics.compact(now_ms, pace).map_err(metrics::error);
+        // One store's trouble is not the other's.
+        let logs = self.logs.compact(now_ms, pace).map_err(logs::error);
+        Ok(metrics? | logs?)
     }
 
     fn stats(&self) -> EngineStats {

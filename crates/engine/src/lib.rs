@@ -14,12 +14,14 @@ mod error;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use error::{EngineError, QueryError, QueryErrorKind};
+pub use vigie_disk::Progress;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use vigie_model::{
-    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, SeriesId, TimeRange,
+    Direction, Exemplar, Labels, LogEntry, LogRange, Matcher, Pushed, Row, Selection, SeriesId,
+    TimeRange,
 };
 
 /// How durable an acknowledged write is.
@@ -214,6 +216,12 @@ pub trait Engine: Send + Sync + 'static {
         selectors: &[Vec<Matcher>],
         range: TimeRange,
     ) -> Result<Vec<(Labels, Vec<Exemplar>)>, EngineError>;
+    /// The samples of a range of the series that fulfil all matchers, as columns.
+    fn select_metrics(
+        &self,
+        matchers: &[Matcher],
+        range: TimeRange,
+    ) -> Result<Selection, EngineError>;
     /// Answers a PromQL question.
     fn query_metrics(
         &self,
@@ -295,6 +303,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The blocks of metrics, oldest first.
     fn metric_blocks(&self) -> Vec<MetricsBlock>;
+
     /// How much of each stream that fulfils all matchers lies in a range.
     fn log_volumes(
         &self,
@@ -314,8 +323,8 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Does what has to be done once a second: syncs, seals, retention.
     fn tick(&self, now_ms: i64) -> Result<(), EngineError>;
-    /// Does one step of what has no hurry: metrics that were sealed are put in order for long
-    /// keeping. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
+    /// Does one step of what has no hurry: what was sealed is put in order for long
+    /// keeping, and deleted lines leave the disk. `Ok(true)`: there may be more. `pace` is told the bytes just read or written, may
     /// sleep, and ends the step by saying `false`.
     fn compact(&self, now_ms: i64, pace: &mut dyn FnMut(u64) -> bool) -> Result<bool, EngineError>;
     /// Sizes and counts.

@@ -70,7 +70,7 @@ async fn buildinfo() -> Response {
 
 /// A time as Loki reads it: up to ten digits are seconds, more are nanoseconds, a fraction makes it
 /// seconds, else RFC 3339. In nanoseconds.
-pub(crate) fn parse_time_ns(text: &str) -> Option<i64> {
+pub fn parse_time_ns(text: &str) -> Option<i64> {
     if text.contains('.')
         && let Ok(seconds) = text.parse::<f64>()
     {

@@ -8,6 +8,8 @@ pub mod federate;
 pub mod listing;
 pub mod notices;
 pub mod query;
+mod read;
+pub mod search;
 pub mod selfmetrics;
 pub mod status;
 pub mod syntax;
@@ -41,6 +43,7 @@ pub fn read_router() -> Router<State> {
         .route("/label/{name}/values", get(listing::label_values))
         .route("/series", get(listing::series).post(listing::series))
         .route("/metadata", get(listing::metadata))
+        .route("/read", get(read::read).post(read::read))
         .route("/targets", get(targets::targets))
         .route("/targets/relabel_steps", get(targets::relabel_steps))
         .route("/scrape_pools", get(targets::scrape_pools))
@@ -59,7 +62,7 @@ pub fn read_router() -> Router<State> {
         .route("/notifications", get(notices::list))
         .route("/notifications/live", get(notices::live))
         .route("/status/flags", get(status::flags))
-        .route("/read", post(status::no_remote_read))
+        .merge(search::router())
         .fallback(any(not_found))
 }
 

@@ -36,7 +36,7 @@ const PAGES: [&str; 13] = [
 ];
 
 /// What Prometheus' `/-/healthy` says; people's checks look for it.
-const HEALTHY: &str = "Prometheus Server is Healthy.\n";
+pub(crate) const HEALTHY: &str = "Prometheus Server is Healthy.\n";
 
 /// The main listener: everything.
 pub fn main(state: State) -> Router {
@@ -117,16 +117,6 @@ pub fn exporter(page: Page, name: &'static str, hosts: Hosts) -> Router {
         )
         .route("/metrics", get(metrics));
     wrap(router, hosts)
-}
-
-/// What is answered while the stores open.
-pub(crate) fn starting(path: &str) -> Response {
-    let plain = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
-    if path == "/-/healthy" {
-        return (plain, HEALTHY).into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, plain, "Service Unavailable: Vigie is starting\n")
-        .into_response()
 }
 
 /// The content type of Prometheus' text format.

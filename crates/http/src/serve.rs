@@ -1,6 +1,6 @@
 //! Listeners and connections: how many, how long they may take to ask, and how they end.
 
-use crate::router;
+use crate::starting;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
@@ -8,6 +8,7 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
+use vigie_engine::Progress;
 
 /// Most connections at once on one listener (Prometheus' `web.max-connections`).
 const CONNECTIONS_MAX: usize = 512;
@@ -33,9 +35,15 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 /// What a listener answers with: nothing but 503 until the stores are open, so that a client that
-/// comes early is told instead of kept waiting.
+/// comes early is told how far the start is instead of kept waiting.
 #[derive(Clone, Default)]
-pub struct Door(Arc<OnceLock<Router>>);
+pub struct Door(Arc<Answering>);
+
+#[derive(Default)]
+struct Answering {
+    router: OnceLock<Router>,
+    progress: Mutex<Option<Progress>>,
+}
 
 impl Door {
     /// A door that is open from the start.
@@ -47,13 +55,18 @@ impl Door {
 
     /// From now on `router` answers. A door opens once.
     pub fn open(&self, router: Router) {
-        assert!(self.0.set(router).is_ok(), "a door opens once");
+        assert!(self.0.router.set(router).is_ok(), "a door opens once");
+    }
+
+    /// Until the door opens, this is how far the start is.
+    pub fn tell(&self, progress: Progress) {
+        *self.0.progress.lock() = Some(progress);
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
-        match self.0.get() {
+        match self.0.router.get() {
             Some(router) => router.clone().oneshot(request.map(Body::new)).await,
-            None => Ok(router::starting(request.uri().path())),
+            None => Ok(starting::answer(request.uri().path(), *self.0.progress.lock())),
         }
     }
 }

@@ -87,6 +87,8 @@ pub struct Settings {
     pub host_name: String,
     /// Whether `/api/v1/admin/tsdb/*` answers.
     pub admin_api: bool,
+    /// Whether `/api/v1/search/*` answers.
+    pub search: bool,
     /// Notified by `/-/quit`, when that is allowed.
     pub lifecycle: Option<Arc<Notify>>,
 }

@@ -82,6 +82,11 @@ impl Catalog {
 pub(crate) struct StreamSet(Vec<bool>);
 
 impl StreamSet {
+    /// Takes out what `other` holds.
+    pub(crate) fn remove_all(&mut self, other: &StreamSet) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, &other)| *mine &= !other);
+    }
+
     pub(crate) fn contains(&self, id: StreamId) -> bool {
         self.0.get(id.0 as usize).copied().unwrap_or(false)
     }

@@ -12,8 +12,8 @@
 //! goes; the same line of the same stream, instant and metadata is stored once;
 //! rows of a part and of a block ascend by timestamp, equal ones in order of arrival.
 //!
-//! What is simple on purpose: text blocks are zstd, field questions are answered by `None`, and
-//! small parts are not merged. All of it may change behind the same interface.
+//! [`Store::compact`] makes larger parts of small ones and leaves out what [`Store::delete`] and the
+//! retention of single streams have taken.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod head;
 mod options;
 mod part;
 mod part_write;
+mod picked;
 mod record;
 mod select;
 mod shred;
@@ -35,5 +36,7 @@ mod time;
 const LABELS_MAX: usize = 4096;
 
 pub use error::LogsError;
-pub use options::{Clock, Options};
-pub use store::{Appended, Batch, Durability, Stats, Store, StreamVolume};
+pub use options::{Clock, Options, StreamRetention};
+pub use store::{
+    Appended, Batch, Deletion, Durability, LineTest, LineText, Stats, Store, StreamVolume,
+};

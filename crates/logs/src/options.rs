@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use vigie_model::Matcher;
 use vigie_model::limits::LOG_STREAMS_MAX;
 
 const MINUTE_MS: i64 = 60_000;
@@ -33,11 +34,26 @@ impl fmt::Debug for Clock {
     }
 }
 
+/// How long the lines of some streams are kept.
+#[derive(Clone, Debug)]
+pub struct StreamRetention {
+    /// Which streams.
+    pub matchers: Vec<Matcher>,
+    /// Their lines older than this go.
+    pub retention_ms: i64,
+}
+
 /// How a store behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Lines older than this go, a part at a time.
     pub retention_ms: i64,
+    /// Streams whose lines are kept for a shorter time; the first that matches a stream counts.
+    /// Their lines go when compaction comes by.
+    pub retention_streams: Vec<StreamRetention>,
+    /// A delete request waits so long before compaction takes its lines from disk, and can be
+    /// taken back meanwhile (Loki's `delete_request_cancel_period`).
+    pub delete_delay_ms: i64,
     /// Parts go, oldest first, while they take more than this. `None`: only time counts.
     pub disk_bytes_max: Option<u64>,
     /// New entries are refused while the disk has less than this left.
@@ -60,6 +76,8 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             retention_ms: 7 * DAY_MS,
+            retention_streams: Vec::new(),
+            delete_delay_ms: DAY_MS,
             disk_bytes_max: None,
             free_bytes_min: 512 * 1024 * 1024,
             reject_older_ms: Some(7 * DAY_MS),

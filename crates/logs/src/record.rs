@@ -9,8 +9,8 @@ const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 /// Shorter bodies are not worth a compressor's while.
 const COMPRESS_FROM_BYTES: usize = 2048;
-/// The fastest level: the record lives until the next seal.
-const LEVEL: i32 = 1;
+/// A level below zstd's first, at twice its speed: the record lives until the next seal.
+const LEVEL: i32 = -3;
 /// Largest body that is decompressed.
 const BODY_BYTES_MAX: usize = 2 * PUSH_DECODED_BYTES_MAX;
 

@@ -9,7 +9,9 @@
 use crate::block::Block;
 use crate::catalog::{Catalog, StreamSet};
 use crate::part::{OpenPart, Part};
+use crate::picked::Picked;
 use crate::shredded::may_contain;
+use crate::store::Doom;
 use parking_lot::RwLock;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -27,6 +29,8 @@ pub(crate) struct Wanted {
     pub(crate) range: LogRange,
     pub(crate) direction: Direction,
     pub(crate) needles: Vec<Needle>,
+    /// Rows that are deleted.
+    pub(crate) hidden: Doom,
 }
 
 pub(crate) struct Cursor {
@@ -92,7 +96,10 @@ impl Cursor {
             cursor.add_part(part);
         }
         for (number, block) in heads {
-            cursor.add_decoded(Arc::new(block), number, 0);
+            // A block in memory has nothing to fail at.
+            if let Ok(Some(block)) = cursor.seen(Arc::new(block)) {
+                cursor.add_decoded(block, number, 0);
+            }
         }
         cursor
     }
@@ -149,10 +156,22 @@ impl Cursor {
             }
         }
         let Wanted { streams, range, .. } = &self.wanted;
-        if let Some(block) = open.block(at, Some((streams, *range)))? {
+        if let Some(block) = open.block(at, Some((streams, *range)))?
+            && let Some(block) = self.seen(block)?
+        {
             self.add_decoded(block, part.order, at);
         }
         Ok(())
+    }
+
+    /// The rows of a block that are not deleted.
+    fn seen(&self, block: Arc<dyn LogBlock>) -> Result<Option<Arc<dyn LogBlock>>, ReadError> {
+        if self.wanted.hidden.is_empty() {
+            return Ok(Some(block));
+        }
+        let mut stays = vec![true; block.timestamps_ns().len()];
+        self.wanted.hidden.clear(&*block, &mut stays)?;
+        Ok(Picked::of(block, &stays))
     }
 }
 

@@ -109,11 +109,33 @@ impl ShreddedBlock {
             let start = rows.ts_ns.partition_point(|&ts| ts < range.start_ns);
             start..rows.ts_ns.partition_point(|&ts| ts < range.end_ns).max(start)
         });
+        let of_block = part.part.blocks[block].streams.iter();
+        let all_streams =
+            wanted.is_none_or(|(set, _)| of_block.clone().all(|&stream| set.contains(stream)));
+        let is_whole = all_streams && range.len() == rows.ts_ns.len();
         let is_wanted =
             |row: &usize| wanted.is_none_or(|(set, _)| set.contains(rows.streams[*row]));
-        let picks: Vec<usize> = range.filter(is_wanted).collect();
-        if picks.is_empty() {
+        let picks: Vec<usize> =
+            if is_whole { Vec::new() } else { range.filter(is_wanted).collect() };
+        if picks.is_empty() && !is_whole {
             return Ok(None);
+        }
+        if is_whole {
+            let (of_shape, ranks) = by_shape(&rows, &head);
+            let (metadata, sets) = metadata_sets(&part, block, &head, &rows)?;
+            let Rows { ts_ns, streams, shapes, .. } = rows;
+            return Ok(Some(ShreddedBlock {
+                part,
+                block,
+                head,
+                ts_ns,
+                streams,
+                shapes,
+                ranks,
+                metadata,
+                sets,
+                of_shape,
+            }));
         }
         let (of_shape, ranks) = by_shape(&rows, &head);
         let (metadata, sets) = metadata_sets(&part, block, &head, &rows)?;
@@ -340,6 +362,10 @@ fn by_shape(rows: &Rows, head: &Head) -> (Vec<Slots>, Vec<u32>) {
             slots: columns.slots.iter().map(slots).collect(),
         })
         .collect();
+    if let [only] = &mut of_shape[..] {
+        only.ts_ns = rows.ts_ns.clone();
+        return (of_shape, (0..rows.shapes.len() as u32).collect());
+    }
     let mut ranks = Vec::with_capacity(rows.shapes.len());
     for (&shape, &ts_ns) in rows.shapes.iter().zip(&rows.ts_ns) {
         let ts_of = &mut of_shape[shape as usize].ts_ns;
@@ -389,7 +415,7 @@ fn metadata_sets(
                     values.push(String::from_utf8_lossy(&key[start..end]).into_owned());
                     start = end;
                 }
-                sets.push(Labels::from_pairs(names.iter().cloned().zip(values)));
+                sets.push(Labels::from_pairs_with_empty(names.iter().cloned().zip(values)));
                 known.insert(key.clone(), sets.len() as u32 - 1);
                 sets.len() as u32 - 1
             }

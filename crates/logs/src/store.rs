@@ -1,14 +1,19 @@
 //! [`Store`]: the directory, its one writer and its many readers.
 //!
-//! Locks, in the order in which they may be taken: `sealing` (one seal at a time), `state` (the
+//! Locks, in the order in which they may be taken: `compacting`, `sealing` (one seal at a time),
+//! `deletions`, `state` (the
 //! head and the list of parts), `catalog`. An append holds `state` while it writes to the log but
 //! not while it waits for the disk, so that several share one `fdatasync`.
 
 mod append;
+mod compact;
+mod delete;
 mod maintain;
 mod query;
 
 pub use append::{Appended, Batch, Durability};
+pub(crate) use delete::Doom;
+pub use delete::{Deletion, LineTest, LineText};
 pub use query::StreamVolume;
 
 use crate::catalog::Catalog;
@@ -16,6 +21,7 @@ use crate::head::Head;
 use crate::part::Part;
 use crate::record;
 use crate::{LogsError, Options};
+use hashbrown::HashSet;
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +43,9 @@ pub struct Store {
     catalog: Arc<RwLock<Catalog>>,
     state: Mutex<State>,
     sealing: Mutex<maintain::Progress>,
+    /// Held by who compacts.
+    compacting: Mutex<()>,
+    deletions: Mutex<delete::Deletions>,
     wal: Wal,
     floor: Floor,
     counters: Counters,
@@ -52,6 +61,10 @@ struct State {
     broken: Vec<PathBuf>,
     /// Files of parts that retention took away and could not remove yet.
     leftover: Vec<PathBuf>,
+    /// Parts that compaction could not read.
+    spoilt: HashSet<u64>,
+    /// Parts without a row that the deletes of the stamp take.
+    clean: HashSet<(u64, u64)>,
     next_number: u64,
     /// Blocks that the search for duplicates read last.
     recent: Vec<RecentBlock>,
@@ -121,14 +134,18 @@ impl Store {
         disk.create_dir_all(&parts_dir)?;
         let counters = Counters::default();
         let mut catalog = Catalog::default();
-        let Listed { parts, broken, next_number } = open_parts(&*disk, &parts_dir, &mut catalog)?;
+        let deletions = delete::Deletions::open(&*disk, &delete::deletes_path(&parts_dir))?;
+        let Listed { parts, broken, leftover, next_number } =
+            open_parts(&*disk, &parts_dir, &mut catalog)?;
         let mut state = State {
             head: Head::default(),
             frozen: None,
             next_number,
             parts: Arc::new(parts),
             broken,
-            leftover: Vec::new(),
+            leftover,
+            spoilt: HashSet::new(),
+            clean: HashSet::new(),
             recent: Vec::new(),
             closed: false,
         };
@@ -152,6 +169,8 @@ impl Store {
             catalog: Arc::new(RwLock::new(catalog)),
             state: Mutex::new(state),
             sealing: Mutex::default(),
+            compacting: Mutex::default(),
+            deletions: Mutex::new(deletions),
             wal,
             floor,
             counters,
@@ -204,6 +223,8 @@ struct Listed {
     parts: Vec<Arc<Part>>,
     /// Files that are no readable parts.
     broken: Vec<PathBuf>,
+    /// Files of parts that others have taken the place of.
+    leftover: Vec<PathBuf>,
     /// The first number that no file has.
     next_number: u64,
 }
@@ -234,8 +255,12 @@ fn open_parts(disk: &dyn Disk, dir: &Path, catalog: &mut Catalog) -> Result<List
             }
         }
     }
+    let replaced: HashSet<u64> =
+        parts.iter().flat_map(|p: &Arc<Part>| p.replaces.clone()).collect();
+    let old = parts.extract_if(.., |part| replaced.contains(&part.number));
+    let leftover = old.map(|part| part.path.clone()).collect();
     parts.sort_unstable_by_key(|part| part.order);
-    Ok(Listed { parts, broken, next_number })
+    Ok(Listed { parts, broken, leftover, next_number })
 }
 
 fn raise_sealed(catalog: &mut Catalog, part: &Part) {

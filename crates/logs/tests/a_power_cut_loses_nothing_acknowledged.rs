@@ -16,8 +16,8 @@ use common::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vigie_disk::sim::{Lies, SimDisk};
-use vigie_logs::{Batch, Durability, LogsError, Options, Store};
-use vigie_model::{Direction, LogEntry};
+use vigie_logs::{Batch, Durability, LineTest, LineText, LogsError, Options, Store};
+use vigie_model::{Direction, LogEntry, LogRange};
 
 const SEEDS: u64 = 40;
 const CUTS_PER_SEED: u64 = 8;
@@ -48,6 +48,8 @@ struct Run {
     sent: Rows,
     /// The last request that was refused by the disk, to be sent again.
     unanswered: Option<Request>,
+    /// Deleted, and acknowledged.
+    deleted: Rows,
     /// Requests that were answered, some of which are sent again all the same.
     answered: Vec<Request>,
 }
@@ -56,11 +58,22 @@ impl Run {
     fn new(seed: u64) -> Run {
         let (disk, dice) = (SimDisk::new(seed), Dice(seed ^ 0x5bd1));
         let (sure, written, sent) = (Rows::new(), Rows::new(), Rows::new());
-        Run { dice, disk, next: 0, sure, written, sent, unanswered: None, answered: Vec::new() }
+        Run {
+            dice,
+            disk,
+            next: 0,
+            sure,
+            written,
+            sent,
+            unanswered: None,
+            deleted: Rows::new(),
+            answered: Vec::new(),
+        }
     }
 
     fn open(&self) -> Result<Store, LogsError> {
-        let options = Options { head_bytes_max: 3000, free_bytes_min: 0, ..options() };
+        let options =
+            Options { head_bytes_max: 3000, free_bytes_min: 0, delete_delay_ms: 0, ..options() };
         Store::open(Arc::new(self.disk.clone()), "/logs", options)
     }
 
@@ -101,12 +114,46 @@ impl Run {
         Ok(())
     }
 
+    /// Deletes a line, and is sure of it when that is acknowledged.
+    fn delete(&mut self, store: &Store) -> Result<(), LogsError> {
+        let lines: Vec<_> = self.sent.iter().cloned().collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let (app, ts_ns, line) = lines[self.dice.roll(lines.len() as u64) as usize].clone();
+        let range = LogRange { start_ns: ts_ns, end_ns: ts_ns + 1 };
+        let test = LineTest { negative: false, what: LineText::Contains(line.clone()) };
+        let row = |row: &(String, i64, Vec<u8>)| {
+            row.0 == app && row.1 == ts_ns && row.2.windows(line.len()).any(|w| w == line)
+        };
+        let hit: Rows = self.sent.iter().filter(|one| row(one)).cloned().collect();
+        // Once asked for, it may be done, whatever the answer.
+        let is_hit = |one: &(String, i64, Vec<u8>)| hit.contains(one);
+        self.sure.retain(|one| !is_hit(one));
+        self.written.retain(|one| !is_hit(one));
+        // A request that is sent again is no new line.
+        self.answered.retain(|(app, entries)| {
+            !entries.iter().any(|e| is_hit(&(app.clone(), e.ts_ns, e.line.clone())))
+        });
+        if let Some((app, entries)) = &self.unanswered
+            && entries.iter().any(|e| is_hit(&(app.clone(), e.ts_ns, e.line.clone())))
+        {
+            self.unanswered = None;
+        }
+        store.delete(vec![vigie_model::Matcher::equal("app", app.as_str())], range, vec![test])?;
+        self.deleted.extend(hit);
+        Ok(())
+    }
+
     /// Works until the disk refuses.
     fn work(&mut self, store: &Store) {
         loop {
             let done = match self.dice.roll(20) {
                 0 => store.seal(),
                 1..4 => store.tick(NOW_MS).map(|()| self.sure.append(&mut self.written)),
+                // As late as needs be for every neighbour to be merged.
+                4 => store.compact(NOW_MS + 40 * DAY_NS / 1_000_000, &mut |_| true).map(|_| ()),
+                5 => self.delete(store),
                 _ => self.append(store),
             };
             if done.is_err() {
@@ -127,6 +174,9 @@ impl Run {
         }
         if let Some(lost) = self.sure.difference(&found).next() {
             return Some(format!("lost: {lost:?}"));
+        }
+        if let Some(risen) = self.deleted.intersection(&found).next() {
+            return Some(format!("deleted and still there: {risen:?}"));
         }
         let made_up = found.difference(&self.sent).next();
         made_up.map(|row| format!("made up: {row:?}"))

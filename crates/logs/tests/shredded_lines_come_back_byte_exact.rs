@@ -190,6 +190,11 @@ fn hostile_lines_come_back_after_seal_compaction_and_restart() {
         wanted.sort_by(|a, b| (a.1.ts_ns, &a.0, &a.1.line).cmp(&(b.1.ts_ns, &b.0, &b.1.line)));
         assert!(read_all(&store) == wanted, "seed {seed}: sealed");
         ask_for_texts(&store, &wanted, &mut Dice(seed));
+        let later_ms = NOW_MS + 2 * DAY_NS / 1_000_000;
+        while store.compact(later_ms, &mut |_| true).unwrap() {}
+        assert_eq!(store.stats().parts, 1);
+        assert!(read_all(&store) == wanted, "seed {seed}: compacted");
+        ask_for_texts(&store, &wanted, &mut Dice(seed + 1));
         drop(store);
         let store = open(dir.path(), options());
         assert!(read_all(&store) == wanted, "seed {seed}: opened again");

@@ -13,9 +13,8 @@
 //!
 //! Values are bit-exact. A full disk refuses new rows and nothing else, and ends by itself; so does
 //! a sync that fails: the file is written again. Damage is named with file and offset:
-//! a chunk that is damaged while the store is open is an error of the queries that need it;
-//! at the next start it is left out, logged and counted ([`Stats::damaged`]), and the rest serves.
-//! A damaged place of a block is an error of the first query that meets it, and then left out.
+//! a damaged place is an error of the first query that meets it; from then on it is left out, logged
+//! and counted ([`Stats::damaged`]), and the rest serves.
 //! Only a damaged list of series, without which no chunk can be understood, keeps the store closed.
 //! The store takes no lock on its directory and starts no thread: the program does both.
 //! Formats: `docs/formats/metrics-manifest.md`, `docs/formats/metrics-block.md`,
@@ -37,6 +36,7 @@ pub mod decoders;
 mod delete;
 mod exemplars;
 mod head;
+mod inspect;
 mod ints;
 mod listed;
 mod manifest;
@@ -60,6 +60,7 @@ mod tombstone;
 
 pub use compact::Pace;
 pub use exemplars::ExemplarsAppended;
+pub use inspect::{Analysis, FileStats, MetricStats, Verified};
 pub use listed::BlockInfo;
 pub use push::PushOutcome;
 pub use store::Store;
@@ -67,6 +68,7 @@ pub use store::Store;
 use vigie_disk::DiskError;
 use vigie_model::limits::{
     EXEMPLARS_MAX, LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_PER_SERIES_MAX, SERIES_MAX,
+    SERIES_PER_TARGET_MAX,
 };
 
 /// Rows of a chunk.
@@ -99,6 +101,9 @@ pub struct Options {
     pub selection_bytes_max: usize,
     /// Most series.
     pub series_max: usize,
+    /// Most series of one target: with the same `instance`, `job` and other labels that say where a
+    /// series comes from.
+    pub series_per_target_max: usize,
     /// Most labels of a series.
     pub labels_max: usize,
     /// Longest label name.
@@ -120,6 +125,7 @@ impl Default for Options {
             log_bytes_max: 8 * 1024 * 1024,
             selection_bytes_max: 128 * 1024 * 1024,
             series_max: SERIES_MAX,
+            series_per_target_max: SERIES_PER_TARGET_MAX,
             labels_max: LABELS_PER_SERIES_MAX,
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,
             label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
@@ -201,6 +207,8 @@ pub struct Stats {
     pub newest_ms: Option<i64>,
     /// Damaged places that are passed over; each was logged with file and offset.
     pub damaged: u64,
+    /// Bytes at the ends of files that a dead process had not finished, as found at the start.
+    pub unfinished_bytes: u64,
 }
 
 /// Why the store could not do something.

@@ -16,7 +16,7 @@ use crate::head::Heads;
 use crate::object;
 use crate::row::OpenRow;
 use crate::section::{self, Head, Slot};
-use crate::segment::{ChunkMeta, read_chunk};
+use crate::segment::{Aside, ChunkMeta, read_chunk};
 use crate::store::Store;
 use crate::tombstone::{self, Source, Tombstone};
 use parking_lot::RwLock;
@@ -179,12 +179,17 @@ struct Sources {
     /// Those that overlap the range.
     blocks: Vec<Arc<Block>>,
     tombstones: Vec<Arc<Tombstone>>,
+    aside: Arc<Aside>,
 }
 
 impl Sources {
     fn take(heads: &Heads, range: TimeRange) -> Sources {
         let blocks = heads.blocks.iter().filter(|b| b.overlaps(range.start_ms, range.end_ms));
-        Sources { blocks: blocks.cloned().collect(), tombstones: heads.tombstones.clone() }
+        Sources {
+            blocks: blocks.cloned().collect(),
+            tombstones: heads.tombstones.clone(),
+            aside: heads.segments.aside.clone(),
+        }
     }
 
     /// What is hidden of selected series in a source, as index and instants.
@@ -254,10 +259,11 @@ impl Snapshot {
                 add(part, head.timestamps_ms)?;
             }
         }
-        for (meta, file) in &self.chunks {
-            let payload = read_chunk(&**file, meta)?;
+        for (meta, file) in self.chunks.iter().filter(|(meta, _)| !sources.aside.contains(meta)) {
             let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
-            let chunk = Chunk::parse(&payload).map_err(corrupt)?;
+            let note = |error: &DiskError| sources.aside.note(meta, error);
+            let payload = read_chunk(&**file, meta).inspect_err(note)?;
+            let chunk = Chunk::parse(&payload).map_err(corrupt).inspect_err(note)?;
             let source = Source::Segment(meta.segment);
             let hidden = sources.hidden(source, (meta.min_ms, meta.max_ms), &self.ids);
             let part = Part::of_chunk(&chunk, &self.columns, meta, file, hidden);

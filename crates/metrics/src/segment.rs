@@ -9,6 +9,8 @@
 
 use crate::bitmap::Bitmap;
 use crate::chunk::Chunk;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vigie_disk::frame::{self, FrameKind};
@@ -82,6 +84,30 @@ pub(crate) struct Segments {
     frame: Vec<u8>,
     /// What was found damaged at the opening.
     pub(crate) damage: Vec<DiskError>,
+    /// Chunks that were found damaged since.
+    pub(crate) aside: Arc<Aside>,
+}
+
+/// Chunks that a query found damaged, by segment and offset: they were reported, and are passed
+/// over from then on.
+#[derive(Default)]
+pub(crate) struct Aside(Mutex<BTreeSet<(u32, u32)>>);
+
+impl Aside {
+    pub(crate) fn contains(&self, meta: &ChunkMeta) -> bool {
+        self.0.lock().contains(&(meta.segment, meta.offset))
+    }
+
+    /// Reports damage once.
+    pub(crate) fn note(&self, meta: &ChunkMeta, error: &DiskError) {
+        if error.is_corrupt() && self.0.lock().insert((meta.segment, meta.offset)) {
+            tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
 }
 
 impl Segments {
@@ -100,6 +126,7 @@ impl Segments {
             next_id: min.max(1),
             frame: Vec::new(),
             damage: Vec::new(),
+            aside: Arc::default(),
         };
         let mut ids: Vec<u32> = names.iter().filter_map(|n| id_of(n, ".chunks")).collect();
         ids.retain(|id| *id >= min);

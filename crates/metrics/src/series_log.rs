@@ -10,7 +10,7 @@ use std::sync::Arc;
 use vigie_disk::frame::{self, FrameKind};
 use vigie_disk::record::{self as framed, Records};
 use vigie_disk::wire::{Bad, Bytes};
-use vigie_disk::{Disk, DiskError, DiskFile};
+use vigie_disk::{Disk, DiskError, DiskFile, Meter, Tell};
 
 const KIND: FrameKind = FrameKind { magic: *b"VIGIESER", version: 2 };
 /// The version whose records are definitions. Batches may stand behind them.
@@ -40,6 +40,7 @@ impl SeriesLog {
     pub(crate) fn open(
         disk: &dyn Disk,
         path: &Path,
+        tell: &Tell<'_>,
         take: &mut dyn FnMut(Said) -> Result<(), &'static str>,
     ) -> Result<SeriesLog, DiskError> {
         if !disk.exists(path) {
@@ -55,6 +56,7 @@ impl SeriesLog {
             frame::decode(KIND, &header, path)?;
         }
         let mut records = Records::new(&*file, HEADER_BYTES, len);
+        let mut meter = Meter::start(tell, "the list of series", len);
         loop {
             let offset = records.offset();
             match records.next_payload() {
@@ -62,6 +64,7 @@ impl SeriesLog {
                 Ok(Some(payload)) => {
                     let corrupt = |what| DiskError::corrupt(path, offset, what);
                     said(payload).and_then(&mut *take).map_err(corrupt)?;
+                    meter.add(payload.len() as u64);
                 }
                 Err(e) if !e.is_corrupt() => return Err(e),
                 Err(e) => {

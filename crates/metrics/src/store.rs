@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use vigie_disk::{Disk, DiskError, Floor, Refused, Wal, WalOptions};
+use vigie_disk::{Disk, DiskError, Floor, Meter, Refused, Tell, Wal, WalOptions};
 use vigie_model::{Labels, Row, SeriesId};
 
 /// The log's segments: small, so that cutting it frees space soon.
@@ -42,8 +42,9 @@ pub struct Store {
     pub(crate) manifest: Mutex<Manifest>,
     /// Held by the one compaction that may run.
     pub(crate) compaction: Mutex<()>,
+    unfinished_bytes: u64,
     /// Damage found in the manifest and in whole blocks when the store was opened.
-    damage: u64,
+    pub(crate) damage: Vec<DiskError>,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
     /// May be held while `catalog` is taken.
@@ -59,7 +60,17 @@ impl Store {
     /// Everything that was ever acknowledged is back when this returns, but for what the disk has
     /// damaged, which is logged with file and offset and counted.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, MetricsError> {
-        Store::open_in(disk, dir, options).map_err(|error| match error.is_corrupt() {
+        Store::open_telling(disk, dir, options, &|_| ())
+    }
+
+    /// [`Store::open`] that tells how far it is.
+    pub fn open_telling(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        tell: &Tell<'_>,
+    ) -> Result<Store, MetricsError> {
+        Store::open_in(disk, dir, options, tell).map_err(|error| match error.is_corrupt() {
             true => MetricsError::Damaged { dir: dir.display().to_string(), error },
             false => error.into(),
         })
@@ -67,7 +78,13 @@ impl Store {
 
     /// The order is: manifest, list of series, log, blocks, chunks. A log may build on series that another record of
     /// it defined, so after damage what could be read is moved out of it at once.
-    fn open_in(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<Store, DiskError> {
+    fn open_in(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        tell: &Tell<'_>,
+    ) -> Result<Store, DiskError> {
+        Meter::start(tell, "the chunks of metrics", 0);
         disk.create_dir_all(dir)?;
         let mut catalog = Catalog::default();
         let mut start = blocks::start(&*disk, dir)?;
@@ -77,7 +94,7 @@ impl Store {
         let hidden = start.manifest.tombstones.iter();
         hidden.for_each(|tombstone| heads.segments.reserve(tombstone.segment_max));
         let series_log =
-            SeriesLog::open(&*disk, &dir.join("series.log"), &mut |said| match said {
+            SeriesLog::open(&*disk, &dir.join("series.log"), tell, &mut |said| match said {
                 Said::Batch(batch) => heads.restore_batch(&batch, &mut catalog, |_, _| ()),
                 Said::Definitions(definitions) => definitions
                     .iter()
@@ -85,7 +102,9 @@ impl Store {
             })?;
         let log_dir = dir.join("wal");
         let log_options = WalOptions { segment_bytes: LOG_SEGMENT_BYTES, gather_ms: 0 };
+        let mut meter = Meter::start(tell, "the log of metrics", dir_bytes(&*disk, &log_dir)?);
         let wal = Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
+            meter.add(payload.len() as u64);
             match record::decode(payload)? {
                 Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
                     series_log.check(series_log_bytes)?;
@@ -108,6 +127,7 @@ impl Store {
         }
         heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
         heads.tombstones.clone_from(&start.manifest.tombstones);
+        let unfinished_bytes = wal.cut_bytes() + found.cut_bytes;
         take_in(found, &mut heads, !wal.damage().is_empty())?;
         for error in heads.segments.damage.iter().chain(&start.damage) {
             tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
@@ -126,7 +146,8 @@ impl Store {
             heads: Mutex::new(heads),
             manifest: Mutex::new(start.manifest),
             compaction: Mutex::default(),
-            damage: start.damage.len() as u64,
+            unfinished_bytes,
+            damage: start.damage,
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
             exemplars: Mutex::new(exemplars),
@@ -149,11 +170,22 @@ impl Store {
         }
         check_labels(labels, &self.options)?;
         let mut catalog = self.catalog.write();
-        if catalog.len() >= self.options.series_max {
-            let limit = self.options.series_max;
+        let metric = labels.metric_name().unwrap_or("");
+        let limit = self.options.series_max;
+        if catalog.len() >= limit {
             return Err(MetricsError::Limit(format!(
-                "series limit exceeded (metric: {:.50}, limit: {limit})",
-                labels.metric_name().unwrap_or("")
+                "series limit exceeded (metric: {metric:.50}, limit: {limit}): send fewer series, or \
+                 drop labels whose values never end"
+            )));
+        }
+        let limit = self.options.series_per_target_max;
+        if catalog.series_of_target(labels) >= limit {
+            return Err(MetricsError::Limit(format!(
+                "series limit of a target exceeded (metric: {metric:.50}, job: {:.50}, instance: \
+                 {:.50}, limit: {limit}): send fewer series of it, or drop labels whose values never \
+                 end",
+                labels.value_or_empty("job"),
+                labels.value_or_empty("instance"),
             )));
         }
         Ok(SeriesId(catalog.intern(labels)))
@@ -297,10 +329,11 @@ impl Store {
             oldest_ms: heads.oldest_ms(),
             newest_ms: heads.newest_ms(),
             exemplars,
+            unfinished_bytes: self.unfinished_bytes,
             damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
                 as u64
                 + heads.blocks.iter().map(|block| block.damaged()).sum::<u64>()
-                + self.damage,
+                + (self.damage.len() + heads.segments.aside.len()) as u64,
         }
     }
 
@@ -313,6 +346,13 @@ impl Store {
     pub(crate) fn open_bytes_max(&self, heads: &Heads) -> usize {
         self.options.open_bytes_max.max(heads.placed() * crate::head::SEAL_ROWS * 8)
     }
+}
+
+/// The length of the files of a directory, 0 when it is not there yet.
+fn dir_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64, DiskError> {
+    disk.create_dir_all(dir)?;
+    let names = disk.list(dir)?;
+    names.iter().map(|name| disk.open(&dir.join(name))?.len()).sum()
 }
 
 fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<(), &'static str> {

@@ -7,9 +7,10 @@ mod support;
 use std::path::Path;
 use std::sync::Arc;
 use support::{ALL, patient, read, target};
+use vigie_disk::Disk;
 use vigie_disk::sim::SimDisk;
 use vigie_metrics::{Durability, MetricsError, Options, Store};
-use vigie_model::{Labels, Row, SeriesId};
+use vigie_model::{Labels, Matcher, Row, SeriesId};
 
 fn try_append(store: &Store, ts_ms: i64, series: &[SeriesId]) -> Result<(), MetricsError> {
     let values = vec![ts_ms as f64 / 3.0; series.len()];
@@ -42,6 +43,44 @@ fn a_disk_that_fills_up_refuses_rows_and_takes_them_again_when_there_is_room() {
     }
     drop(store);
     assert_eq!(read(&open(), &[], ALL).len() as i64, kept * 50);
+}
+
+/// Compaction and the manifest fill the disk at every place where they can, and nothing is lost.
+#[test]
+fn a_disk_that_fills_up_during_a_compaction_loses_nothing_and_leaves_nothing_behind() {
+    let day_ms = 24 * 3600 * 1000;
+    let mut failures = 0;
+    for room in (0..6_000).step_by(37) {
+        let disk = SimDisk::new(room);
+        let open = || Store::open(Arc::new(disk.clone()), Path::new("/data"), patient()).unwrap();
+        let store = open();
+        let series = target(&store, 0, 20);
+        for n in 0..40 {
+            try_append(&store, n * 15_000, &series).unwrap();
+        }
+        store.flush().unwrap();
+        store.tick(day_ms).unwrap();
+        disk.set_free_bytes(room);
+        let deleted = store.delete_series(&[Matcher::equal("n", "3")], ALL);
+        let compacted = store.compact(2 * day_ms, &mut |_| true);
+        for error in [deleted.as_ref().err(), compacted.as_ref().err()].into_iter().flatten() {
+            assert!(error.is_full(), "{error}");
+            failures += 1;
+        }
+        let hidden = if deleted.is_ok() { 40 } else { 0 };
+        assert_eq!(read(&store, &[], ALL).len(), 800 - hidden, "with room for {room} bytes");
+        // There is room again, and it goes on without a restart.
+        disk.set_free_bytes(u64::MAX);
+        store.delete_series(&[Matcher::equal("n", "3")], ALL).unwrap();
+        while store.compact(2 * day_ms, &mut |_| true).unwrap() {}
+        assert_eq!((read(&store, &[], ALL).len(), store.stats().blocks), (760, 1));
+        drop(store);
+        let store = open();
+        assert_eq!((read(&store, &[], ALL).len(), store.stats().damaged), (760, 0));
+        let files = disk.list(Path::new("/data/blocks")).unwrap();
+        assert_eq!(files.len(), 1, "{files:?}");
+    }
+    assert!(failures > 10, "the disk was full only {failures} times");
 }
 
 #[test]

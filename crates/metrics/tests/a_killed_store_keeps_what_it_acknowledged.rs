@@ -1,5 +1,6 @@
-//! A child process appends and prints what was acknowledged; it is killed with SIGKILL at a random
-//! moment, and the store is opened again, many times on the same directory.
+//! A child process appends, compacts, deletes and takes snapshots, and prints what was acknowledged;
+//! it is killed with SIGKILL at a random moment, and the store is opened again, many times on the
+//! same directory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
@@ -11,7 +12,7 @@ use std::process::{Command, Stdio};
 use support::samples::{Sample, append_samples, histogram};
 use support::{Dice, labels, open, patient, read};
 use vigie_metrics::{Durability, Options, Store};
-use vigie_model::TimeRange;
+use vigie_model::{Matcher, TimeRange};
 
 const DIR_VARIABLE: &str = "VIGIE_KILL_TEST_DIR";
 const START_MS: i64 = 1_700_000_000_000;
@@ -47,6 +48,23 @@ fn append(store: &Store, n: u64) {
     assert_eq!(done.conflicting, 0);
 }
 
+/// The row that is deleted after row `n` was appended.
+fn deleted_by(n: u64) -> u64 {
+    n - 90
+}
+
+fn delete(store: &Store, n: u64) {
+    let (ts_ms, _) = row(deleted_by(n));
+    let range = TimeRange { start_ms: ts_ms, end_ms: ts_ms };
+    store.delete_series(&[Matcher::equal("__name__", "m")], range).unwrap();
+}
+
+/// Whether a deletion was begun that would delete the row, by when row `last` was acknowledged.
+fn may_be_deleted(n: u64, last: u64) -> bool {
+    let by = n + 90;
+    by % 160 == 100 && by <= last
+}
+
 #[test]
 #[ignore = "the child of the test below"]
 fn child() {
@@ -64,11 +82,29 @@ fn child() {
         if n % 300 == 0 {
             store.flush().unwrap();
         }
+        if n % 40 == 20 {
+            // Two days later, so that days are joined too.
+            let now_ms = START_MS + n as i64 * 1000 + 48 * 3600 * 1000;
+            while store.compact(now_ms, &mut |_| true).unwrap() {}
+        }
+        if n % 160 == 100 {
+            delete(&store, n);
+            writeln!(out, "deleted {n}").unwrap();
+        }
+        if n % 500 == 250 {
+            store.clean_tombstones(&mut |_| true).unwrap();
+        }
+        if n % 1000 == 700 {
+            let to = Path::new(&dir).join("snapshots").join(n.to_string());
+            let _ = std::fs::remove_dir_all(&to);
+            store.snapshot(&to, false).unwrap();
+        }
     }
 }
 
 /// Runs the child from row `first` on, kills it after `acks` and returns the last row acknowledged.
-fn run_and_kill(dir: &Path, first: u64, acks: u64) -> Option<u64> {
+/// Notes the deletions that were.
+fn run_and_kill(dir: &Path, first: u64, acks: u64, deletions: &mut Vec<u64>) -> Option<u64> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
         .env(DIR_VARIABLE, dir)
@@ -81,6 +117,9 @@ fn run_and_kill(dir: &Path, first: u64, acks: u64) -> Option<u64> {
     let mut left = acks;
     // After the kill the pipe still holds acknowledgements that count.
     while let Some(Ok(line)) = lines.next() {
+        if let Some(n) = line.strip_prefix("deleted ") {
+            deletions.push(n.parse().unwrap());
+        }
         if let Some(n) = line.strip_prefix("acknowledged ") {
             last = n.parse().ok().or(last);
             left = left.saturating_sub(1);
@@ -98,15 +137,17 @@ fn a_killed_store_keeps_what_it_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut dice = Dice(20);
     let (mut next, mut acknowledged) = (0, 0);
+    let mut deletions = Vec::new();
     let kills = support::slice_or_soak(50, 1_000);
     for kill in 0..kills {
         let acks = 1 + dice.roll(if kill % 2 == 0 { 40 } else { 400 });
-        let last = run_and_kill(dir.path(), next, acks).expect("something was acknowledged");
+        let last = run_and_kill(dir.path(), next, acks, &mut deletions)
+            .expect("something was acknowledged");
         let from = next.saturating_sub(50);
         let store = open(dir.path(), options());
         let range = TimeRange { start_ms: row(from).0, end_ms: i64::MAX };
         let found = read(&store, &[], range);
-        for n in from..=last {
+        for n in (from..=last).filter(|n| !may_be_deleted(*n, last)) {
             let (ts_ms, cells) = row(n);
             for (instance, at, value) in cells {
                 let key = (labels("m", instance, at).to_string(), ts_ms);
@@ -121,11 +162,16 @@ fn a_killed_store_keeps_what_it_acknowledged() {
     }
     let store = open(dir.path(), options());
     let found = read(&store, &[], support::ALL);
-    for n in 0..next {
+    for n in (0..next).filter(|n| !may_be_deleted(*n, next)) {
         let (ts_ms, cells) = row(n);
         for (instance, at, _) in cells {
             assert!(found.contains_key(&(labels("m", instance, at).to_string(), ts_ms)), "row {n}");
         }
     }
+    for n in &deletions {
+        let (ts_ms, _) = row(deleted_by(*n));
+        assert!(found.keys().all(|(_, at_ms)| *at_ms != ts_ms), "row {} came back", deleted_by(*n));
+    }
+    assert!(!deletions.is_empty() && store.stats().blocks > 0, "{:?}", store.stats());
     println!("{kills} kills, {acknowledged} rows acknowledged, none lost");
 }

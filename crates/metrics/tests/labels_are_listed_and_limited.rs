@@ -71,7 +71,23 @@ fn labels_beyond_a_limit_are_refused_in_prometheus_words() {
     }
     store.intern(&Labels::from_pairs([("__name__", "one")])).unwrap();
     store.intern(&Labels::from_pairs([("__name__", "one")])).unwrap();
-    assert_eq!(refused(&[("__name__", "two")]), "series limit exceeded (metric: two, limit: 1)");
+    let words = refused(&[("__name__", "two")]);
+    assert!(words.starts_with("series limit exceeded (metric: two, limit: 1): send"), "{words}");
+}
+
+#[test]
+fn one_target_may_have_so_many_series_and_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { series_per_target_max: 10, ..patient() };
+    let store = open(dir.path(), options.clone());
+    support::target(&store, 0, 10);
+    let error = store.intern(&support::labels("m", 0, 10)).unwrap_err().to_string();
+    let words = "series limit of a target exceeded (metric: m, job: test, instance: host-0:9100, \
+                 limit: 10): send fewer";
+    assert!(error.starts_with(words), "{error}");
+    support::target(&store, 0, 10);
+    let ids = support::target(&store, 1, 10);
+    assert_eq!(append(&store, 1, &ids, &[1.0; 10]).appended, 10);
 }
 
 #[test]

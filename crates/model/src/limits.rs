@@ -37,5 +37,7 @@ pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 pub const LOG_ENTRIES_PER_QUERY_MAX: usize = 5_000;
 /// Most active log streams.
 pub const LOG_STREAMS_MAX: usize = 100_000;
+/// Most series of one target.
+pub const SERIES_PER_TARGET_MAX: usize = 500_000;
 /// Most active series.
 pub const SERIES_MAX: usize = 2_000_000;

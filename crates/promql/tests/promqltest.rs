@@ -3,9 +3,6 @@
 //! The scripts expect metric names to be dropped at the end of an evaluation; they are run a second
 //! time with names dropped at once, as servers do by default, and counted apart.
 //! Every instant evaluation is repeated as a range query around its instant, as upstream does.
-//! What cannot pass is counted all the same: native histograms do not exist here, and the files of
-//! experimental features are run only to see that nothing panics.
-
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -14,22 +11,11 @@ use regex::Regex;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
-use std::sync::atomic::Ordering;
-use support::{Item, Memory, almost_equal, description, number};
+use support::{Item, Memory, Stored, almost_equal, description, number, same_histogram};
 use vigie_model::Labels;
 use vigie_model::duration::parse_duration_ms;
-use vigie_promql::{Answer, Options, Value, instant, parse, range};
-
-/// The files of experimental features and native histograms.
-const APART: [&str; 7] = [
-    "extended_vectors",
-    "fill-modifier",
-    "info",
-    "limit",
-    "native_histograms",
-    "start_timestamps",
-    "type_and_unit",
-];
+use vigie_model::histogram::{CUSTOM_BUCKETS_SCHEMA, Counts, Histogram, ResetHint, Span};
+use vigie_promql::{Answer, Features, Options, Value, instant, parse, range};
 
 macro_rules! pattern {
     ($name:ident, $text:expr) => {
@@ -43,15 +29,6 @@ pattern!(RANGE, r"^eval(?:_(\w+))? range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\
 pattern!(CONTEXT, r"(start|end|range|step)\(\)");
 pattern!(EXPECT, r"^expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):\s*(.+))?$");
 pattern!(ROWS, r"^expect range vector from (\S+) to (\S+) step (\S+)$");
-
-/// How an evaluation went.
-#[derive(Clone, Copy, PartialEq)]
-enum Outcome {
-    Pass,
-    Fail,
-    /// It fails, and a native histogram was among the series it selects or expects.
-    Native,
-}
 
 enum When {
     At(i64),
@@ -99,32 +76,22 @@ fn prometheus_scripts_pass_as_often_as_they_did() {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    let (mut passed, mut total, mut core_passed, mut core_total) = (0, 0, 0, 0);
-    let (mut core_native, mut immediate) = (0, 0);
+    let (mut passed, mut total, mut immediate) = (0, 0, 0);
     let mut short = Vec::new();
     for path in files.iter().filter(|path| path.extension().is_some_and(|e| e == "test")) {
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let script = std::fs::read_to_string(path).unwrap();
-        let at_once = run(&name, &script, false);
-        immediate += at_once.iter().filter(|result| **result == Outcome::Pass).count();
+        immediate += run(&name, &script, false).iter().filter(|good| **good).count();
         println!("-- {name}, names dropped at the end");
         let results = run(&name, &script, true);
-        let count = |kind| results.iter().filter(|result| **result == kind).count();
-        let (good, native, all) = (count(Outcome::Pass), count(Outcome::Native), results.len());
-        println!("promqltest {name}: {good} of {all}; {native} need native histograms");
+        let (good, all) = (results.iter().filter(|good| **good).count(), results.len());
+        println!("promqltest {name}: {good} of {all}");
         (passed, total) = (passed + good, total + all);
-        if !APART.contains(&name.as_str()) {
-            (core_passed, core_total) = (core_passed + good, core_total + all);
-            core_native += native;
-        }
         if good < floor(&name) {
             short.push(format!("{name}: {good}, floor {}", floor(&name)));
         }
     }
-    println!(
-        "promqltest: {passed} of {total} evals pass (core: {core_passed} of {core_total}, \
-         {core_native} of the rest need native histograms)"
-    );
+    println!("promqltest: {passed} of {total} evals pass");
     println!("promqltest: {immediate} of {total} evals pass when names are dropped at once");
     assert!(immediate >= floor("immediate"), "floor {}", floor("immediate"));
     assert!(short.is_empty(), "fewer pass than before: {short:?}");
@@ -137,7 +104,7 @@ fn floor(name: &str) -> usize {
 }
 
 /// Runs one script; one result per evaluation.
-fn run(file: &str, script: &str, delayed: bool) -> Vec<Outcome> {
+fn run(file: &str, script: &str, delayed: bool) -> Vec<bool> {
     let lines: Vec<&str> = script
         .lines()
         .map(str::trim)
@@ -163,19 +130,11 @@ fn run(file: &str, script: &str, delayed: bool) -> Vec<Outcome> {
             let step = step.trim_start_matches("_with_nhcb").trim();
             load(&mut memory, parse_duration_ms(step).unwrap(), &block, custom_buckets);
         } else if line.starts_with("eval") {
-            memory.native_missed.store(false, Ordering::Relaxed);
-            let native = |memory: &Memory| {
-                memory.native_missed.load(Ordering::Relaxed)
-                    || block.iter().any(|line| line.contains("{{"))
-            };
-            results.push(match evaluate(&memory, line, &block, delayed) {
-                Ok(()) => Outcome::Pass,
-                Err(_) if native(&memory) => Outcome::Native,
-                Err(reason) => {
-                    println!("FAIL {file}: {line}: {reason}");
-                    Outcome::Fail
-                }
-            });
+            let result = evaluate(&memory, line, &block, delayed);
+            if let Err(reason) = &result {
+                println!("FAIL {file}: {line}: {reason}");
+            }
+            results.push(result.is_ok());
         }
     }
     results
@@ -184,15 +143,87 @@ fn run(file: &str, script: &str, delayed: bool) -> Vec<Outcome> {
 fn load(memory: &mut Memory, step_ms: i64, lines: &[&str], custom_buckets: bool) {
     for line in lines.iter().filter(|line| !START_TIMES.is_match(line)) {
         memory.load(step_ms, line);
-        let (labels, _) = description(line);
-        let base = labels.metric_name().and_then(|name| name.strip_suffix("_bucket"));
-        if let (true, Some(base)) = (custom_buckets, base) {
-            // The script's store would hold these buckets as one native histogram too.
-            let mut builder = labels.to_builder();
-            builder.set("__name__", base).remove("le");
-            memory.set_native(builder.build());
+    }
+    for line in lines.iter().filter(|line| START_TIMES.is_match(line)) {
+        memory.load_starts(step_ms, line);
+    }
+    if custom_buckets {
+        for ((labels, ts_ms), classic) in classic_histograms(lines, step_ms) {
+            if let Some(histogram) = classic.native() {
+                memory.set_native(&labels, ts_ms, histogram);
+            }
         }
     }
+}
+
+/// A classic histogram at one instant.
+#[derive(Default)]
+struct Classic {
+    buckets: Vec<(f64, f64)>,
+    count: Option<f64>,
+    sum: f64,
+}
+
+impl Classic {
+    /// As one native histogram with custom buckets; nothing when its counts do not ascend.
+    fn native(mut self) -> Option<Histogram> {
+        self.buckets.sort_by(|left, right| left.0.total_cmp(&right.0));
+        self.buckets.dedup_by(|next, kept| next.0 == kept.0);
+        let count = self.count.or(self.buckets.last().map(|bucket| bucket.1)).unwrap_or(0.0);
+        if self.buckets.last().is_none_or(|last| last.0 != f64::INFINITY) {
+            self.buckets.push((f64::INFINITY, count));
+        }
+        if self.buckets.windows(2).any(|pair| pair[1].1 < pair[0].1) {
+            return None;
+        }
+        let mut before = 0.0;
+        let counts =
+            self.buckets.iter().map(|(_, count)| count - std::mem::replace(&mut before, *count));
+        let positive: Vec<f64> = counts.collect();
+        let bounds = self.buckets.iter().map(|bucket| bucket.0).filter(|bound| bound.is_finite());
+        Some(Histogram {
+            reset_hint: ResetHint::Unknown,
+            schema: CUSTOM_BUCKETS_SCHEMA,
+            zero_threshold: 0.0,
+            sum: self.sum,
+            positive_spans: vec![Span { offset: 0, length: positive.len() as u32 }],
+            negative_spans: vec![],
+            counts: Counts::Float { count, zero_count: 0.0, positive, negative: vec![] },
+            custom_values: bounds.collect(),
+        })
+    }
+}
+
+/// The classic histograms of a block, by the labels of the native one and the instant.
+fn classic_histograms(lines: &[&str], step_ms: i64) -> BTreeMap<(Labels, i64), Classic> {
+    let mut found: BTreeMap<(Labels, i64), Classic> = BTreeMap::new();
+    for line in lines.iter().filter(|line| !START_TIMES.is_match(line)) {
+        let mut memory = Memory::default();
+        memory.load(step_ms, line);
+        let (labels, samples) = &memory.all()[0];
+        let name = labels.metric_name().unwrap_or("");
+        let suffixes = ["_bucket", "_count", "_sum"];
+        let Some(kind) = suffixes.iter().find(|suffix| name.ends_with(**suffix)) else { continue };
+        let upper = labels.value_or_empty("le").parse::<f64>();
+        if *kind == "_bucket" && !upper.as_ref().is_ok_and(|upper| !upper.is_nan()) {
+            continue;
+        }
+        let mut builder = labels.to_builder();
+        builder.set("__name__", name.strip_suffix(kind).unwrap()).remove("le");
+        let base = builder.build();
+        for (ts_ms, Stored { value, histogram, .. }) in samples {
+            if histogram.is_some() {
+                continue;
+            }
+            let classic = found.entry((base.clone(), *ts_ms)).or_default();
+            match *kind {
+                "_bucket" => classic.buckets.push((*upper.as_ref().unwrap(), *value)),
+                "_count" => classic.count = Some(*value),
+                _ => classic.sum = *value,
+            }
+        }
+    }
+    found
 }
 
 fn evaluate(memory: &Memory, line: &str, block: &[&str], delayed: bool) -> Result<(), String> {
@@ -214,7 +245,8 @@ fn evaluate(memory: &Memory, line: &str, block: &[&str], delayed: bool) -> Resul
         _ => {}
     }
     let expr = parse(&query).map_err(|e| e.to_string())?;
-    let options = Options { delayed_name_removal: delayed, ..Options::default() };
+    let features = Features { start_timestamps: true, ..Features::default() };
+    let options = Options { delayed_name_removal: delayed, features, ..Options::default() };
     let answer = match when {
         When::At(ts) => instant(memory, &expr, ts, &options),
         When::Range(start, end, step) => range(memory, &expr, start, end, step, &options),
@@ -246,8 +278,14 @@ fn around(
         .map_err(|e| format!("as a range: {e}"))?;
     let Value::Matrix(series) = answer.value else { return Err("no matrix".to_owned()) };
     let samples = series.into_iter().filter_map(|series| {
-        let value = series.points.iter().find(|(at, _)| *at == ts)?.1;
-        Some(vigie_promql::Sample { labels: series.labels, ts_ms: ts, value })
+        let value = series.points.iter().find(|(at, _)| *at == ts).map(|point| point.1);
+        let histogram = series.histograms.into_iter().find(|(at, _)| *at == ts);
+        let histogram = histogram.map(|point| point.1);
+        if value.is_none() && histogram.is_none() {
+            return None;
+        }
+        let value = value.unwrap_or(0.0);
+        Some(vigie_promql::Sample { labels: series.labels, ts_ms: ts, value, histogram })
     });
     let samples: Vec<_> = samples.collect();
     if let Some(wanted) = expected.scalar {
@@ -346,9 +384,14 @@ fn compare_samples(
             return Err(format!("{labels} at {place}, wanted at {at}"));
         }
         let got = samples[place].value;
-        match items.first() {
-            Some(Item::Value(value)) if almost_equal(got, *value) => {}
-            item => return Err(format!("{labels} {got}, wanted {item:?}")),
+        match (items.first(), &samples[place].histogram) {
+            (Some(Item::Value(value)), None) if almost_equal(got, *value) => {}
+            (Some(Item::Histogram(wanted)), Some(got)) if same_histogram(wanted, got) => {}
+            (item, None) => return Err(format!("{labels} {got}, wanted {item:?}")),
+            (item, Some(got)) => {
+                let hint = got.reset_hint;
+                return Err(format!("{labels} {got} {hint:?}, wanted {item:?}"));
+            }
         }
     }
     Ok(())
@@ -376,13 +419,23 @@ fn compare_matrix(
         let Some(got) = series.iter().find(|one| one.labels == *labels) else {
             return Err(format!("lacks {labels}: {:?}", series[0].labels));
         };
-        let mut points = Vec::new();
+        let (mut points, mut histograms) = (Vec::new(), Vec::new());
         for (at, item) in items.iter().enumerate() {
+            let ts_ms = start + step * at as i64;
             match item {
                 Item::Missing => {}
-                Item::Value(value) => points.push((start + step * at as i64, *value)),
-                Item::Histogram => return Err("histogram expected".to_owned()),
+                Item::Value(value) => points.push((ts_ms, *value)),
+                Item::Histogram(wanted) => histograms.push((ts_ms, wanted)),
             }
+        }
+        let natives = histograms.iter().zip(&got.histograms);
+        let other = natives.into_iter().find(|(w, g)| w.0 != g.0 || !same_histogram(w.1, &g.1));
+        if let Some((wanted, got)) = other {
+            return Err(format!("{labels} {got:?}, wanted {wanted:?}"));
+        }
+        if histograms.len() != got.histograms.len() {
+            let (wanted, got) = (histograms.len(), got.histograms.len());
+            return Err(format!("{labels} has {got} histograms, wanted {wanted}"));
         }
         let same = points.len() == got.points.len()
             && points.iter().zip(&got.points).all(|(w, g)| w.0 == g.0 && almost_equal(w.1, g.1));

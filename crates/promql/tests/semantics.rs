@@ -99,8 +99,13 @@ fn errors_carry_prometheus_words_and_kind() {
             "execution",
             "invalid regular expression in label_replace(): (",
         ),
-        ("info(a_total)", "execution", "1:1: function \"info\" is not supported"),
-        ("1 + limit_ratio(0.5, a_total)", "execution", "1:17: limit_ratio() is not supported"),
+        ("limit_ratio(NaN, a_total)", "execution", "Ratio value is NaN"),
+        (
+            "max_over_time(a_total[5m] anchored)",
+            "execution",
+            "anchored modifier can only be used with: changes, delta, increase, rate, resets - not \
+             with max_over_time",
+        ),
         ("rate(a_total[step()])", "bad_data", "13:19: duration must be greater than 0"),
     ] {
         let error = ask(query).unwrap_err();

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use vigie_codec::exposition::MetricKind;
 use vigie_collect::tail::LogSink;
-use vigie_collect::{CollectHandle, MetricSink};
-use vigie_engine::{Durability, Engine, EngineError, PushBatch, QueryOptions, When};
+use vigie_collect::{CollectHandle, LogMetrics, MetricSink};
+use vigie_engine::{Durability, Engine, EngineError, LogObserver, PushBatch, QueryOptions, When};
 use vigie_http::Metadata;
 use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
@@ -58,6 +58,17 @@ impl LogSink for Store {
                 Ok(())
             }
             Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// The metrics made of lines, as the engine tells them of pushes.
+pub struct Counting(pub Arc<LogMetrics>);
+
+impl LogObserver for Counting {
+    fn stored(&self, batches: &[PushBatch<'_>]) {
+        for batch in batches {
+            self.0.look(batch.labels, batch.entries);
         }
     }
 }

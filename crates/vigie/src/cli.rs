@@ -1,6 +1,8 @@
 //! The command line: Vigie's flags, and those that compose files pass to the programs it replaces,
 //! each accepted, or refused with a reason.
 
+use crate::lines::LogsArgs;
+use crate::lines::import::Import;
 use crate::query::QueryArgs;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
@@ -29,6 +31,59 @@ pub enum Command {
     Demo(DemoArgs),
     /// Ask a running Vigie in PromQL.
     Query(QueryArgs),
+    /// Look at the stored metrics: what takes the room, every sample, or whether all is whole.
+    Tsdb(TsdbArgs),
+    /// Show lines of a running Vigie, by LogQL.
+    Logs(LogsArgs),
+    /// Copy what another program has kept.
+    Import {
+        /// From what.
+        #[command(subcommand)]
+        what: Import,
+    },
+}
+
+/// What to look at.
+#[derive(Debug, Clone, Args)]
+pub struct TsdbArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: TsdbCommand,
+}
+
+/// Nothing is written, and a Vigie may be running.
+#[derive(Debug, Clone, Subcommand)]
+pub enum TsdbCommand {
+    /// What takes how much room, by file and by metric.
+    Analyze {
+        /// The data directory, or a snapshot.
+        #[arg(value_name = "DIR", default_value = "./vigie-data")]
+        directory: PathBuf,
+        /// Metrics that are listed.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Write every sample, as `promtool tsdb dump` does.
+    Dump {
+        /// The data directory, or a snapshot.
+        #[arg(value_name = "DIR", default_value = "./vigie-data")]
+        directory: PathBuf,
+        /// Only the series of a selector; may be repeated.
+        #[arg(long = "match", value_name = "SELECTOR")]
+        matches: Vec<String>,
+        /// The first instant, in milliseconds.
+        #[arg(long, value_name = "MS", default_value_t = i64::MIN, hide_default_value = true, allow_hyphen_values = true)]
+        min_time: i64,
+        /// The last instant, in milliseconds.
+        #[arg(long, value_name = "MS", default_value_t = i64::MAX, hide_default_value = true, allow_hyphen_values = true)]
+        max_time: i64,
+    },
+    /// Check every checksum and invariant; name file and offset of damage, and exit with 1.
+    Verify {
+        /// The data directory, or a snapshot.
+        #[arg(value_name = "DIR", default_value = "./vigie-data")]
+        directory: PathBuf,
+    },
 }
 
 /// Flags of `run`.
@@ -86,6 +141,9 @@ pub struct RunArgs {
         hide_env_values = true
     )]
     pub postgres_dsn: Option<String>,
+    /// Prometheus' experimental features, by name, with commas between them.
+    #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',', value_parser = FEATURES)]
+    pub features: Vec<String>,
     /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
@@ -129,15 +187,17 @@ pub struct DemoArgs {
     pub classic_ports: bool,
 }
 
+/// Features that are built; the others are refused by name.
+const FEATURES: [&str; 1] = ["search-api"];
+
 /// What `--log.level` may be.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Flags that other programs know and Vigie refuses, with the reason. A name that ends with a dot
 /// stands for all that begin with it.
-const REFUSED: [(&str, &str); 16] = [
+const REFUSED: [(&str, &str); 15] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
     ("--storage.tsdb.", "Vigie's store has no such switch: remove the flag"),
-    ("--enable-feature", "feature flags are not built yet: remove the flag"),
     ("--agent", "agent mode is not built yet"),
     ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
     ("--web.max-connections", "the limit is fixed at 512 for each port: remove the flag"),

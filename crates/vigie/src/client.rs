@@ -104,7 +104,8 @@ impl Server {
     }
 }
 
-fn encode(text: &str) -> String {
+/// A text as it stands in a query string.
+pub fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     text.bytes()
         .map(|byte| if plain(byte) { (byte as char).to_string() } else { format!("%{byte:02X}") })

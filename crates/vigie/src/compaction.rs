@@ -1,4 +1,4 @@
-//! The thread that does what has no hurry: it puts sealed metrics in order for long keeping.
+//! The thread that does what has no hurry: it puts what was sealed in order for long keeping.
 //!
 //! It runs at the lowest priority, at a bounded number of bytes a second, and so leaves both the
 //! processor and the disk to everything else. When the program stops, it ends its step at once;
@@ -43,11 +43,13 @@ pub async fn run(engine: Arc<dyn Engine>, mut stopped: watch::Receiver<bool>) {
         wait = match (spawned, outcome.await) {
             (Ok(_), Ok(Ok(()))) => EVERY,
             (Ok(_), Ok(Err(error))) => {
-                tracing::warn!("the metrics are not compacted: {error}");
+                tracing::warn!("metrics and logs are not compacted: {error}");
                 AFTER_AN_ERROR
             }
             (Err(error), _) => {
-                tracing::warn!("the metrics are not compacted, there is no thread for it: {error}");
+                tracing::warn!(
+                    "metrics and logs are not compacted, there is no thread for it: {error}"
+                );
                 AFTER_AN_ERROR
             }
             (Ok(_), Err(_)) => AFTER_AN_ERROR,

@@ -20,6 +20,7 @@ pub fn of(arguments: &RunArgs, config: &Config) -> Vec<(String, String)> {
     let mut flags = vec![
         ("config.expand-env", arguments.expand_env.to_string()),
         ("config.file", config_file),
+        ("enable-feature", arguments.features.join(",")),
         ("log.level", arguments.log_level.clone()),
         ("path.procfs", path(&arguments.procfs)),
         ("path.rootfs", path(&arguments.rootfs)),

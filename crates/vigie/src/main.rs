@@ -11,12 +11,14 @@ mod client;
 mod compaction;
 mod demo;
 mod flags;
+mod lines;
 mod listen;
 mod own_metrics;
 mod plan;
 mod postgres;
 mod query;
 mod run;
+mod tsdb;
 
 use anyhow::Result;
 use clap::Parser;
@@ -34,13 +36,31 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return failed(&error),
     };
+    // Called by the name of Loki's client, it answers like it.
+    let name = arguments.first().map(|path| path.rsplit('/').next().unwrap_or(path));
+    if name == Some("logcli") {
+        return ended(block_on(lines::logcli::run(lines::logcli::Logcli::parse_from(arguments))));
+    }
     let cli = Cli::parse_from(arguments);
-    let ended = match cli.command {
+    ended(match cli.command {
         Some(Command::Run(arguments)) => run(*arguments),
         Some(Command::Demo(arguments)) => demonstrate(arguments),
+        Some(Command::Tsdb(arguments)) => {
+            say_through_stderr("error");
+            match tsdb::run(&arguments) {
+                Ok(true) => Ok(()),
+                Ok(false) => return ExitCode::FAILURE,
+                Err(error) => Err(error),
+            }
+        }
         Some(Command::Query(arguments)) => block_on(query::query(arguments)),
+        Some(Command::Logs(arguments)) => block_on(lines::logs(arguments)),
+        Some(Command::Import { what }) => block_on(lines::import::import(what)),
         None => run(cli.run),
-    };
+    })
+}
+
+fn ended(ended: Result<()>) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),

@@ -44,6 +44,8 @@ pub struct Plan {
     pub demo: bool,
     /// Every flag and its value.
     pub flags: Vec<(String, String)>,
+    /// Prometheus' experimental features that are on.
+    pub features: Vec<String>,
     /// Whether the admin API answers.
     pub admin_api: bool,
     /// Whether `/-/quit` ends the program.
@@ -110,6 +112,7 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         own_interval_ms: config.scrape_interval_ms,
         demo: false,
         flags: crate::flags::of(arguments, &config),
+        features: arguments.features.clone(),
         admin_api: arguments.admin_api,
         lifecycle: arguments.lifecycle,
         config,
@@ -157,6 +160,7 @@ pub fn for_demo(arguments: &DemoArgs, demo: &Demo) -> Result<Plan> {
         own_interval_ms: SECOND_MS,
         demo: true,
         flags: Vec::new(),
+        features: Vec::new(),
         admin_api: false,
         lifecycle: false,
         config,

@@ -4,7 +4,7 @@
 //! of the start), then the lock and the stores, then the ledger, then what reads and what evaluates,
 //! and last what answers.
 
-use crate::adapt::{Alerts, Store, Targets};
+use crate::adapt::{Alerts, Counting, Store, Targets};
 use crate::builtin::{self, Builtin};
 use crate::compaction;
 use crate::listen;
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_collect::tail::{TailConfig, Tailer};
-use vigie_collect::{Collect, CollectHandle};
+use vigie_collect::{Collect, CollectHandle, LogMetrics};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
 use vigie_http::{
@@ -99,7 +99,8 @@ async fn start(
     stopped: &watch::Receiver<bool>,
 ) -> Result<Running> {
     let started_at_ms = now_ms();
-    let embedded = open_stores(&plan).await?;
+    let counting = LogMetrics::new(&plan.config.log_metrics).map_err(anyhow::Error::msg)?;
+    let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
     let metadata = Arc::new(Metadata::default());
     let store = Arc::new(Store { engine: engine.clone(), metadata: metadata.clone() });
@@ -123,6 +124,7 @@ async fn start(
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), notices.clone(), stopped.clone()))];
     tasks.push(tokio::spawn(compaction::run(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
+    tasks.extend(count_lines(counting, &engine, &store, plan.own_interval_ms, stopped));
     let tailer =
         Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;
     let _ = sources.tail.set(tailer.stats());
@@ -177,12 +179,13 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
         port: addresses.port,
         directory: directory.display().to_string(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        search: plan.features.iter().any(|name| name == "search-api"),
         admin_api: plan.admin_api,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
 
-async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
+async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
@@ -191,10 +194,11 @@ async fn open_stores(plan: &Plan) -> Result<Arc<Embedded>> {
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
     };
-    let directory = plan.directory.clone();
+    let (directory, door) = (plan.directory.clone(), door.clone());
     tracing::info!("opening {}", directory.display());
     let opened = tokio::task::spawn_blocking(move || {
-        let stores = Embedded::open(&directory, options)?;
+        let tell = |progress| door.tell(progress);
+        let stores = Embedded::open_telling(&directory, options, &tell)?;
         // The stores judge what is too new by their last tick: the first comes before any sample.
         stores.tick(now_ms())?;
         Ok::<_, vigie_engine::EngineError>(stores)
@@ -237,6 +241,38 @@ fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
         dashboards.push(dashboard);
     }
     Ok(dashboards)
+}
+
+/// Counts lines from now on, and stores the sums at intervals.
+fn count_lines(
+    counting: LogMetrics,
+    engine: &Arc<dyn Engine>,
+    store: &Arc<Store>,
+    interval_ms: i64,
+    stopped: &watch::Receiver<bool>,
+) -> Option<JoinHandle<()>> {
+    if counting.is_empty() {
+        return None;
+    }
+    let counting = Arc::new(counting);
+    engine.observe_logs(Arc::new(Counting(counting.clone())));
+    let (store, mut stopped) = (store.clone(), stopped.clone());
+    let every = Duration::from_millis(interval_ms.unsigned_abs().max(1));
+    Some(tokio::spawn(async move {
+        let mut timer = tokio::time::interval(every);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = timer.tick() => {}
+                _ = stopped.changed() => return,
+            }
+            let (counting, store) = (counting.clone(), store.clone());
+            let written = tokio::task::spawn_blocking(move || counting.write(&*store, now_ms()));
+            if let Ok(Err(error)) = written.await {
+                tracing::warn!("the metrics made of lines are stored the next time: {error}");
+            }
+        }
+    }))
 }
 
 /// Ends when the program is told to stop.

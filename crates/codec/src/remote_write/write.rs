@@ -117,8 +117,13 @@ fn put_samples(out: &mut Vec<u8>, series: &WireSeries) {
 fn put_histograms(out: &mut Vec<u8>, series: &WireSeries, version: Version) {
     let field = if version == Version::V1 { 4 } else { 3 };
     for (ts_ms, histogram) in &series.histograms {
-        put_bytes(out, field, &encode_histogram(*ts_ms, histogram));
+        put_histogram(out, field, *ts_ms, histogram);
     }
+}
+
+/// A histogram in field `field` of a message.
+pub(crate) fn put_histogram(out: &mut Vec<u8>, field: u64, ts_ms: i64, histogram: &Histogram) {
+    put_bytes(out, field, &encode_histogram(ts_ms, histogram));
 }
 
 fn encode_histogram(ts_ms: i64, histogram: &Histogram) -> Vec<u8> {

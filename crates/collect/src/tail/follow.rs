@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use vigie_codec::loki_push::add_level;
 use vigie_model::limits::LINE_BYTES_MAX;
 use vigie_model::{Labels, LogEntry};
 
@@ -292,10 +293,11 @@ impl Follower {
         let entries: Vec<LogEntry> = cut
             .lines
             .iter()
-            .map(|line| LogEntry {
-                ts_ns: stamper.stamp(line, now_ns),
-                line: line.to_vec(),
-                metadata: Labels::default(),
+            .map(|line| {
+                let (ts_ns, line) = (stamper.stamp(line, now_ns), line.to_vec());
+                let mut entry = LogEntry { ts_ns, line, metadata: Labels::default() };
+                add_level(&self.labels, &mut entry);
+                entry
             })
             .collect();
         if !entries.is_empty() {

@@ -1,5 +1,6 @@
 //! The part of promtail's file that says which files are followed.
 
+use super::log_metrics::Metric;
 use crate::LogFiles;
 use crate::error::ConfigError;
 use crate::yaml::{Accepted, Source, Spanned, TextMap, Unbuilt, or_default};
@@ -10,8 +11,10 @@ use vigie_model::Labels;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Promtail {
+    pub(crate) scrape_configs: Option<Vec<Spanned<Scrape>>>,
+    /// Vigie's own addition.
     #[serde(deserialize_with = "or_default")]
-    scrape_configs: Vec<Spanned<Scrape>>,
+    pub(crate) metrics: Vec<Spanned<Metric>>,
     #[serde(rename = "server")]
     _server: Accepted,
     #[serde(rename = "positions")]
@@ -22,7 +25,7 @@ pub(crate) struct Promtail {
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Scrape {
+pub(crate) struct Scrape {
     job_name: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     static_configs: Vec<Static>,
@@ -50,7 +53,7 @@ struct Static {
 /// The files as used.
 pub(crate) fn read(source: &Source<'_>, written: &Promtail) -> Result<Vec<LogFiles>, ConfigError> {
     let mut files = Vec::new();
-    for scrape in &written.scrape_configs {
+    for scrape in written.scrape_configs.iter().flatten() {
         for one in &scrape.value.static_configs {
             let Some(path) = one.labels.get("__path__") else {
                 let message =

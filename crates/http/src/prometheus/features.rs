@@ -34,7 +34,7 @@ const WORDS: [&str; 12] = [
     "without",
 ];
 /// What is told of the rest: category, name, whether it is so.
-const FIXED: [(&str, &str, bool); 19] = [
+const FIXED: [(&str, &str, bool); 20] = [
     ("api", "exclude_alerts", true),
     ("api", "label_values_match", true),
     ("api", "openapi_3.1", false),
@@ -42,7 +42,8 @@ const FIXED: [(&str, &str, bool); 19] = [
     ("api", "otlp_write_receiver", false),
     ("api", "query_warnings", true),
     ("api", "remote_write_receiver", true),
-    ("api", "search", false),
+    ("api", "search_fuzz_alg_jarowinkler", true),
+    ("api", "search_fuzz_alg_subsequence", true),
     ("api", "time_range_labels", true),
     ("api", "time_range_series", true),
     ("prometheus", "agent_mode", false),
@@ -66,6 +67,7 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
         set(category, name, on);
     }
     set("api", "admin", state.settings.admin_api);
+    set("api", "search", state.settings.search);
     set("api", "lifecycle", state.settings.lifecycle.is_some());
     for name in OPERATORS {
         set("promql_operators", name, true);

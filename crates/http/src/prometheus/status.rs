@@ -1,7 +1,6 @@
 //! `status/*`: the build, the process, what it was told, and how far its start is.
 
 use super::success;
-use crate::error::ApiError;
 use crate::json::Json;
 use crate::state::{State, now_ms, rfc3339};
 use axum::extract;
@@ -99,11 +98,6 @@ pub async fn alertmanagers() -> Response {
         &[],
         &[],
     )
-}
-
-/// `/api/v1/read`.
-pub async fn no_remote_read() -> ApiError {
-    ApiError::not_found("remote read is not built yet: ask /api/v1/query_range instead")
 }
 
 /// POST and PUT of `/-/quit`.

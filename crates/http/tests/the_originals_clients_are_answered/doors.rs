@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vigie_engine::Progress;
 use vigie_http::{Door, bind, serve};
 
 struct Listening {
@@ -46,10 +47,24 @@ impl Listening {
 #[tokio::test]
 async fn who_comes_while_the_stores_open_is_told_so() {
     let listening = listen().await;
-    for path in ["/", "/-/ready", "/api/v1/query?query=1", "/loki/api/v1/push"] {
-        let answer = listening.get(path).await;
-        assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
-        assert!(answer.ends_with("Service Unavailable: Vigie is starting\n"), "{path}: {answer}");
+    for (progress, words) in [
+        (None, "Vigie is starting"),
+        (Some((0, 0)), "Vigie is starting: reading the log of metrics"),
+        (Some((1, 4)), "Vigie is starting: reading the log of metrics (25 %)"),
+    ] {
+        if let Some((done, total)) = progress {
+            listening.door.tell(Progress { phase: "the log of metrics", done, total });
+        }
+        for path in ["/", "/-/ready", "/api/v1/query?query=1", "/loki/api/v1/push", "/nowhere"] {
+            let answer = listening.get(path).await;
+            assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
+            assert!(answer.contains("retry-after: 1\r\n"), "{path}: {answer}");
+            let (before, behind) = match path.contains("/api/") {
+                true => (r#""error":""#, "\""),
+                false => ("Service Unavailable: ", "\n"),
+            };
+            assert!(answer.contains(&format!("{before}{words}{behind}")), "{path}: {answer}");
+        }
     }
     assert!(listening.get("/-/healthy").await.starts_with("HTTP/1.1 200 "), "it is alive");
     listening.door.open(Router::new().route("/-/ready", get(|| async { "yes" })));

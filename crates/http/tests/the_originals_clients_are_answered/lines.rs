@@ -306,3 +306,36 @@ async fn fifty_tails_get_every_line_once_and_a_foreign_page_gets_none() {
         assert_eq!(lines.len(), 5_001, "none twice");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stream_per_request_id_is_absorbed_or_refused_in_words() {
+    let house = House::new();
+    let now_ns = now_ns();
+    let mut refusal = None;
+    for round in 0..60 {
+        let streams: Vec<Value> = (0..2_000)
+            .map(|n| {
+                let id = format!("{}", round * 2_000 + n);
+                json!({"stream": {"app": "api", "request_id": id}, "values": [[now_ns.to_string(), "x"]]})
+            })
+            .collect();
+        let body = json!({"streams": streams}).to_string();
+        let answer = house.ask("POST", "/loki/api/v1/push", &JSON, &body).await;
+        if answer.status != 204 {
+            refusal = Some(answer);
+            break;
+        }
+    }
+    let refusal = refusal.expect("120,000 streams are too many");
+    assert_eq!(refusal.status, 400, "{}", refusal.body);
+    assert!(refusal.body.to_lowercase().contains("stream"), "{}", refusal.body);
+    // The others go on, and so do questions.
+    let known = push_body("api", &[(now_ns, "y")])
+        .replace("\"app\":\"api\"", "\"app\":\"api\",\"request_id\":\"7\"");
+    assert_eq!(house.ask("POST", "/loki/api/v1/push", &JSON, &known).await.status, 204);
+    let query = "/loki/api/v1/query?query=sum(count_over_time(%7Bapp%3D%22api%22%7D%5B1h%5D))";
+    let answer = house.get(query).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let count = answer.json()["data"]["result"][0]["value"][1].as_str().unwrap().parse::<u64>();
+    assert!(count.unwrap() >= 98_000, "{}", answer.body);
+}

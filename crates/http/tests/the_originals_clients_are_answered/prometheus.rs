@@ -438,3 +438,84 @@ async fn series_are_deleted_and_snapshots_made_where_it_is_allowed() {
         assert_eq!(shut.get(&path).await.status, 405, "{door}");
     }
 }
+
+#[tokio::test]
+async fn names_are_found_while_they_are_typed() {
+    let house = House::with(Settings { search: true, ..Settings::default() });
+    let now = now_ms();
+    for name in ["http_requests_total", "temperature", "http_errors_total", "up"] {
+        house.store(now, &[(&[("__name__", name), ("job", name)], 1.0)]);
+    }
+    let asked = async |query: &str| {
+        let answer = house.get(&format!("/api/v1/search/{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.body);
+        assert_eq!(answer.content_type(), "application/x-ndjson; charset=utf-8");
+        let lines = answer.body.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    let end = |more: bool| json!({"status": "success", "has_more": more});
+    for (query, lines) in [
+        (
+            "metric_names?search[]=http&limit=2&batch_size=1",
+            vec![
+                json!({"results": [{"name": "http_errors_total"}]}),
+                json!({"results": [{"name": "http_requests_total"}]}),
+                end(false),
+            ],
+        ),
+        (
+            "metric_names?limit=1&sort_by=alpha&sort_dir=dsc",
+            vec![json!({"results": [{"name": "up"}]}), end(true)],
+        ),
+        (
+            "metric_names?search[]=temp&include_score=true&include_metadata=true",
+            vec![
+                json!({"results": [{"name": "temperature", "score": 1, "type": "gauge",
+                    "help": "How warm it is.", "unit": "celsius"}]}),
+                end(false),
+            ],
+        ),
+        (
+            "metric_names?search[]=HTTPREQ&case_sensitive=false",
+            vec![json!({"results": [{"name": "http_requests_total"}]}), end(false)],
+        ),
+        (
+            "metric_names?search[]=temperatura&fuzz_alg=jarowinkler&fuzz_threshold=90",
+            vec![json!({"results": [{"name": "temperature"}]}), end(false)],
+        ),
+        ("metric_names?search[]=nosuch", vec![json!({"results": []}), end(false)]),
+        ("label_names?search[]=jo", vec![json!({"results": [{"name": "job"}]}), end(false)]),
+        (
+            "label_values?label=job&search[]=up&search[]=errors&sort_by=score",
+            vec![json!({"results": [{"value": "up"}, {"value": "http_errors_total"}]}), end(false)],
+        ),
+    ] {
+        assert_eq!(asked(query).await, lines, "{query}");
+    }
+    for (query, words) in [
+        ("label_values", "missing required parameter \"label\""),
+        ("label_names?limit=0", "invalid limit \"0\": must be a positive integer"),
+        (
+            "label_names?limit=10001",
+            "limit 10001 exceeds the configured maximum (10000, see --web.search.max-limit)",
+        ),
+        ("label_names?fuzz_threshold=101", "invalid fuzz_threshold \"101\": must be 0-100"),
+        (
+            "label_names?fuzz_alg=x",
+            "unsupported fuzz_alg \"x\": must be one of [subsequence jarowinkler]",
+        ),
+        ("label_names?sort_dir=asc", "sort_dir is only valid when sort_by is set"),
+        ("label_names?sort_by=score", "sort_by=score requires search[] to be set"),
+        (
+            "label_names?sort_by=x",
+            "invalid sort_by \"x\" for label_names: must be \"alpha\" or \"score\"",
+        ),
+        ("label_names?include_score=x", "invalid include_score \"x\": must be boolean"),
+        ("label_names?start=2&end=1", "end timestamp must not be before start timestamp"),
+    ] {
+        let answer = house.get(&format!("/api/v1/search/{query}")).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(words)), "{query}");
+    }
+    let shut = House::new().get("/api/v1/search/metric_names").await;
+    assert_eq!((shut.status, shut.json()["error"].as_str()), (500, Some("search API disabled")));
+}

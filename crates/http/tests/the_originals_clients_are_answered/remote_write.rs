@@ -200,3 +200,74 @@ async fn exemplars_that_are_pushed_are_found_by_query() {
     let found = house.get(&ask("lat_bucket", start - 1)).await;
     assert_eq!(found.status, 400, "{}", found.body);
 }
+
+/// A remote read request for `job="x"`, not compressed.
+fn read_request(accepted: &[u8]) -> Vec<u8> {
+    let matcher = [&[0x12, 3][..], b"job", &[0x1a, 1], b"x"].concat();
+    let mut query = vec![0x08];
+    varint(&mut query, (NOW_MS - 1000) as u64);
+    query.push(0x10);
+    varint(&mut query, (NOW_MS + 10_000_000) as u64);
+    query.extend([&[0x1a, matcher.len() as u8][..], &matcher].concat());
+    let mut request = [&[0x0a, query.len() as u8][..], &query].concat();
+    if !accepted.is_empty() {
+        request.extend([&[0x12, accepted.len() as u8][..], accepted].concat());
+    }
+    request
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[tokio::test]
+async fn another_prometheus_reads_samples_or_frames_of_chunks() {
+    let house = House::new();
+    let many: Vec<(i64, f64)> = (0..500).map(|n| (NOW_MS + n * 1000, n as f64)).collect();
+    let pushed =
+        [series("a", "x", &many), series("b", "x", &[(NOW_MS, 3.0)]), series("c", "y", &many)];
+    let body = pack_snappy(&encode_v1(&pushed)).unwrap();
+    assert_eq!(
+        house.send("POST", "/api/v1/write", &[("content-encoding", "snappy")], body).await.status,
+        204
+    );
+    let ask = |accepted: &[u8]| pack_snappy(&read_request(accepted)).unwrap();
+    for accepted in [&[][..], &[0], &[0, 1]] {
+        let answer = house.send("POST", "/api/v1/read", &[], ask(accepted)).await;
+        assert_eq!(
+            (answer.status, answer.header("content-encoding")),
+            (200, "snappy"),
+            "{}",
+            answer.body
+        );
+        let body = snap::raw::Decoder::new().decompress_vec(&answer.bytes).unwrap();
+        // The same bytes as a write request of the two series, one level deeper.
+        let wanted = encode_v1(&[series("a", "x", &many), series("b", "x", &[(NOW_MS, 3.0)])]);
+        assert!(body.ends_with(&wanted), "{} bytes, wanted {}", body.len(), wanted.len());
+    }
+    let answer = house.send("POST", "/api/v1/read", &[], ask(&[1, 0])).await;
+    let kind = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
+    assert_eq!((answer.status, answer.header("content-type")), (200, kind));
+    let (mut at, mut frames) = (0, 0);
+    while at < answer.bytes.len() {
+        let (mut len, mut shift) = (0, 0);
+        loop {
+            let byte = answer.bytes[at];
+            at += 1;
+            len |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        at += 4 + len;
+        frames += 1;
+    }
+    assert_eq!((at, frames), (answer.bytes.len(), 2), "a frame for each series");
+    let answer = house.send("POST", "/api/v1/read", &[], b"no snappy".to_vec()).await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+}

@@ -233,26 +233,27 @@ pub(super) enum Outcome {
 }
 
 /// The outcomes of the rows of one shape, stream and metadata set of a block.
-pub(super) struct Memo {
+pub(super) struct Memo<'b> {
+    block: &'b dyn LogBlock,
     shape: usize,
     slots: Vec<usize>,
-    /// The number of words of each slot; empty when the combinations are too many to number.
-    words: Vec<usize>,
+    /// The codes of each slot and how many words it has, if the combinations can be numbered.
+    words: Vec<(&'b [u8], usize)>,
     dense: Vec<Outcome>,
     sparse: HashMap<Vec<u8>, Outcome>,
     key: Vec<u8>,
-    /// The slot of the number that is the sample.
-    pub(super) unwrapped: Option<usize>,
+    /// The mantissas and the scale of the numbers that are the samples.
+    unwrapped: Option<(&'b [i64], u32)>,
 }
 
-impl Memo {
+impl<'b> Memo<'b> {
     /// `None` if every row of the shape is its own case.
     pub(super) fn of(
         recall: &Recall<'_>,
         plan: Option<&Plan>,
-        block: &dyn LogBlock,
+        block: &'b dyn LogBlock,
         shape: usize,
-    ) -> Result<Option<Memo>, ReadError> {
+    ) -> Result<Option<Memo<'b>>, ReadError> {
         let mut slots = Vec::new();
         let mut unwrapped = None;
         if let Some(plan) = plan {
@@ -267,10 +268,10 @@ impl Memo {
             slots.dedup();
             if let Some(label) = recall.unwrapped {
                 let Some(slot) = plan.slot(label) else { return Ok(None) };
-                if !matches!(block.values(shape, slot)?, SlotValues::Numbers { .. }) {
+                let SlotValues::Numbers { mantissas, scale } = block.values(shape, slot)? else {
                     return Ok(None);
-                }
-                unwrapped = Some(slot);
+                };
+                unwrapped = Some((mantissas, scale));
             }
         } else if recall.unwrapped.is_some() {
             return Ok(None);
@@ -278,10 +279,10 @@ impl Memo {
         let mut words = Vec::with_capacity(slots.len());
         let mut combinations = 1usize;
         for &slot in &slots {
-            let SlotValues::Words { words: of_slot, .. } = block.values(shape, slot)? else {
+            let SlotValues::Words { words: of_slot, codes } = block.values(shape, slot)? else {
                 break;
             };
-            words.push(of_slot.len());
+            words.push((codes, of_slot.len()));
             combinations = combinations.saturating_mul(of_slot.len());
         }
         let is_dense = words.len() == slots.len() && combinations <= DENSE_MAX;
@@ -290,50 +291,42 @@ impl Memo {
             words.clear();
         }
         let (sparse, key) = (HashMap::new(), Vec::new());
-        Ok(Some(Memo { shape, slots, words, dense, sparse, key, unwrapped }))
+        Ok(Some(Memo { block, shape, slots, words, dense, sparse, key, unwrapped }))
     }
 
     /// What is known of a row; its combination is at hand for [`Memo::remember`].
-    pub(super) fn recall(
-        &mut self,
-        block: &dyn LogBlock,
-        rank: usize,
-    ) -> Result<Outcome, ReadError> {
+    pub(super) fn recall(&mut self, rank: usize) -> Result<Outcome, ReadError> {
         if !self.dense.is_empty() {
-            return Ok(self.dense[self.index(block, rank)?]);
+            return Ok(self.dense[self.index(rank)]);
         }
         self.key.clear();
         for &slot in &self.slots {
             let start = self.key.len();
-            block.value(self.shape, slot, rank, &mut self.key)?;
+            self.block.value(self.shape, slot, rank, &mut self.key)?;
             let length = (self.key.len() - start) as u32;
             self.key.extend_from_slice(&length.to_le_bytes());
         }
         Ok(self.sparse.get(&self.key).copied().unwrap_or(Outcome::Unknown))
     }
 
-    fn index(&self, block: &dyn LogBlock, rank: usize) -> Result<usize, ReadError> {
-        let mut index = 0;
-        for (&slot, &count) in self.slots.iter().zip(&self.words) {
-            if let SlotValues::Words { codes, .. } = block.values(self.shape, slot)? {
-                index = index * count + codes.get(rank).copied().map_or(0, usize::from);
-            }
-        }
-        Ok(index)
+    fn index(&self, rank: usize) -> usize {
+        self.words.iter().fold(0, |index, (codes, count)| {
+            index * count + codes.get(rank).copied().map_or(0, usize::from)
+        })
     }
 
-    pub(super) fn remember(
-        &mut self,
-        block: &dyn LogBlock,
-        rank: usize,
-        outcome: Outcome,
-    ) -> Result<(), ReadError> {
+    /// Remembers what became of the row that [`Memo::recall`] was asked for last.
+    pub(super) fn remember(&mut self, rank: usize, outcome: Outcome) {
         if !self.dense.is_empty() {
-            let index = self.index(block, rank)?;
+            let index = self.index(rank);
             self.dense[index] = outcome;
         } else if self.sparse.len() < COMBINATIONS_MAX {
             self.sparse.insert(self.key.clone(), outcome);
         }
-        Ok(())
+    }
+
+    /// The sample of a row that belongs to a series.
+    pub(super) fn sample(&self, rank: usize) -> f64 {
+        self.unwrapped.map_or(1.0, |(mantissas, scale)| number(mantissas[rank], scale))
     }
 }

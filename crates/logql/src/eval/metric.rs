@@ -4,8 +4,8 @@
 //! per series and step, however many lines there are; the others keep their samples by series, and a
 //! window is a slice of them. A series is a column with one slot per step.
 
-use super::columns::{Memo, Outcome, Plan, Recall, number};
-use super::prefilter::Prefilter;
+use super::columns::{Memo, Outcome, Plan, Recall};
+use super::prefilter::{Prefilter, key_of};
 use super::value::{MatrixSeries, Value, VectorSample};
 use super::window::{Point, Window, aggregate, counted, only_counts};
 use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
@@ -16,7 +16,7 @@ use crate::ast::{
 use crate::pipeline::labels::{ERROR_LABEL, LabelSet, LineLabels};
 use crate::pipeline::{Pipeline, Sample, required_texts, series_labels};
 use std::collections::HashMap;
-use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, SlotValues, StreamId};
+use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, StreamId};
 use vigie_model::limits::{LABEL_VALUE_BYTES_MAX, QUERY_POINTS_MAX};
 use vigie_model::{MatchOp, regexp};
 
@@ -372,19 +372,6 @@ impl Evaluator<'_> {
     }
 }
 
-/// The number in a slot of numbers.
-fn unwrapped(
-    block: &dyn LogBlock,
-    shape: usize,
-    slot: usize,
-    rank: usize,
-) -> Result<f64, EvalError> {
-    match block.values(shape, slot)? {
-        SlotValues::Numbers { mantissas, scale } => Ok(number(mantissas[rank], scale)),
-        _ => unreachable!("`Memo::of` looked at the column"),
-    }
-}
-
 fn only_line_filters(stages: &[Stage]) -> bool {
     stages.iter().all(|stage| matches!(stage, Stage::Line(_)))
 }
@@ -491,7 +478,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads rows whose outcome repeats that of others with the same values.
+    /// Reads rows whose outcome repeats that of others with the same values, run by run of rows
+    /// that share a memo.
     fn recalled(
         &mut self,
         recall: &Recall<'_>,
@@ -501,57 +489,80 @@ impl Reader<'_> {
         budget: &mut Budget<'_>,
     ) -> Result<(), EvalError> {
         let shapes = block.shapes();
+        let by_shape = shapes.filter(|_| recall.kind.is_some());
+        let key_of = |row: usize| match by_shape {
+            Some(shapes) => key_of(block, shapes, row),
+            None => (0, block.stream(row), block.metadata_set(row)),
+        };
         let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
-        let mut memos: Vec<Option<Memo>> = Vec::new();
-        let (mut line, mut last) = (Vec::new(), None);
-        for row in (0..wanted.len()).filter(|row| wanted[*row]) {
-            let shape = shapes.filter(|_| recall.kind.is_some()).map_or(0, |s| s.of_row[row]);
-            let key = (shape, block.stream(row), block.metadata_set(row));
-            let at = match last.filter(|(of, _)| *of == key) {
-                Some((_, at)) => at,
-                None => match known.get(&key) {
-                    Some(&at) => at,
-                    None => {
-                        memos.push(self.memo(recall, block, blocks, row, shape)?);
-                        known.insert(key, memos.len() - 1);
-                        memos.len() - 1
-                    }
-                },
-            };
-            last = Some((key, at));
-            let rank = shapes.map_or(row, |shapes| shapes.ranks[row] as usize);
-            let outcome = match &mut memos[at] {
-                Some(memo) => memo.recall(block, rank)?,
-                None => Outcome::EachItsOwn,
-            };
-            if recall.needs_line || matches!(outcome, Outcome::Unknown | Outcome::EachItsOwn) {
-                block.line(row, &mut line)?;
-                if recall.needs_line && !self.pipeline.line_passes(&line) {
-                    budget.line(line.len())?;
-                    continue;
+        let mut memos: Vec<Option<Memo<'_>>> = Vec::new();
+        let mut start = 0;
+        while start < wanted.len() {
+            let key = key_of(start);
+            let end = (start + 1..wanted.len()).find(|&row| key_of(row) != key);
+            let run = start..end.unwrap_or(wanted.len());
+            start = run.end;
+            let Some(first) = run.clone().find(|row| wanted[*row]) else { continue };
+            let at = match known.get(&key) {
+                Some(&at) => at,
+                None => {
+                    memos.push(self.memo(recall, block, blocks, first, key.0)?);
+                    known.insert(key, memos.len() - 1);
+                    memos.len() - 1
                 }
+            };
+            let rank = |row: usize| shapes.map_or(row, |shapes| shapes.ranks[row] as usize);
+            let mut line = Vec::new();
+            for row in run.filter(|row| wanted[*row]) {
+                let memo = memos[at].as_mut();
+                self.recalled_row(
+                    recall,
+                    memo,
+                    (block, blocks),
+                    (row, rank(row)),
+                    &mut line,
+                    budget,
+                )?;
             }
-            match (outcome, &mut memos[at]) {
-                (Outcome::Dropped, _) => budget.line(0)?,
-                (Outcome::Series(series), Some(memo)) => {
-                    budget.line(0)?;
-                    let value = match memo.unwrapped {
-                        Some(slot) => unwrapped(block, shape as usize, slot, rank)?,
-                        None => 1.0,
+        }
+        Ok(())
+    }
+
+    fn recalled_row(
+        &mut self,
+        recall: &Recall<'_>,
+        mut memo: Option<&mut Memo<'_>>,
+        (block, blocks): (&dyn LogBlock, &dyn LogBlocks),
+        (row, rank): (usize, usize),
+        line: &mut Vec<u8>,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), EvalError> {
+        let outcome = match &mut memo {
+            Some(memo) => memo.recall(rank)?,
+            None => Outcome::EachItsOwn,
+        };
+        line.clear();
+        if recall.needs_line || matches!(outcome, Outcome::Unknown | Outcome::EachItsOwn) {
+            block.line(row, line)?;
+        }
+        budget.line(line.len())?;
+        if recall.needs_line && !self.pipeline.line_passes(line) {
+            return Ok(());
+        }
+        match (outcome, memo) {
+            (Outcome::Dropped, _) => {}
+            (Outcome::Series(series), Some(memo)) => {
+                self.sample(series, block.timestamps_ns()[row], memo.sample(rank), budget)?;
+            }
+            (_, memo) => {
+                let series = self.row(block, blocks, row, line, budget)?;
+                if let Some(memo) = memo.filter(|_| outcome == Outcome::Unknown) {
+                    let outcome = match series {
+                        _ if self.labels.has_error() => Outcome::EachItsOwn,
+                        None => Outcome::Dropped,
+                        Some(series) => Outcome::Series(series),
                     };
-                    self.sample(series, block.timestamps_ns()[row], value, budget)?;
-                }
-                (_, memo) => {
-                    budget.line(line.len())?;
-                    let series = self.row(block, blocks, row, &mut line, budget)?;
-                    if let Some(memo) = memo.as_mut().filter(|_| outcome == Outcome::Unknown) {
-                        let outcome = match series {
-                            _ if self.labels.has_error() => Outcome::EachItsOwn,
-                            None => Outcome::Dropped,
-                            Some(series) => Outcome::Series(series),
-                        };
-                        memo.remember(block, rank, outcome)?;
-                    }
+                    memo.remember(rank, outcome);
                 }
             }
         }
@@ -559,14 +570,14 @@ impl Reader<'_> {
     }
 
     /// How the outcomes of rows like this one are remembered; `None` if they are not.
-    fn memo(
+    fn memo<'b>(
         &mut self,
         recall: &Recall<'_>,
-        block: &dyn LogBlock,
+        block: &'b dyn LogBlock,
         blocks: &dyn LogBlocks,
         row: usize,
         shape: u32,
-    ) -> Result<Option<Memo>, EvalError> {
+    ) -> Result<Option<Memo<'b>>, EvalError> {
         let Some(kind) = recall.kind else {
             return Ok(Memo::of(recall, None, block, 0)?);
         };

@@ -5,8 +5,8 @@
 //! happens to what the parser finds. Rows that stay go through the pipeline as ever.
 
 use super::EvalError;
-use super::columns::{Place, Plan, as_label, number, shape_kind};
-use crate::ast::{LabelFilter, Stage};
+use super::columns::{Place, Plan, as_label, shape_kind};
+use crate::ast::{Comparison, LabelFilter, Stage};
 use crate::pipeline::Pipeline;
 use crate::pipeline::labels::{DUPLICATE_SUFFIX, LineLabels};
 use crate::units::parse_go_float;
@@ -47,59 +47,68 @@ impl<'a> Prefilter<'a> {
         let Some(shapes) = block.shapes() else { return Ok(()) };
         // What is known of the rows of a shape, a stream and a metadata set: their answers' place.
         let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
-        let mut answers: Vec<Vec<Answers>> = Vec::new();
+        let mut answers: Vec<Vec<Answers<'_, '_>>> = Vec::new();
         let mut labels = LineLabels::default();
-        let mut last = None;
-        for (row, keep) in rows.iter_mut().enumerate().filter(|(_, keep)| **keep) {
-            let key = (shapes.of_row[row], block.stream(row), block.metadata_set(row));
-            let at = match last.filter(|(of, _)| *of == key) {
-                Some((_, at)) => at,
-                None => *known.entry(key).or_insert_with(|| {
-                    answers.push(self.answers(
-                        pipeline,
-                        shapes,
-                        key.0,
-                        &stream(key.1),
-                        &block.metadata(row),
-                        &mut labels,
-                    ));
+        let mut start = 0;
+        while start < rows.len() {
+            let key = key_of(block, shapes, start);
+            let same = (start + 1..rows.len()).find(|&row| key_of(block, shapes, row) != key);
+            let run = start..same.unwrap_or(rows.len());
+            start = run.end;
+            if !rows[run.clone()].contains(&true) {
+                continue;
+            }
+            let at = match known.get(&key) {
+                Some(&at) => at,
+                None => {
+                    let (of_stream, metadata) = (stream(key.1), block.metadata(run.start));
+                    let of_row = (&of_stream, &metadata);
+                    let plan = self.plan(pipeline, shapes, key.0, of_row, &mut labels);
+                    answers.push(self.answers(block, key.0 as usize, plan)?);
+                    known.insert(key, answers.len() - 1);
                     answers.len() - 1
-                }),
-            };
-            last = Some((key, at));
-            for answer in &mut answers[at] {
-                if !answer.holds(block, key.0 as usize, shapes.ranks[row] as usize)? {
-                    *keep = false;
-                    break;
                 }
+            };
+            for answer in &answers[at] {
+                let ranks = &shapes.ranks[run.clone()];
+                answer.clear(block, key.0 as usize, ranks, &mut rows[run.clone()])?;
             }
         }
         Ok(())
     }
 
-    fn answers(
+    fn plan(
         &self,
         pipeline: &Pipeline,
         shapes: Shapes<'_>,
         shape: u32,
-        stream: &Labels,
-        metadata: &Labels,
+        (stream, metadata): (&Labels, &Labels),
         labels: &mut LineLabels,
-    ) -> Vec<Answers<'a>> {
+    ) -> Option<Plan> {
         let shape = &shapes.shapes[shape as usize];
-        let plan = (shape.kind == self.kind)
-            .then(|| Plan::of(pipeline, shape, stream, metadata, labels))
-            .flatten();
-        let Some(plan) = plan else { return Vec::new() };
-        let answer = |condition: &&'a LabelFilter| match plan.place(name_of(condition)) {
-            Some(Place::Slot(slot)) => Answers::Slot(condition, *slot, None),
-            Some(Place::Fixed(value)) => Answers::Always(word_holds(condition, value)),
-            None => Answers::Always(match condition {
-                LabelFilter::Text(matcher) => matcher.matches_empty(),
-                _ => false,
-            }),
-        };
-        self.conditions.iter().map(answer).collect()
+        let is_known = shape.kind == self.kind;
+        is_known.then(|| Plan::of(pipeline, shape, stream, metadata, labels)).flatten()
+    }
+
+    fn answers<'b>(
+        &self,
+        block: &'b dyn LogBlock,
+        shape: usize,
+        plan: Option<Plan>,
+    ) -> Result<Vec<Answers<'a, 'b>>, EvalError> {
+        let Some(plan) = plan else { return Ok(Vec::new()) };
+        let mut answers = Vec::with_capacity(self.conditions.len());
+        for &condition in &self.conditions {
+            answers.push(match plan.place(name_of(condition)) {
+                Some(Place::Slot(slot)) => Answers::of_slot(condition, block, shape, *slot)?,
+                Some(Place::Fixed(value)) => Answers::Always(word_holds(condition, value)),
+                None => Answers::Always(match condition {
+                    LabelFilter::Text(matcher) => matcher.matches_empty(),
+                    _ => false,
+                }),
+            });
+        }
+        Ok(answers)
     }
 }
 
@@ -131,41 +140,72 @@ fn name_of(condition: &LabelFilter) -> &str {
 }
 
 /// A condition's outcome for rows of one shape.
-enum Answers<'a> {
+enum Answers<'a, 'b> {
     /// For all of them.
     Always(bool),
-    /// By the values of a slot; by its words once they have been looked at.
-    Slot(&'a LabelFilter, usize, Option<Vec<bool>>),
+    /// By word.
+    Words { by_word: Vec<bool>, codes: &'b [u8] },
+    /// By number.
+    Numbers { op: Comparison, value: f64, mantissas: &'b [i64], scale: u32 },
+    /// By the text of the value in a slot.
+    Texts(&'a LabelFilter, usize),
 }
 
-impl Answers<'_> {
-    fn holds(
-        &mut self,
-        block: &dyn LogBlock,
+impl<'a, 'b> Answers<'a, 'b> {
+    fn of_slot(
+        condition: &'a LabelFilter,
+        block: &'b dyn LogBlock,
         shape: usize,
-        rank: usize,
-    ) -> Result<bool, EvalError> {
-        let (condition, slot, by_word) = match self {
-            Answers::Always(holds) => return Ok(*holds),
-            Answers::Slot(condition, slot, by_word) => (*condition, *slot, by_word),
-        };
+        slot: usize,
+    ) -> Result<Answers<'a, 'b>, EvalError> {
         Ok(match (block.values(shape, slot)?, condition) {
             (SlotValues::Words { words, codes }, _) => {
-                let by_word = by_word.get_or_insert_with(|| {
-                    words.iter().map(|word| bytes_hold(condition, word)).collect()
-                });
-                by_word[codes.get(rank).copied().map_or(0, usize::from)]
+                let by_word = words.iter().map(|word| bytes_hold(condition, word)).collect();
+                Answers::Words { by_word, codes }
             }
             (SlotValues::Numbers { mantissas, scale }, LabelFilter::Number { op, value, .. }) => {
-                op.holds(number(mantissas[rank], scale), *value)
+                Answers::Numbers { op: *op, value: *value, mantissas, scale }
             }
-            _ => {
-                let mut value = Vec::new();
-                block.value(shape, slot, rank, &mut value)?;
-                bytes_hold(condition, &value)
-            }
+            _ => Answers::Texts(condition, slot),
         })
     }
+
+    /// Clears the rows that do not pass; `ranks` are theirs.
+    fn clear(
+        &self,
+        block: &dyn LogBlock,
+        shape: usize,
+        ranks: &[u32],
+        rows: &mut [bool],
+    ) -> Result<(), EvalError> {
+        let rows = rows.iter_mut().zip(ranks);
+        match self {
+            Answers::Always(holds) => rows.for_each(|(row, _)| *row &= *holds),
+            Answers::Words { by_word, codes } => rows.for_each(|(row, &rank)| {
+                *row &= by_word[codes.get(rank as usize).copied().map_or(0, usize::from)];
+            }),
+            Answers::Numbers { op, value, mantissas, scale } => {
+                let unit = 10u64.pow(*scale) as f64;
+                rows.for_each(|(row, &rank)| {
+                    *row &= op.holds(mantissas[rank as usize] as f64 / unit, *value);
+                });
+            }
+            Answers::Texts(condition, slot) => {
+                let mut text = Vec::new();
+                for (row, &rank) in rows.filter(|(row, _)| **row) {
+                    text.clear();
+                    block.value(shape, *slot, rank as usize, &mut text)?;
+                    *row = bytes_hold(condition, &text);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What rows have in common that share a plan: shape, stream, metadata.
+pub(super) fn key_of(block: &dyn LogBlock, shapes: Shapes<'_>, row: usize) -> (u32, StreamId, u32) {
+    (shapes.of_row[row], block.stream(row), block.metadata_set(row))
 }
 
 /// Whether a value passes; one that only a parser can read does, for the pipeline to decide.

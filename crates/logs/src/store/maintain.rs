@@ -101,7 +101,7 @@ impl Store {
         Ok(state.frozen.clone())
     }
 
-    fn next_number(&self) -> u64 {
+    pub(super) fn next_number(&self) -> u64 {
         let mut state = self.state.lock();
         state.next_number += 1;
         state.next_number - 1
@@ -130,37 +130,28 @@ impl Store {
         Ok(part)
     }
 
-    /// Unlinks parts that are too old, then the oldest while they take too much room.
+    /// Takes away parts that are too old, then the oldest while they take too much room.
     fn apply_retention(&self, now_ms: i64) -> Result<(), LogsError> {
         let cutoff_ns =
             now_ms.saturating_sub(self.options.retention_ms).saturating_mul(NANOS_PER_MILLI);
-        let (doomed, files) = {
+        // What compaction replaced goes first: it must not outlive what replaced it.
+        self.remove_leftovers()?;
+        let doomed = {
             let mut state = self.state.lock();
             let doomed = doomed(&state.parts, cutoff_ns, self.options.disk_bytes_max);
             let first_day = day_name(day_of(cutoff_ns));
-            let mut files = std::mem::take(&mut state.leftover);
-            files.extend(state.broken.extract_if(.., |path| day_in(path) < &*first_day));
-            files.extend(doomed.iter().map(|part| part.path.clone()));
-            if files.is_empty() {
-                return Ok(());
-            }
+            let state = &mut *state;
+            state.leftover.extend(state.broken.extract_if(.., |path| day_in(path) < &*first_day));
+            state.leftover.extend(doomed.iter().map(|part| part.path.clone()));
             let stays = |part: &&Arc<Part>| doomed.iter().all(|gone| gone.number != part.number);
-            state.parts = Arc::new(state.parts.iter().filter(stays).cloned().collect());
-            self.catalog.write().set_live(live_streams(&state).into_iter());
-            (doomed, files)
+            if !doomed.is_empty() {
+                state.parts = Arc::new(state.parts.iter().filter(stays).cloned().collect());
+                self.catalog.write().set_live(live_streams(state).into_iter());
+            }
+            doomed
         };
         doomed.iter().for_each(|part| part.set_gone());
-        let mut result = Ok(());
-        for path in files {
-            if self.disk.exists(&path)
-                && let Err(error) = self.disk.remove(&path)
-            {
-                // It is read no more, and is tried again the next time.
-                self.state.lock().leftover.push(path);
-                result = result.and(Err(error));
-            }
-        }
-        Ok(result.and(self.disk.sync_dir(&self.parts_dir))?)
+        self.remove_leftovers().map(|_| ())
     }
 }
 
@@ -183,7 +174,7 @@ fn doomed(parts: &[Arc<Part>], cutoff_ns: i64, bytes_max: Option<u64>) -> Vec<Ar
     by_age.iter().filter(goes).map(|part| Arc::clone(part)).collect()
 }
 
-fn live_streams(state: &State) -> Vec<StreamId> {
+pub(super) fn live_streams(state: &State) -> Vec<StreamId> {
     let in_parts = state.parts.iter().flat_map(|part| part.streams()).map(|(id, _)| *id);
     let heads = std::iter::once(&state.head).chain(state.frozen.iter().map(|f| &*f.0));
     in_parts.chain(heads.flat_map(|head| head.rows()).map(|row| row.stream)).collect()

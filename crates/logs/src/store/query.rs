@@ -42,7 +42,8 @@ impl Store {
                 .filter_map(|(number, head)| Some((number, head?.block(&streams, range)?)));
             (state.parts.clone(), blocks.collect())
         };
-        let wanted = Wanted { streams, range, direction, needles: needles.to_vec() };
+        let hidden = self.hidden();
+        let wanted = Wanted { streams, range, direction, needles: needles.to_vec(), hidden };
         let (disk, catalog) = (self.disk.clone(), self.catalog.clone());
         Ok(Box::new(Cursor::new(disk, catalog, wanted, &parts, heads)))
     }

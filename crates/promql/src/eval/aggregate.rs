@@ -4,9 +4,11 @@
 
 use super::labels::{Projection, by_value, text};
 use super::math::{Mean, kahan};
-use super::value::{Metric, Series, Steps, Vector, absent};
+use super::native_aggregate::NativeCells;
+use super::notes::Note;
+use super::value::{Metric, Point, Series, Steps, Vector, absent};
 use super::{Eval, Result, STEPS_PER_LOOK, execution};
-use crate::syntax::{Aggregate, AggregateOp, Grouping};
+use crate::syntax::{Aggregate, AggregateOp, Grouping, Span};
 use std::collections::HashMap;
 use vigie_model::value::{format_value, quantile};
 use vigie_model::{ABSENT, Labels, METRIC_NAME, go_quote, is_absent};
@@ -19,7 +21,12 @@ struct Group {
 
 impl Eval<'_> {
     /// Evaluates an aggregation.
-    pub(super) fn aggregate(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Vector> {
+    pub(super) fn aggregate(
+        &mut self,
+        aggregate: &Aggregate,
+        span: Span,
+        steps: Steps,
+    ) -> Result<Vector> {
         if aggregate.op == AggregateOp::CountValues {
             return self.count_values(aggregate, steps);
         }
@@ -27,28 +34,74 @@ impl Eval<'_> {
             Some(parameter) => self.scalar(parameter, steps)?,
             None => Vec::new(),
         };
-        if aggregate.op == AggregateOp::LimitRatio {
-            let span = aggregate.parameter.as_ref().map_or(aggregate.expr.span, |p| p.span);
-            let position = span.line_column(self.expr.text());
-            return Err(execution(format!("{position}: limit_ratio() is not supported")));
-        }
         match aggregate.op {
             AggregateOp::TopK | AggregateOp::BottomK | AggregateOp::LimitK => {
-                let vector = self.vector(&aggregate.expr, steps)?;
+                let mut vector = self.vector(&aggregate.expr, steps)?;
+                if aggregate.op != AggregateOp::LimitK {
+                    self.ignore_histograms(&mut vector, aggregate.op, span);
+                }
                 let groups = grouped(&vector, &aggregate.grouping);
                 self.picked(aggregate.op, &parameter, vector, groups, steps)
+            }
+            AggregateOp::LimitRatio => {
+                let span = aggregate.parameter.as_ref().map_or(span, |parameter| parameter.span);
+                let vector = self.vector(&aggregate.expr, steps)?;
+                self.limit_ratio(&parameter, span, vector, steps)
             }
             AggregateOp::Quantile => {
                 let span = aggregate.parameter.as_ref().map_or(aggregate.expr.span, |p| p.span);
                 for q in parameter.iter().filter(|q| !(0.0..=1.0).contains(*q)) {
                     self.notes.invalid_quantile(*q, span);
                 }
-                let vector = self.vector(&aggregate.expr, steps)?;
+                let mut vector = self.vector(&aggregate.expr, steps)?;
+                self.ignore_histograms(&mut vector, aggregate.op, aggregate.expr.span);
                 let groups = grouped(&vector, &aggregate.grouping);
                 self.group_quantiles(&parameter, &vector, groups, steps)
             }
             _ => self.folded(aggregate, steps),
         }
+    }
+
+    /// Forgets native histograms and tells so.
+    fn ignore_histograms(&mut self, vector: &mut Vector, op: AggregateOp, span: Span) {
+        for series in &mut vector.series {
+            if series.histograms.iter().any(Option::is_some) {
+                self.notes.told(&Note::IgnoredInAggregation(op.as_str()), span);
+                series.drop_histograms();
+            }
+        }
+    }
+
+    /// `limit_ratio`: the series whose place between 0 and 1 lies below the ratio, or, for a negative
+    /// ratio, all others.
+    fn limit_ratio(
+        &mut self,
+        ratios: &[f64],
+        span: Span,
+        mut vector: Vector,
+        steps: Steps,
+    ) -> Result<Vector> {
+        if ratios.iter().any(|ratio| ratio.is_nan()) {
+            return Err(execution("Ratio value is NaN"));
+        }
+        for ratio in ratios.iter().filter(|ratio| ratio.abs() > 1.0) {
+            let used = ratio.clamp(-1.0, 1.0);
+            self.notes.told(&Note::InvalidRatio { got: *ratio, used }, span);
+        }
+        for series in &mut vector.series {
+            self.tick()?;
+            let offset = super::native_aggregate::ratio_offset(&series.metric.labels());
+            for (step, ratio) in ratios.iter().enumerate().take(steps.count) {
+                let ratio = ratio.clamp(-1.0, 1.0);
+                let kept =
+                    (ratio >= 0.0 && offset < ratio) || (ratio < 0.0 && offset >= 1.0 + ratio);
+                if !kept || ratio == 0.0 {
+                    series.put(step, None);
+                }
+            }
+        }
+        vector.series.retain(|series| !series.values.iter().all(|value| is_absent(*value)));
+        Ok(vector)
     }
 
     /// The operators that need to see each series only once: they keep one cell per group and step,
@@ -59,7 +112,8 @@ impl Eval<'_> {
         let mut places: HashMap<Labels, usize> = HashMap::new();
         let mut groups: Vec<(Labels, bool)> = Vec::new();
         let mut cells: Vec<Mean> = Vec::new();
-        self.stream(&aggregate.expr, steps, &mut |eval, metric, drop_name, values| {
+        let mut natives = NativeCells::new(op, aggregate.expr.span);
+        self.stream(&aggregate.expr, steps, &mut |eval, metric, drop_name, row| {
             let labels = if lone { Labels::default() } else { grouping.of(&metric.labels()) };
             let place = match (lone && !groups.is_empty(), places.get(&labels)) {
                 (true, _) => 0,
@@ -74,8 +128,12 @@ impl Eval<'_> {
                 }
             };
             groups[place].1 |= drop_name;
-            let cells = &mut cells[place * steps.count..][..steps.count];
-            for (cell, value) in cells.iter_mut().zip(values) {
+            let first = place * steps.count;
+            let cells = &mut cells[first..][..steps.count];
+            if !row.histograms.is_empty() || !natives.is_empty() {
+                return natives.add_row(eval, &metric, row, first, cells, add);
+            }
+            for (cell, value) in cells.iter_mut().zip(row.values) {
                 if !is_absent(*value) {
                     add(cell, op, *value);
                 }
@@ -83,12 +141,13 @@ impl Eval<'_> {
             Ok(())
         })?;
         let rows = groups.into_iter().zip(cells.chunks_exact(steps.count.max(1)));
-        let series = rows.map(|((labels, drop_name), cells)| Series {
-            metric: Metric::Built(labels),
-            drop_name,
-            values: cells.iter().map(|cell| result(cell, op)).collect(),
+        let series = rows.map(|((labels, drop_name), cells)| {
+            let values = cells.iter().map(|cell| result(cell, op)).collect();
+            Series::floats(Metric::Built(labels), drop_name, values)
         });
-        Ok(Vector { series: series.collect(), one_name: false })
+        let mut series: Vec<Series> = series.collect();
+        natives.finish(self, &cells, &mut series, steps);
+        Ok(Vector { series, one_name: false })
     }
 
     fn group_quantiles(
@@ -174,8 +233,13 @@ impl Eval<'_> {
         }
         let mut series: Vec<Option<Series>> = vector.series.into_iter().map(Some).collect();
         let picked = order.into_iter().filter_map(|member| {
-            let series = series[member].take()?;
-            Some(Series { values: std::mem::take(&mut kept[member]), ..series })
+            let mut series = series[member].take()?;
+            for (step, value) in std::mem::take(&mut kept[member]).into_iter().enumerate() {
+                if is_absent(value) {
+                    series.put(step, None);
+                }
+            }
+            Some(series)
         });
         Ok(Vector { series: picked.collect(), one_name })
     }
@@ -194,11 +258,16 @@ impl Eval<'_> {
         for series in &vector.series {
             self.tick()?;
             let labels = grouping.of(&series.metric.labels());
-            for (step, value) in series.values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
+            for step in 0..series.values.len() {
+                let value = match series.point(step) {
+                    None => continue,
+                    Some(Point::Float(value)) => format_value(value),
+                    Some(Point::Histogram(histogram)) => histogram.to_string(),
+                };
                 let mut builder = labels.to_builder();
                 if !(aggregate.grouping.without && aggregate.grouping.labels.contains(&label.value))
                 {
-                    builder.set(label.value.as_str(), format_value(*value));
+                    builder.set(label.value.as_str(), value);
                 }
                 let labels = builder.build();
                 let place = match places.get(&labels) {
@@ -207,7 +276,7 @@ impl Eval<'_> {
                         self.room_for(((found.len() + 1) * steps.count) as u64)?;
                         places.insert(labels.clone(), found.len());
                         let (metric, values) = (Metric::Built(labels), absent(steps.count));
-                        found.push(Series { metric, drop_name: false, values });
+                        found.push(Series::floats(metric, false, values));
                         found.len() - 1
                     }
                 };
@@ -228,7 +297,7 @@ fn push_group(found: &mut Vec<Series>, vector: &Vector, group: Group, values: Ve
         return;
     }
     let drop_name = group.members.iter().any(|member| vector.series[*member].drop_name);
-    found.push(Series { metric: Metric::Built(group.labels), drop_name, values });
+    found.push(Series::floats(Metric::Built(group.labels), drop_name, values));
 }
 
 /// The groups of a vector's series, in the order of their first members.
@@ -269,7 +338,7 @@ fn projection(grouping: &Grouping) -> Projection<'_> {
 
 /// Adds a value to what a group has seen at one step.
 #[inline]
-fn add(cell: &mut Mean, op: AggregateOp, value: f64) {
+pub(super) fn add(cell: &mut Mean, op: AggregateOp, value: f64) {
     if op == AggregateOp::Avg {
         return cell.add(value);
     }

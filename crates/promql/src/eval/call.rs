@@ -2,12 +2,17 @@
 
 use super::kernels::{Window, kernel};
 use super::math::{go_max, go_min};
+use super::native_kernels::NativeWindow;
+use super::notes::Note;
 use super::scan::{self, OverTime};
 use super::select::{Reading, WindowColumn, Windows, equal_name};
-use super::value::{Metric, Out, Series, Steps, Vector, Visit, absent};
+use super::value::{
+    Histograms, Metric, Out, Point, Row, Series, Steps, Vector, Visit, absent, put,
+};
 use super::{Eval, Result, dates, execution, math};
-use crate::syntax::{Call, Node, NodeKind, ValueType};
-use vigie_model::{Labels, is_absent};
+use crate::native::FloatHistogram;
+use crate::syntax::{Call, Extended, Node, NodeKind, Span, ValueType};
+use vigie_model::{ABSENT, Labels, is_absent};
 
 impl Eval<'_> {
     /// Evaluates a call.
@@ -62,7 +67,7 @@ impl Eval<'_> {
         match name {
             "vector" => Ok(Vector::lone(Labels::default(), self.scalar(&args[0], steps)?)),
             "round" | "clamp" | "clamp_min" | "clamp_max" => self.bounded(name, args, steps),
-            "timestamp" => self.timestamp(&args[0], steps),
+            "timestamp" => self.timestamp(&args[0], Reading::Timestamp, steps),
             "absent" => self.absent(&args[0], steps),
             "label_replace" => self.label_replace(args, steps),
             "label_join" => self.label_join(args, steps),
@@ -76,11 +81,9 @@ impl Eval<'_> {
             "histogram_quantiles" => self.histogram_quantiles(args, steps),
             "histogram_fraction" => self.histogram_fraction(args, steps),
             "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev"
-            | "histogram_stdvar" => {
-                // Native histograms only: plain numbers are passed over.
-                self.vector(&args[0], steps)?;
-                Ok(Vector::default())
-            }
+            | "histogram_stdvar" => self.of_histograms(name, &args[0], steps),
+            "info" => self.info(args, steps),
+            "start_timestamp" => self.timestamp(&args[0], Reading::Start, steps),
             _ => {
                 let position = node.span.line_column(self.expr.text());
                 Err(execution(format!("{position}: function \"{name}\" is not supported")))
@@ -113,9 +116,10 @@ impl Eval<'_> {
             _ => {
                 let mut vector = vector;
                 for series in &mut vector.series {
+                    series.drop_histograms();
                     for (step, value) in series.values.iter_mut().enumerate() {
                         if scalars[1][step] < scalars[0][step] {
-                            *value = vigie_model::ABSENT;
+                            *value = ABSENT;
                         }
                     }
                 }
@@ -126,18 +130,23 @@ impl Eval<'_> {
         }
     }
 
-    fn timestamp(&mut self, arg: &Node, steps: Steps) -> Result<Vector> {
+    fn timestamp(&mut self, arg: &Node, reading: Reading, steps: Steps) -> Result<Vector> {
         if let NodeKind::Vector(selector) = &arg.unparenthesised().kind {
-            let vector = self.selector(selector, steps, Reading::Timestamp)?;
+            let vector = self.selector(selector, steps, reading)?;
             return self.nameless(vector);
         }
-        let vector = self.vector(arg, steps)?;
+        let mut vector = self.vector(arg, steps)?;
+        if reading == Reading::Start {
+            // Only stored samples know when their counter began.
+            return Ok(Vector::default());
+        }
+        vector.series.iter_mut().for_each(|series| series.histograms.clear());
         self.mapped(vector, |step, _| steps.at(step) as f64 / 1000.0)
     }
 
     fn absent(&mut self, arg: &Node, steps: Steps) -> Result<Vector> {
         let vector = self.vector(arg, steps)?;
-        let missing = |step| if vector.any_at(step) { vigie_model::ABSENT } else { 1.0 };
+        let missing = |step| if vector.any_at(step) { ABSENT } else { 1.0 };
         let values: Vec<f64> = (0..steps.count).map(missing).collect();
         Ok(Vector::lone(super::labels::of_absent(arg), values))
     }
@@ -146,14 +155,15 @@ impl Eval<'_> {
     fn over_time(&mut self, call: &Call, steps: Steps) -> Result<Vector> {
         let arg = range_argument(call);
         let mut series: Vec<Series> = Vec::new();
-        self.stream_over_time(call, steps, &mut |eval, metric, drop_name, values| {
+        self.stream_over_time(call, steps, &mut |eval, metric, drop_name, row| {
             eval.room_for(((series.len() + 1) * steps.count) as u64)?;
-            series.push(Series { metric, drop_name, values: values.to_vec() });
+            let (values, histograms) = (row.values.to_vec(), row.histograms.to_vec());
+            series.push(Series { metric, drop_name, values, histograms });
             Ok(())
         })?;
         let vector = Vector { series, one_name: known_name(arg).is_some() };
         if call.function.name == "absent_over_time" {
-            let missing = |step| if vector.any_at(step) { vigie_model::ABSENT } else { 1.0 };
+            let missing = |step| if vector.any_at(step) { ABSENT } else { 1.0 };
             let values: Vec<f64> = (0..steps.count).map(missing).collect();
             return Ok(Vector::lone(super::labels::of_absent(arg), values));
         }
@@ -187,25 +197,22 @@ impl Eval<'_> {
         }
         check_factors(name, &scalars)?;
         let (delayed, keeps_name) = (self.options.delayed_name_removal, keeps_name(call));
-        let counter = matches!(name, "rate" | "increase");
+        let first_span = call.args[0].span;
+        let function = OverTime { name, kernel, scalars: &scalars, first_span };
         let known = known_name(arg);
         let mut any = false;
-        self.windowed(
-            &OverTime { name, kernel, scalars: &scalars },
-            arg,
-            steps,
-            &mut |eval, mut metric, drop_name, values| {
-                if counter && !(any && known.is_some()) {
-                    eval.note_no_counter(known, &metric, arg);
-                }
-                any = true;
-                let drop_name = drop_name || !keeps_name;
-                if drop_name && !delayed {
-                    metric.drop_name();
-                }
-                visit(eval, metric, drop_name, values)
-            },
-        )?;
+        self.windowed(&function, arg, steps, &mut |eval, mut metric, drop_name, row| {
+            let is_told = any && known.is_some() && !eval.options.features.type_and_unit_labels;
+            if function.is_counter() && !is_told && row.has_floats() {
+                eval.note_no_counter(known, &metric, arg);
+            }
+            any = true;
+            let drop_name = drop_name || !keeps_name;
+            if drop_name && !delayed {
+                metric.drop_name();
+            }
+            visit(eval, metric, drop_name, row)
+        })?;
         if name == "quantile_over_time" && any {
             for q in scalars[0].iter().filter(|q| !(0.0..=1.0).contains(*q)) {
                 self.notes.invalid_quantile(*q, call.args[0].span);
@@ -222,42 +229,52 @@ impl Eval<'_> {
         visit: Visit<'_>,
     ) -> Result<()> {
         let windows = self.windows(arg, steps)?;
+        super::extended::check(windows.extended, function.name)?;
+        let mut one = OneByOne {
+            function,
+            windows: &windows,
+            span: arg.span,
+            values: absent(steps.count),
+            histograms: Histograms::new(),
+        };
         if let NodeKind::Matrix { selector, .. } = &arg.unparenthesised().kind
             && steps.count > 0
         {
             let selection = self.selected(selector, &windows)?;
-            if scan::is_plain(&selection) {
+            let plain = windows.extended == Extended::No && !self.options.features.start_timestamps;
+            if plain && scan::is_plain(&selection) {
                 return self.scan_windows(&selection, &windows, function, steps, visit);
             }
-            let mut values = absent(steps.count);
             return self.stored_columns(&selection, &windows, |eval, column| {
-                eval.one_by_one(function, &windows, steps, &column, &mut values, visit)
+                eval.one_by_one(&mut one, steps, &column, visit)
             });
         }
-        let mut values = absent(steps.count);
         self.each_column(arg, &windows, steps, |eval, column| {
-            eval.one_by_one(function, &windows, steps, &column, &mut values, visit)
+            eval.one_by_one(&mut one, steps, &column, visit)
         })
     }
 
     /// Evaluates a function over the windows of one series.
     fn one_by_one(
         &mut self,
-        function: &OverTime<'_>,
-        windows: &Windows,
+        one: &mut OneByOne<'_>,
         steps: Steps,
         column: &WindowColumn<'_>,
-        values: &mut [f64],
         visit: Visit<'_>,
     ) -> Result<()> {
+        let (function, windows) = (one.function, one.windows);
         let (scalars, ends_ms) = (function.scalars, &windows.ends_ms[..]);
-        let counter = matches!(function.name, "rate" | "increase");
         // With `@` all windows are the same one, and so are the results.
         let fixed = scalars.is_empty() && ends_ms.first() == ends_ms.last();
-        values.fill(vigie_model::ABSENT);
-        let mut any = false;
-        let ascending = counter && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
-        let mut work = 0;
+        one.values.fill(ABSENT);
+        one.histograms.clear();
+        let is_odd = windows.extended != Extended::No
+            || !column.histograms.is_empty()
+            || !column.starts_ms.is_empty();
+        let ascending = function.is_counter()
+            && !is_odd
+            && column.values.windows(2).all(|pair| pair[0] <= pair[1]);
+        let (mut any, mut work) = (false, 0);
         for (step, (low, high)) in column.bounds.iter().enumerate() {
             work += 1 + high - low;
             if work > WORK_PER_LOOK {
@@ -268,36 +285,144 @@ impl Eval<'_> {
                 continue;
             }
             let argument = |at: usize| scalars.get(at).map_or(0.0, |scalar| scalar[step]);
-            let result = (function.kernel)(&Window {
-                timestamps_ms: &column.timestamps_ms[*low..*high],
-                values: &column.values[*low..*high],
-                start_ms: ends_ms[step].saturating_sub(windows.length_ms),
-                end_ms: ends_ms[step],
-                now_ms: steps.at(step),
+            let window = Window {
                 ascending,
                 args: [argument(0), argument(1)],
-            });
-            if let Some(result) = result {
-                values[step] = result;
-                any = true;
+                ..function.window(column, windows, steps, step)
+            };
+            let result = match is_odd {
+                true => self.odd_window(one, column, step, window),
+                false => (function.kernel)(&window).map(Point::Float),
+            };
+            any |= result.is_some();
+            let filled = if fixed { 0..steps.count } else { step..step + 1 };
+            for at in filled {
+                put(&mut one.values, &mut one.histograms, at, result.clone());
             }
             if fixed {
-                values.fill(result.unwrap_or(vigie_model::ABSENT));
                 break;
             }
         }
         if !any {
             return Ok(());
         }
-        visit(self, column.metric.clone(), column.drop_name, values)
+        let row = Row { values: &one.values, histograms: &one.histograms };
+        visit(self, column.metric.clone(), column.drop_name, row)
+    }
+
+    /// A window that is extended or in whose column there are histograms or start timestamps.
+    fn odd_window(
+        &mut self,
+        one: &OneByOne<'_>,
+        column: &WindowColumn<'_>,
+        step: usize,
+        window: Window<'_>,
+    ) -> Option<Point> {
+        let (function, extended, span) = (one.function, one.windows.extended, one.span);
+        let (low, high) = column.bounds[step];
+        let labels = column.metric.labels();
+        let metric = labels.metric_name().unwrap_or("");
+        let histograms = column.histograms.get(low..high).unwrap_or(&[]);
+        let native = NativeWindow { base: window, histograms, metric, span };
+        if extended == Extended::No {
+            return self.plain_window(function, native);
+        }
+        self.extended_kernel(function.name, extended, &native, |eval, window| {
+            eval.plain_window(function, window)
+        })
+    }
+
+    fn plain_window(&mut self, function: &OverTime<'_>, w: NativeWindow<'_>) -> Option<Point> {
+        if w.histograms.iter().any(Option::is_some) {
+            return self.native_kernel(function.name, function.kernel, &w);
+        }
+        let overlaps = |at: usize| match w.base.starts_ms.get(at..at + 2) {
+            Some(&[before, now]) => math::starts_overlap(before, w.base.timestamps_ms[at], now),
+            _ => false,
+        };
+        if function.is_counter() && (1..w.base.values.len()).any(|at| overlaps(at - 1)) {
+            self.notes.starts_overlap(w.metric, w.span);
+        }
+        (function.kernel)(&w.base).map(Point::Float)
     }
 
     fn note_no_counter(&mut self, known: Option<&str>, metric: &Metric, arg: &Node) {
-        let labels = if known.is_none() { metric.labels() } else { Labels::default() };
+        let labelled = self.options.features.type_and_unit_labels;
+        let labels = match known.is_none() || labelled {
+            true => metric.labels(),
+            false => Labels::default(),
+        };
         let name = known.or(labels.metric_name()).unwrap_or("");
+        if labelled {
+            let kind = labels.value_or_empty("__type__");
+            if !name.is_empty() && kind != "counter" && kind != "histogram" {
+                let (metric, kind) = (name.to_owned(), kind.to_owned());
+                self.notes.told(&Note::NoCounterLabel { metric, kind }, arg.span);
+            }
+            return;
+        }
         let suffixes = ["_total", "_sum", "_count", "_bucket"];
         if !name.is_empty() && !suffixes.iter().any(|suffix| name.ends_with(suffix)) {
             self.notes.maybe_no_counter(name, arg.span);
+        }
+    }
+
+    /// The functions that tell one number of each histogram and pass floats over.
+    fn of_histograms(&mut self, name: &str, arg: &Node, steps: Steps) -> Result<Vector> {
+        let mut vector = self.vector(arg, steps)?;
+        let f: fn(&FloatHistogram) -> f64 = match name {
+            "histogram_avg" => |histogram| histogram.sum / histogram.count,
+            "histogram_count" => |histogram| histogram.count,
+            "histogram_sum" => |histogram| histogram.sum,
+            "histogram_stddev" => |histogram| histogram.variance().sqrt(),
+            _ => FloatHistogram::variance,
+        };
+        vector.series.retain(|series| series.histograms.iter().any(Option::is_some));
+        for series in &mut vector.series {
+            let histograms = std::mem::take(&mut series.histograms);
+            for (value, histogram) in series.values.iter_mut().zip(histograms) {
+                *value = histogram.map_or(ABSENT, |histogram| f(&histogram));
+            }
+        }
+        self.nameless(vector)
+    }
+}
+
+/// What a function over windows keeps from series to series.
+struct OneByOne<'a> {
+    function: &'a OverTime<'a>,
+    windows: &'a Windows,
+    /// Where the range stands.
+    span: Span,
+    values: Vec<f64>,
+    histograms: Histograms,
+}
+
+impl OverTime<'_> {
+    fn is_counter(&self) -> bool {
+        matches!(self.name, "rate" | "increase")
+    }
+
+    /// The window of one step, without its arguments.
+    fn window<'c>(
+        &self,
+        column: &WindowColumn<'c>,
+        windows: &Windows,
+        steps: Steps,
+        step: usize,
+    ) -> Window<'c> {
+        let (low, high) = column.bounds[step];
+        Window {
+            timestamps_ms: &column.timestamps_ms[low..high],
+            values: &column.values[low..high],
+            starts_ms: column.starts_ms.get(low..high).unwrap_or(&[]),
+            start_ms: windows.ends_ms[step].saturating_sub(windows.length_ms),
+            end_ms: windows.ends_ms[step],
+            now_ms: steps.at(step),
+            ascending: false,
+            args: [0.0; 2],
+            first_span: self.first_span,
+            counts_changes: self.name == "changes",
         }
     }
 }
@@ -326,7 +451,8 @@ fn keeps_name(call: &Call) -> bool {
 
 /// The value of the only series that has one at `step`.
 fn only_value(vector: &Vector, step: usize) -> f64 {
-    let mut values = vector.series.iter().map(|s| s.values[step]).filter(|v| !is_absent(*v));
+    let floats = vector.series.iter().filter(|series| series.histogram(step).is_none());
+    let mut values = floats.map(|s| s.values[step]).filter(|v| !is_absent(*v));
     match (values.next(), values.next()) {
         (Some(value), None) => value,
         _ => f64::NAN,

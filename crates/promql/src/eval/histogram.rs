@@ -1,9 +1,11 @@
-//! Classic histograms: series that differ only in `le` are the cumulative buckets of one histogram.
+//! Quantiles and fractions of histograms: native ones, each a sample of its own, and classic ones,
+//! whose series differ only in `le` and are the cumulative buckets of one histogram.
 
 use super::math::almost_equal;
-use super::notes::Repair;
+use super::notes::{Note, Repair};
 use super::value::{Metric, Series, Steps, Vector, absent};
 use super::{Eval, Result};
+use crate::native::{FloatHistogram, Oddity};
 use crate::syntax::{Node, Span};
 use std::collections::HashMap;
 use vigie_model::value::parse_value;
@@ -22,7 +24,7 @@ struct Bucket {
 }
 
 /// The series of one histogram.
-struct Histogram {
+struct Classic {
     labels: Labels,
     drop_name: bool,
     /// Upper bound and place in the vector.
@@ -49,7 +51,8 @@ impl Eval<'_> {
         }
         let span = buckets_arg.span;
         let delayed = self.options.delayed_name_removal;
-        self.histograms(&vector, steps, span, |eval, histogram, step, buckets| {
+        let native = |histogram: &FloatHistogram, step: usize| histogram.quantile(quantiles[step]);
+        self.histograms(vector, steps, span, native, |eval, histogram, step, buckets| {
             let (value, repair) = bucket_quantile(quantiles[step], buckets);
             if let Some(mut repair) = repair {
                 (repair.first_ms, repair.last_ms) = (steps.at(step), steps.at(step));
@@ -87,28 +90,42 @@ impl Eval<'_> {
     pub(super) fn histogram_fraction(&mut self, args: &[Node], steps: Steps) -> Result<Vector> {
         let (lower, upper) = (self.scalar(&args[0], steps)?, self.scalar(&args[1], steps)?);
         let vector = self.vector(&args[2], steps)?;
-        self.histograms(&vector, steps, args[2].span, |_, _, step, buckets| {
+        let native =
+            |histogram: &FloatHistogram, step: usize| histogram.fraction(lower[step], upper[step]);
+        self.histograms(vector, steps, args[2].span, native, |_, _, step, buckets| {
             bucket_fraction(lower[step], upper[step], buckets)
         })
     }
 
     fn histograms(
         &mut self,
-        vector: &Vector,
+        vector: Vector,
         steps: Steps,
         span: Span,
-        mut f: impl FnMut(&mut Self, &Histogram, usize, &mut Vec<Bucket>) -> f64,
+        native: impl Fn(&FloatHistogram, usize) -> (f64, Option<Oddity>),
+        mut f: impl FnMut(&mut Self, &Classic, usize, &mut Vec<Bucket>) -> f64,
     ) -> Result<Vector> {
         let mut found = Vec::new();
         let mut buckets = Vec::new();
-        for histogram in self.group_buckets(vector, span) {
+        let classic = self.group_buckets(&vector, span);
+        let mixed = self.mixed(&vector, &classic, span);
+        for series in vector.series.iter().filter(|series| !series.histograms.is_empty()) {
+            self.tick()?;
+            found.push(self.of_natives(series, &mixed, span, &native));
+        }
+        for histogram in classic {
             self.tick()?;
             let mut values = absent(steps.count);
+            let is_mixed = mixed.get(&histogram.labels);
             for (step, value) in values.iter_mut().enumerate() {
+                if is_mixed.is_some_and(|steps| steps[step]) {
+                    continue;
+                }
                 buckets.clear();
                 for (upper, at) in &histogram.buckets {
-                    let count = vector.series[*at].values[step];
-                    if !is_absent(count) {
+                    let series = &vector.series[*at];
+                    let count = series.values[step];
+                    if !is_absent(count) && series.histogram(step).is_none() {
                         buckets.push(Bucket { upper: *upper, count });
                     }
                 }
@@ -117,16 +134,79 @@ impl Eval<'_> {
                 }
             }
             let metric = Metric::Built(histogram.labels);
-            found.push(Series { metric, drop_name: histogram.drop_name, values });
+            found.push(Series::floats(metric, histogram.drop_name, values));
         }
-        self.nameless(Vector { series: found, one_name: vector.one_name })
+        // A native histogram and its classic twin may take turns.
+        self.nameless(Vector { series: found, one_name: false })
     }
 
-    fn group_buckets(&mut self, vector: &Vector, span: Span) -> Vec<Histogram> {
+    /// The steps at which a native histogram has a classic twin of the same labels: neither counts.
+    fn mixed(
+        &mut self,
+        vector: &Vector,
+        classic: &[Classic],
+        span: Span,
+    ) -> HashMap<Labels, Vec<bool>> {
+        let delayed = self.options.delayed_name_removal;
+        let mut mixed = HashMap::new();
+        for series in vector.series.iter().filter(|series| !series.histograms.is_empty()) {
+            let labels = series.metric.labels();
+            let Some(twin) = classic.iter().find(|twin| twin.labels == labels) else { continue };
+            let has_bucket = |step: usize| {
+                let present = |(_, at): &(f64, usize)| {
+                    let bucket = &vector.series[*at];
+                    !is_absent(bucket.values[step]) && bucket.histogram(step).is_none()
+                };
+                twin.buckets.iter().any(present)
+            };
+            let steps = series.histograms.iter().enumerate();
+            let both: Vec<bool> =
+                steps.map(|(step, native)| native.is_some() && has_bucket(step)).collect();
+            if both.iter().any(|both| *both) {
+                let name = labels.metric_name().filter(|_| delayed).unwrap_or("").to_owned();
+                self.notes.told(&Note::MixedClassic(name), span);
+            }
+            mixed.insert(labels, both);
+        }
+        mixed
+    }
+
+    fn of_natives(
+        &mut self,
+        series: &Series,
+        mixed: &HashMap<Labels, Vec<bool>>,
+        span: Span,
+        native: impl Fn(&FloatHistogram, usize) -> (f64, Option<Oddity>),
+    ) -> Series {
+        let labels = series.metric.labels();
+        let delayed = self.options.delayed_name_removal;
+        let name = labels.metric_name().filter(|_| delayed).unwrap_or("");
+        let is_mixed = mixed.get(&labels);
+        let mut values = absent(series.values.len());
+        for (step, histogram) in series.histograms.iter().enumerate() {
+            let skipped = is_mixed.is_some_and(|steps| steps[step]);
+            let Some(histogram) = histogram.as_ref().filter(|_| !skipped) else { continue };
+            let (value, oddity) = native(histogram, step);
+            values[step] = value;
+            let note = oddity.map(|oddity| match oddity {
+                Oddity::NanResult => Note::NanResult(name.to_owned()),
+                Oddity::NanSkew => Note::NanSkew(name.to_owned()),
+                Oddity::NanFraction => Note::NanFraction(name.to_owned()),
+            });
+            if let Some(note) = note {
+                self.notes.told(&note, span);
+            }
+        }
+        Series::floats(series.metric.clone(), series.drop_name, values)
+    }
+
+    fn group_buckets(&mut self, vector: &Vector, span: Span) -> Vec<Classic> {
         let delayed = self.options.delayed_name_removal;
         let mut places: HashMap<Labels, usize> = HashMap::new();
-        let mut histograms: Vec<Histogram> = Vec::new();
-        let exists = |series: &Series| !series.values.iter().all(|value| is_absent(*value));
+        let mut histograms: Vec<Classic> = Vec::new();
+        let exists = |series: &Series| {
+            series.row().has_floats() && !series.values.iter().all(|value| is_absent(*value))
+        };
         for (at, series) in vector.series.iter().enumerate().filter(|(_, s)| exists(s)) {
             let labels = series.metric.labels();
             let text = labels.value_or_empty(BUCKET);
@@ -138,7 +218,7 @@ impl Eval<'_> {
             let rest = labels.without(&[BUCKET]);
             let place = *places.entry(rest.clone()).or_insert_with(|| {
                 let drop_name = series.drop_name;
-                histograms.push(Histogram { labels: rest, drop_name, buckets: Vec::new() });
+                histograms.push(Classic { labels: rest, drop_name, buckets: Vec::new() });
                 histograms.len() - 1
             });
             histograms[place].buckets.push((upper, at));

@@ -3,9 +3,11 @@
 
 use super::math::{self, Mean, kahan, regression};
 use super::stretch::Stretch;
+use crate::syntax::Span;
 use vigie_model::value::quantile;
 
 /// The samples of a window with its ends.
+#[derive(Clone, Copy)]
 pub(super) struct Window<'a> {
     pub(super) timestamps_ms: &'a [i64],
     pub(super) values: &'a [f64],
@@ -15,10 +17,45 @@ pub(super) struct Window<'a> {
     pub(super) end_ms: i64,
     /// The step that is evaluated, before `@` and `offset`.
     pub(super) now_ms: i64,
+    /// When the counters of the samples began, 0 where unknown; empty when nothing is known.
+    pub(super) starts_ms: &'a [i64],
     /// Whether no value of the series is below the one before it, so that there are no resets.
     pub(super) ascending: bool,
     /// The scalar arguments.
     pub(super) args: [f64; 2],
+    /// Where the first argument stands.
+    pub(super) first_span: Span,
+    /// Whether the function is `changes`.
+    pub(super) counts_changes: bool,
+}
+
+impl Window<'_> {
+    /// A window without samples or arguments.
+    pub(super) fn nothing(first_span: Span) -> Window<'static> {
+        Window {
+            timestamps_ms: &[],
+            values: &[],
+            starts_ms: &[],
+            start_ms: 0,
+            end_ms: 0,
+            now_ms: 0,
+            ascending: false,
+            args: [0.0; 2],
+            first_span,
+            counts_changes: false,
+        }
+    }
+
+    /// Whether the start timestamps tell of a reset after sample `old`.
+    pub(super) fn started_anew(&self, old: usize) -> bool {
+        match self.starts_ms.get(old..old + 2) {
+            Some(&[before, now]) => math::started_anew(
+                (before, self.timestamps_ms[old]),
+                (now, self.timestamps_ms[old + 1]),
+            ),
+            _ => false,
+        }
+    }
 }
 
 /// A kernel answers nothing when the window has too few samples for it.
@@ -57,7 +94,7 @@ pub(super) fn kernel(name: &str) -> Option<Kernel> {
         "absent_over_time" | "present_over_time" => |_| Some(1.0),
         "quantile_over_time" => |w| Some(quantile(w.args[0], &mut w.values.to_vec())),
         "rate" => |w| extrapolated(w, true, true),
-        "resets" => |w| Some(pairs(w, |a, b| b < a)),
+        "resets" => |w| Some(resets(w)),
         "stddev_over_time" => |w| Some(variance(w.values).sqrt()),
         "stdvar_over_time" => |w| Some(variance(w.values)),
         "sum_over_time" => |w| Some(math::sum(w.values.iter().copied())),
@@ -85,22 +122,33 @@ fn extreme(w: &Window<'_>, beats: fn(f64, f64) -> bool) -> (f64, f64) {
     (best.0 as f64 / 1000.0, best.1)
 }
 
+/// How often a counter was reset.
+fn resets(w: &Window<'_>) -> f64 {
+    let values = w.values.windows(2).enumerate();
+    values.filter(|(at, pair)| pair[1] < pair[0] || w.started_anew(*at)).count() as f64
+}
+
 /// `rate`, `increase` and `delta`: the difference over the samples, stretched to the window.
 fn extrapolated(w: &Window<'_>, is_counter: bool, is_rate: bool) -> Option<f64> {
-    let gaps = w.values.len().checked_sub(1).filter(|gaps| *gaps > 0)?;
-    let (first, last) = (w.values[0], w.values[gaps]);
-    let mut result = last - first;
+    let last = w.values.len().checked_sub(1)?;
+    let first = w.values[0];
+    let mut result = w.values[last] - first;
     if is_counter && !w.ascending {
         // After a reset the counter starts from zero: what it had reached is added again.
-        for pair in w.values.windows(2) {
-            if pair[1] < pair[0] {
+        for (at, pair) in w.values.windows(2).enumerate() {
+            if pair[1] < pair[0] || w.started_anew(at) {
                 result += pair[0];
             }
         }
     }
-    let samples = (w.timestamps_ms[0], w.timestamps_ms[gaps], gaps);
-    let stretch = Stretch::new(samples, (w.start_ms, w.end_ms), is_rate);
-    Some(stretch.of(first, result, is_counter))
+    let samples = (w.timestamps_ms[0], w.timestamps_ms[last], last);
+    let ends = (w.start_ms, w.end_ms);
+    let began_ms = w.starts_ms.first().copied().unwrap_or(0);
+    if is_counter && began_ms != 0 && began_ms > w.start_ms && began_ms < samples.0 {
+        let stretch = Stretch::begun(began_ms, samples, ends, is_rate);
+        return Some(stretch.of(first, result + first, is_counter));
+    }
+    (last > 0).then(|| Stretch::new(samples, ends, is_rate).of(first, result, is_counter))
 }
 
 /// `irate` and `idelta`.
@@ -109,7 +157,8 @@ fn last_two(w: &Window<'_>, is_rate: bool) -> Option<f64> {
     let before = last.checked_sub(1)?;
     let (old, new) = (w.values[before], w.values[last]);
     let interval_ms = w.timestamps_ms[last] - w.timestamps_ms[before];
-    let difference = if is_rate && new < old { new } else { new - old };
+    let is_reset = new < old || w.started_anew(before);
+    let difference = if is_rate && is_reset { new } else { new - old };
     Some(if is_rate { difference / (interval_ms as f64 / 1000.0) } else { difference })
 }
 
@@ -156,7 +205,18 @@ mod tests {
     fn run(name: &str, timestamps_ms: &[i64], values: &[f64], start_ms: i64, end_ms: i64) -> f64 {
         let args = [0.5, 0.5];
         let (now_ms, ascending) = (end_ms, false);
-        let window = Window { timestamps_ms, values, start_ms, end_ms, now_ms, ascending, args };
+        let window = Window {
+            timestamps_ms,
+            values,
+            starts_ms: &[],
+            start_ms,
+            end_ms,
+            now_ms,
+            ascending,
+            args,
+            first_span: Span::default(),
+            counts_changes: name == "changes",
+        };
         kernel(name).unwrap()(&window).unwrap_or(-1.0)
     }
 

@@ -52,6 +52,9 @@ impl Eval<'_> {
     /// `sort` and its relatives; the order lasts only in an instant query.
     pub(super) fn sorted(&mut self, name: &str, args: &[Node], steps: Steps) -> Result<Vector> {
         let mut vector = self.vector(&args[0], steps)?;
+        if !name.starts_with("sort_by_label") {
+            vector.series.iter_mut().for_each(Series::drop_histograms);
+        }
         if steps.count != 1 {
             return Ok(vector);
         }

@@ -52,7 +52,7 @@ pub(super) fn function(name: &str) -> Option<fn(f64) -> f64> {
 
 /// A sum with Neumaier's compensation: one step returns the new sum and its error.
 #[inline]
-pub(super) fn kahan(increment: f64, sum: f64, error: f64) -> (f64, f64) {
+pub(crate) fn kahan(increment: f64, sum: f64, error: f64) -> (f64, f64) {
     let total = sum + increment;
     let error = if total.is_infinite() {
         0.0
@@ -112,6 +112,20 @@ impl Mean {
             self.value / self.count + self.error / self.count
         }
     }
+}
+
+/// Whether a counter began anew between two samples, told by their (start, instant) in milliseconds;
+/// a start of 0 is unknown.
+pub(super) fn started_anew((old_start, old): (i64, i64), (start, now): (i64, i64)) -> bool {
+    if start == 0 || start >= now || start < old {
+        return false;
+    }
+    start > old || (old_start <= old && old_start != 0 && old_start != old)
+}
+
+/// Whether a counter is said to have begun before the sample that an earlier run left.
+pub(super) fn starts_overlap(old_start: i64, old: i64, start: i64) -> bool {
+    start != 0 && start < old && start != old_start
 }
 
 /// Slope and value at `origin_ms` of the least-squares line through the samples.

@@ -9,25 +9,32 @@ mod aggregate;
 mod binary;
 mod call;
 mod dates;
+mod extended;
 mod histogram;
+mod info;
 mod kernels;
 mod labels;
 mod length;
 mod math;
+mod native_aggregate;
+mod native_binary;
+mod native_kernels;
 mod notes;
 mod scan;
 mod select;
 mod stretch;
 mod value;
 
-use crate::syntax::{Expr, Node, NodeKind, ValueType};
+use crate::native::FloatHistogram;
+use crate::syntax::{Expr, Extended, Node, NodeKind, ValueType};
+pub(crate) use math::kahan;
 use notes::Notes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use value::{Out, Steps, Vector};
 use vigie_model::limits::QUERY_SAMPLES_MAX;
-use vigie_model::{Labels, Matcher, ReadError, Selection, TimeRange};
+use vigie_model::{Labels, Matcher, ReadError, Selection, TimeRange, is_absent};
 
 /// Where the samples come from.
 pub trait Source: Send + Sync {
@@ -54,6 +61,17 @@ pub struct Options {
     pub default_subquery_step_ms: i64,
     /// Whether metric names are dropped at the end only (Prometheus' `promql-delayed-name-removal`).
     pub delayed_name_removal: bool,
+    /// What else behaves differently when it is switched on.
+    pub features: Features,
+}
+
+/// Parts of the evaluation that Prometheus keeps behind feature flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// `use-start-timestamps`: counters are known to begin when their samples say so.
+    pub start_timestamps: bool,
+    /// `type-and-unit-labels`: what is no counter is told by `__type__`.
+    pub type_and_unit_labels: bool,
 }
 
 impl Default for Options {
@@ -65,6 +83,7 @@ impl Default for Options {
             cancel: None,
             default_subquery_step_ms: 60_000,
             delayed_name_removal: false,
+            features: Features::default(),
         }
     }
 }
@@ -125,8 +144,10 @@ pub struct Sample {
     pub labels: Labels,
     /// The instant.
     pub ts_ms: i64,
-    /// The value.
+    /// The value; meaningless when the sample is a native histogram.
     pub value: f64,
+    /// The native histogram, if the sample is one.
+    pub histogram: Option<Arc<FloatHistogram>>,
 }
 
 /// A series over time.
@@ -136,6 +157,8 @@ pub struct Series {
     pub labels: Labels,
     /// Instants in milliseconds and values, in order.
     pub points: Vec<(i64, f64)>,
+    /// Instants in milliseconds and native histograms, in order; no instant is in both.
+    pub histograms: Vec<(i64, Arc<FloatHistogram>)>,
 }
 
 /// Why there is no answer. The texts are Prometheus' own.
@@ -191,8 +214,13 @@ pub fn instant(source: &dyn Source, expr: &Expr, ts_ms: i64, options: &Options) 
             Out::Vector(vector) => Value::Vector(
                 eval.finish(vector)?
                     .into_iter()
-                    .filter(|(_, values)| !vigie_model::is_absent(values[0]))
-                    .map(|(labels, values)| Sample { labels, ts_ms, value: values[0] })
+                    .filter(|(_, series)| !is_absent(series.values[0]))
+                    .map(|(labels, series)| Sample {
+                        labels,
+                        ts_ms,
+                        value: series.values[0],
+                        histogram: series.histogram(0).cloned(),
+                    })
                     .collect(),
             ),
         },
@@ -229,14 +257,22 @@ pub fn range(
     eval.room_for(steps.count as u64)?;
     let mut series = match eval.node(expr.root(), steps)? {
         Out::Vector(vector) => eval.finish(vector)?,
-        Out::Scalar(values) => vec![(Labels::default(), values)],
+        Out::Scalar(values) => {
+            let labels = Labels::default();
+            let metric = value::Metric::Built(labels.clone());
+            vec![(labels, value::Series::floats(metric, false, values))]
+        }
         Out::Text(_) => Vec::new(),
     };
     series.sort_by(|left, right| left.0.cmp(&right.0));
     let series = series
         .into_iter()
-        .map(|(labels, values)| Series { labels, points: steps.points(&values) })
-        .filter(|series| !series.points.is_empty())
+        .map(|(labels, series)| Series {
+            labels,
+            points: steps.points(series.row()),
+            histograms: steps.histograms(series.row()),
+        })
+        .filter(|series| !series.points.is_empty() || !series.histograms.is_empty())
         .collect();
     Ok(eval.answer(Value::Matrix(series)))
 }
@@ -258,11 +294,55 @@ struct Eval<'a> {
     notes: Notes,
     /// Samples held by the nodes that are being evaluated.
     samples: u64,
+    /// What is to be known about the resets of histograms that are read.
+    hints: Hints,
+}
+
+/// What is known about the counter resets of histograms as they are read from the source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hints {
+    /// As stored.
+    Stored,
+    /// Found out where nothing is stored. Prometheus does so where it reads counts and sums only
+    /// (`promql/histogram_stats_iterator.go`).
+    Resolved,
+    /// As stored in everything below, too.
+    StoredBelow,
+}
+
+impl Hints {
+    /// For what stands below a node.
+    fn below(self, node: &Node) -> Hints {
+        let is_trim = |chain: &crate::syntax::Chain| chain.steps.iter().any(|s| s.op.is_trim());
+        let needs_buckets = match &node.kind {
+            NodeKind::Call(call) => {
+                let name = call.function.name;
+                if matches!(name, "histogram_count" | "histogram_sum" | "histogram_avg")
+                    && self == Hints::Stored
+                {
+                    return Hints::Resolved;
+                }
+                matches!(name, "histogram_quantile" | "histogram_quantiles" | "histogram_fraction")
+            }
+            NodeKind::Binary(chain) => is_trim(chain),
+            NodeKind::Subquery(_) => true,
+            _ => false,
+        };
+        if needs_buckets { Hints::StoredBelow } else { self }
+    }
 }
 
 impl<'a> Eval<'a> {
     fn new(source: &'a dyn Source, expr: &'a Expr, query: Query, options: &'a Options) -> Self {
-        Eval { source, expr, query, options, notes: Notes::default(), samples: 0 }
+        Eval {
+            source,
+            expr,
+            query,
+            options,
+            notes: Notes::default(),
+            samples: 0,
+            hints: Hints::Stored,
+        }
     }
 
     fn answer(self, value: Value) -> Answer {
@@ -298,7 +378,19 @@ impl<'a> Eval<'a> {
         self.tick()?;
         self.room_for(steps.count as u64)?;
         let before = self.samples;
-        let out = match &node.kind {
+        let hints = self.hints;
+        self.hints = hints.below(node);
+        let out = self.kind(node, steps);
+        self.hints = hints;
+        let out = out?;
+        self.samples = before;
+        self.room_for(out.samples())?;
+        self.samples += out.samples();
+        Ok(out)
+    }
+
+    fn kind(&mut self, node: &Node, steps: Steps) -> Result<Out> {
+        Ok(match &node.kind {
             NodeKind::Number { value, .. } => Out::Scalar(vec![*value; steps.count]),
             NodeKind::Text(text) => Out::Text(text.value.clone()),
             NodeKind::Paren(inner) => self.node(inner, steps)?,
@@ -310,17 +402,15 @@ impl<'a> Eval<'a> {
                 let out = self.node(operand, steps)?;
                 self.negated(out)?
             }
-            NodeKind::Aggregate(aggregate) => Out::Vector(self.aggregate(aggregate, steps)?),
+            NodeKind::Aggregate(aggregate) => {
+                Out::Vector(self.aggregate(aggregate, node.span, steps)?)
+            }
             NodeKind::Call(call) => self.call(call, node, steps)?,
             NodeKind::Binary(chain) => self.chain(chain, steps)?,
             NodeKind::Matrix { .. } | NodeKind::Subquery(_) => {
                 return Err(execution("cannot do range evaluation of matrix selector"));
             }
-        };
-        self.samples = before;
-        self.room_for(out.samples())?;
-        self.samples += out.samples();
-        Ok(out)
+        })
     }
 
     /// A node that the type check has found to be a vector.
@@ -342,16 +432,25 @@ impl<'a> Eval<'a> {
     fn negated(&mut self, out: Out) -> Result<Out> {
         match out {
             Out::Scalar(values) => Ok(Out::Scalar(values.iter().map(|value| -value).collect())),
-            Out::Vector(vector) => self.mapped(vector, |_, value| -value).map(Out::Vector),
+            Out::Vector(mut vector) => {
+                for series in &mut vector.series {
+                    series.values.iter_mut().filter(|v| !is_absent(**v)).for_each(|v| *v = -*v);
+                    for histogram in series.histograms.iter_mut().flatten() {
+                        *histogram = Arc::new(FloatHistogram::clone(histogram).mul(-1.0));
+                    }
+                }
+                self.nameless(vector).map(Out::Vector)
+            }
             Out::Text(text) => Ok(Out::Text(text)),
         }
     }
 
-    /// Applies `f` to every sample and drops the metric names.
+    /// Applies `f` to every float, forgets the histograms and drops the metric names.
     fn mapped(&mut self, mut vector: Vector, f: impl Fn(usize, f64) -> f64) -> Result<Vector> {
         for series in &mut vector.series {
+            series.drop_histograms();
             for (step, value) in series.values.iter_mut().enumerate() {
-                if !vigie_model::is_absent(*value) {
+                if !is_absent(*value) {
                     *value = f(step, *value);
                 }
             }
@@ -373,7 +472,7 @@ impl<'a> Eval<'a> {
     }
 
     /// The labels and values of a finished vector.
-    fn finish(&mut self, mut vector: Vector) -> Result<Vec<(Labels, Vec<f64>)>> {
+    fn finish(&mut self, mut vector: Vector) -> Result<Vec<(Labels, value::Series)>> {
         let mut dropped = false;
         for series in vector.series.iter_mut().filter(|series| series.drop_name) {
             series.metric.drop_name();
@@ -383,7 +482,7 @@ impl<'a> Eval<'a> {
             vector = vector.merged()?;
         }
         let series = vector.series.into_iter();
-        Ok(series.map(|series| (series.metric.labels(), series.values)).collect())
+        Ok(series.map(|series| (series.metric.labels(), series)).collect())
     }
 
     /// The raw points of a range selector or a subquery at the one instant of an instant query.
@@ -392,15 +491,26 @@ impl<'a> Eval<'a> {
         let windows = self.windows(node, steps)?;
         self.each_column(node, &windows, steps, |eval, column| {
             let (low, high) = column.bounds[0];
+            if low < high && windows.extended != Extended::No {
+                return eval.extended_matrix(&windows, &column, &mut found);
+            }
             if low < high {
                 eval.hold(2 * (high - low))?;
                 let times = column.timestamps_ms[low..high].iter().copied();
-                let points = times.zip(column.values[low..high].iter().copied()).collect();
+                let natives = column.histograms.get(low..high).unwrap_or(&[]);
+                let found_at = |at: usize| natives.get(at).and_then(Option::as_ref);
+                let floats = times.clone().zip(column.values[low..high].iter().copied());
+                let floats = floats.enumerate().filter(|(at, _)| found_at(*at).is_none());
+                let points = floats.map(|(_, point)| point).collect();
+                let histograms = times
+                    .zip(natives)
+                    .filter_map(|(ts_ms, native)| Some((ts_ms, Arc::clone(native.as_ref()?))))
+                    .collect();
                 let mut metric = column.metric.clone();
                 if column.drop_name {
                     metric.drop_name();
                 }
-                found.push(Series { labels: metric.labels(), points });
+                found.push(Series { labels: metric.labels(), points, histograms });
             }
             Ok(())
         })?;
@@ -409,6 +519,36 @@ impl<'a> Eval<'a> {
             return Err(value::same_labels());
         }
         Ok(found)
+    }
+}
+
+impl Eval<'_> {
+    fn extended_matrix(
+        &mut self,
+        windows: &select::Windows,
+        column: &select::WindowColumn<'_>,
+        found: &mut Vec<Series>,
+    ) -> Result<()> {
+        let (low, high) = column.bounds[0];
+        if column.histograms.iter().any(Option::is_some) {
+            let modifier = windows.extended.as_str();
+            let text = format!("{modifier} modifier is not supported with histograms");
+            return Err(execution(text));
+        }
+        self.hold(2 * (high - low))?;
+        let window = kernels::Window {
+            timestamps_ms: &column.timestamps_ms[low..high],
+            values: &column.values[low..high],
+            start_ms: windows.ends_ms[0].saturating_sub(windows.length_ms),
+            end_ms: windows.ends_ms[0],
+            ..kernels::Window::nothing(crate::syntax::Span::default())
+        };
+        let points = extended::points(&window, windows.extended);
+        if !points.is_empty() {
+            let labels = column.metric.labels();
+            found.push(Series { labels, points, histograms: Vec::new() });
+        }
+        Ok(())
     }
 }
 

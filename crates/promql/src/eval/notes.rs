@@ -18,6 +18,8 @@ pub(super) struct Notes {
     warnings: BTreeMap<String, Span>,
     infos: BTreeMap<String, Span>,
     monotonicity: BTreeMap<String, (Span, Repair)>,
+    /// By metric, how many series and steps have start timestamps that overlap.
+    overlaps: BTreeMap<String, (Span, u64)>,
 }
 
 /// How histogram buckets were made monotonic, over all steps and series of one name.
@@ -29,6 +31,119 @@ pub(super) struct Repair {
     pub(super) bucket_max: f64,
     pub(super) difference_max: f64,
     pub(super) count: u64,
+}
+
+/// What is odd about native histograms. Fields are metric names and operators.
+#[derive(Clone, Debug)]
+pub(super) enum Note {
+    MixedFloats(String),
+    MixedFloatsInAggregation,
+    MixedClassic(String),
+    NotCounter(String),
+    NotGauge(String),
+    MixedCustom(String),
+    IncompatibleLayout(&'static str),
+    IncompatibleTypes { left: &'static str, op: &'static str, right: &'static str },
+    IgnoredInAggregation(&'static str),
+    IgnoredInRange(String),
+    NanResult(String),
+    NanSkew(String),
+    NanFraction(String),
+    ResetsCollide(&'static str),
+    BoundsDiffer(&'static str),
+    InvalidRatio { got: f64, used: f64 },
+    NoCounterLabel { metric: String, kind: String },
+}
+
+impl Note {
+    /// Whether it is a warning, and Prometheus' words (`util/annotations`).
+    fn text(&self) -> (bool, String) {
+        let quoted = |text: &str| go_quote(text.as_bytes());
+        match self {
+            Note::MixedFloats(metric) => (
+                true,
+                format!(
+                    "encountered a mix of histograms and floats for metric name {}",
+                    quoted(metric)
+                ),
+            ),
+            Note::MixedFloatsInAggregation => {
+                (true, "encountered a mix of histograms and floats for aggregation".to_owned())
+            }
+            Note::MixedClassic(metric) => {
+                let of = for_metric(metric);
+                (true, format!("vector contains a mix of classic and native histograms{of}"))
+            }
+            Note::NotCounter(metric) => {
+                (true, format!("this native histogram metric is not a counter: {}", quoted(metric)))
+            }
+            Note::NotGauge(metric) => {
+                (true, format!("this native histogram metric is not a gauge: {}", quoted(metric)))
+            }
+            Note::MixedCustom(metric) => (
+                true,
+                format!(
+                    "vector contains a mix of histograms with exponential and custom buckets \
+                     schemas for metric name {}",
+                    quoted(metric)
+                ),
+            ),
+            Note::IncompatibleLayout(op) => {
+                (true, format!("incompatible bucket layout encountered for binary operator {op}"))
+            }
+            Note::ResetsCollide(what) => {
+                (true, format!("conflicting counter resets during histogram {what}"))
+            }
+            Note::InvalidRatio { got, used } => (
+                true,
+                format!(
+                    "ratio value should be between -1 and 1, got {}, capping to {}",
+                    go_general(*got, None),
+                    go_general(*used, None)
+                ),
+            ),
+            info => (false, info.info_text()),
+        }
+    }
+
+    fn info_text(&self) -> String {
+        let quoted = |text: &str| go_quote(text.as_bytes());
+        match self {
+            Note::IncompatibleTypes { left, op, right } => format!(
+                "incompatible sample types encountered for binary operator {}: {left} {op} {right}",
+                quoted(op)
+            ),
+            Note::IgnoredInAggregation(op) => format!("ignored histogram in {op} aggregation"),
+            Note::IgnoredInRange(metric) => format!(
+                "ignored histograms in a range containing both floats and histograms for metric \
+                 name {}",
+                quoted(metric)
+            ),
+            Note::NanResult(metric) => format!(
+                "input to histogram_quantile has NaN observations, result is NaN{}",
+                for_metric(metric)
+            ),
+            Note::NanSkew(metric) => format!(
+                "input to histogram_quantile has NaN observations, result is skewed higher{}",
+                for_metric(metric)
+            ),
+            Note::NanFraction(metric) => format!(
+                "input to histogram_fraction has NaN observations, which are excluded from all \
+                 fractions{}",
+                for_metric(metric)
+            ),
+            Note::BoundsDiffer(what) => {
+                format!("mismatched custom buckets were reconciled during {what}")
+            }
+            Note::NoCounterLabel { metric, kind } => format!(
+                "metric might not be a counter, __type__ label is not set to \"counter\" or \
+                 \"histogram\", got {}: {}",
+                quoted(kind),
+                quoted(metric)
+            ),
+            _ => String::new(),
+        }
+    }
 }
 
 impl Notes {
@@ -61,6 +176,20 @@ impl Notes {
             "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {metric}"
         );
         collect(&mut self.infos, text, span);
+    }
+
+    /// A warning in words that name no more than one metric.
+    pub(super) fn told(&mut self, note: &Note, span: Span) {
+        let (is_warning, text) = note.text();
+        let texts = if is_warning { &mut self.warnings } else { &mut self.infos };
+        collect(texts, text, span);
+    }
+
+    /// A counter is said to have begun before an earlier run of it ended.
+    pub(super) fn starts_overlap(&mut self, metric: &str, span: Span) {
+        if self.overlaps.len() < COLLECTED_MAX || self.overlaps.contains_key(metric) {
+            self.overlaps.entry(metric.to_owned()).or_insert((span, 0)).1 += 1;
+        }
     }
 
     pub(super) fn forced_monotonicity(&mut self, metric: &str, span: Span, repair: Repair) {
@@ -100,6 +229,16 @@ impl Notes {
         });
         let infos = self.infos.into_iter();
         let infos = infos.map(|(text, span)| format!("PromQL info: {text} ({})", place(span)));
+        let overlaps = self.overlaps.into_iter().map(|(metric, (span, count))| {
+            let times = if count > 1 { format!(" ({count} occurrences)") } else { String::new() };
+            format!(
+                "PromQL warning: sample has start time that overlaps with previous sample timestamp \
+                 for metric {}{times} ({})",
+                go_quote(metric.as_bytes()),
+                place(span)
+            )
+        });
+        let warnings = warnings.chain(overlaps);
         (told(warnings, "warning"), told(infos.chain(repairs), "info"))
     }
 }

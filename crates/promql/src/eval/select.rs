@@ -4,12 +4,15 @@
 //! are found once per group by one walk over its timestamps; a column in which nothing is missing
 //! uses them as they are, any other column is packed first and gets bounds of its own.
 
-use super::value::{Metric, Series, Steps, Vector, Visit, absent};
-use super::{Eval, Result, scan};
-use crate::syntax::{At, Node, NodeKind, Subquery, VectorSelector};
+use super::value::{Histograms, IS_HISTOGRAM, Metric, Row, Series, Steps, Vector, Visit, put};
+use super::{Eval, Hints, Result, scan};
+use crate::native::FloatHistogram;
+use crate::syntax::{At, Extended, Node, NodeKind, Span, Subquery, VectorSelector};
 use std::sync::Arc;
+use vigie_model::histogram::ResetHint;
 use vigie_model::{
-    ABSENT, METRIC_NAME, MatchOp, Matcher, MetricGroup, Selection, TimeRange, is_absent, is_stale,
+    ABSENT, Histogram, METRIC_NAME, MatchOp, Matcher, MetricGroup, STALE_NAN, Selection, TimeRange,
+    is_absent, is_stale,
 };
 
 /// What a vector selector yields.
@@ -19,6 +22,10 @@ pub(super) enum Reading {
     Value,
     /// The sample's own time in seconds, for `timestamp()`.
     Timestamp,
+    /// The sample's own time in seconds, and its histogram if it is one, for `info()`.
+    Origin,
+    /// When the sample's counter began in seconds, for `start_timestamp()`; 0 when that is unknown.
+    Start,
 }
 
 /// The windows of a range selector or subquery: the same length, one end per step.
@@ -27,6 +34,21 @@ pub(super) struct Windows {
     pub(super) ends_ms: Vec<i64>,
     /// The offset, which a subquery needs to find its grid.
     offset_ms: i64,
+    pub(super) extended: Extended,
+    /// How far before the windows samples are handed out, too.
+    before_ms: i64,
+    /// Where samples end to be handed out, when that is not at the ends.
+    reach_ends_ms: Option<Vec<i64>>,
+}
+
+impl Windows {
+    /// The ends of what is handed out, and how long that is.
+    fn reach(&self) -> (&[i64], i64) {
+        let ends_ms = self.reach_ends_ms.as_ref().unwrap_or(&self.ends_ms);
+        let after_ms = ends_ms[0].saturating_sub(self.ends_ms[0]);
+        let length_ms = self.length_ms.saturating_add(self.before_ms).saturating_add(after_ms);
+        (ends_ms, length_ms)
+    }
 }
 
 /// One series with its windows.
@@ -36,6 +58,10 @@ pub(super) struct WindowColumn<'a> {
     pub(super) timestamps_ms: &'a [i64],
     /// Real samples only: neither absent nor stale.
     pub(super) values: &'a [f64],
+    /// Empty when all samples are floats.
+    pub(super) histograms: &'a [Option<Arc<FloatHistogram>>],
+    /// When the counters began, 0 where that is unknown; empty when nothing is known.
+    pub(super) starts_ms: &'a [i64],
     /// Per step, the half-open range of the samples in the window.
     pub(super) bounds: &'a [(usize, usize)],
 }
@@ -66,9 +92,10 @@ impl Eval<'_> {
     ) -> Result<Vector> {
         let one_name = equal_name(&selector.matchers).is_some();
         let mut series = Vec::new();
-        self.stream_selector(selector, steps, reading, &mut |eval, metric, drop_name, values| {
+        self.stream_selector(selector, steps, reading, &mut |eval, metric, drop_name, row| {
             eval.room_for(((series.len() + 1) * steps.count) as u64)?;
-            series.push(Series { metric, drop_name, values: values.to_vec() });
+            let (values, histograms) = (row.values.to_vec(), row.histograms.to_vec());
+            series.push(Series { metric, drop_name, values, histograms });
             Ok(())
         })?;
         Ok(Vector { series, one_name })
@@ -90,7 +117,7 @@ impl Eval<'_> {
                 let vector = self.vector(node, steps)?;
                 let exists = |series: &Series| !series.values.iter().all(|v| is_absent(*v));
                 for series in vector.series.into_iter().filter(exists) {
-                    visit(self, series.metric, series.drop_name, &series.values)?;
+                    visit(self, series.metric.clone(), series.drop_name, series.row())?;
                 }
                 Ok(())
             }
@@ -104,6 +131,9 @@ impl Eval<'_> {
         reading: Reading,
         visit: Visit<'_>,
     ) -> Result<()> {
+        if selector.extended == Extended::Smoothed && reading == Reading::Value {
+            return self.stream_smoothed(selector, selector.span, steps, visit);
+        }
         let offset_ms = self.offset_ms(&selector.offset)?;
         self.hold(4 * steps.count)?;
         let ends = self.ends(selector.at, offset_ms, steps);
@@ -112,23 +142,21 @@ impl Eval<'_> {
         let start_ms = first.saturating_sub(lookback_ms).saturating_add(1);
         let range = TimeRange { start_ms, end_ms: *last };
         let selection = self.source.select(&selector.matchers, range)?;
-        if scan::is_plain(&selection) {
+        if reading != Reading::Start && scan::is_plain(&selection) {
             return self.scan_instants(&selection, (&ends, lookback_ms), reading, visit);
         }
-        let (mut column, mut bounds) = (Vec::new(), Vec::new());
-        let mut values = absent(steps.count);
+        let (mut samples, mut bounds) = (Samples::default(), Vec::new());
+        let mut row = (Vec::new(), Histograms::new());
         for group in &selection.groups {
             let timestamps_ms = group.timestamps_ms();
             find_bounds(timestamps_ms, &ends, lookback_ms, &mut bounds);
             for (at, id) in group.series().iter().enumerate() {
                 self.tick()?;
-                group.read(at, &mut column)?;
-                self.room_for(column.len() as u64)?;
-                values.fill(ABSENT);
-                if latest(timestamps_ms, &column, &bounds, reading, &mut values) {
+                samples.read(group.as_ref(), at, self)?;
+                if latest(timestamps_ms, &samples, &bounds, reading, &mut row) {
                     let lookup = Arc::clone(&selection.lookup);
                     let metric = Metric::Stored { id: *id, lookup, nameless: false };
-                    visit(self, metric, false, &values)?;
+                    visit(self, metric, false, Row { values: &row.0, histograms: &row.1 })?;
                 }
             }
         }
@@ -137,16 +165,67 @@ impl Eval<'_> {
 
     /// Where the windows of a range selector or subquery lie.
     pub(super) fn windows(&mut self, node: &Node, steps: Steps) -> Result<Windows> {
-        let (range, at, offset) = match &node.unparenthesised().kind {
-            NodeKind::Matrix { selector, range } => (range, selector.at, &selector.offset),
-            NodeKind::Subquery(subquery) => (&subquery.range, subquery.at, &subquery.offset),
+        let (range, at, offset, extended) = match &node.unparenthesised().kind {
+            NodeKind::Matrix { selector, range } => {
+                (range, selector.at, &selector.offset, selector.extended)
+            }
+            NodeKind::Subquery(subquery) => {
+                (&subquery.range, subquery.at, &subquery.offset, Extended::No)
+            }
             _ => return Err(super::execution("expected a range vector")),
         };
         let length_ms = self.positive_ms(range)?;
         let offset_ms = self.offset_ms(offset)?;
         // Ends, bounds shared by columns, bounds of a column with gaps.
-        self.hold(5 * steps.count)?;
-        Ok(Windows { length_ms, ends_ms: self.ends(at, offset_ms, steps), offset_ms })
+        self.hold(6 * steps.count)?;
+        let ends_ms = self.ends(at, offset_ms, steps);
+        Ok(self.reaching(length_ms, ends_ms, offset_ms, extended))
+    }
+
+    fn reaching(
+        &self,
+        length_ms: i64,
+        ends_ms: Vec<i64>,
+        offset_ms: i64,
+        extended: Extended,
+    ) -> Windows {
+        let lookback_ms = self.options.lookback_ms;
+        let before_ms = if extended == Extended::No { 0 } else { lookback_ms };
+        let reach_ends_ms = (extended == Extended::Smoothed)
+            .then(|| ends_ms.iter().map(|end_ms| end_ms.saturating_add(lookback_ms)).collect());
+        Windows { length_ms, ends_ms, offset_ms, extended, before_ms, reach_ends_ms }
+    }
+
+    /// A smoothed vector selector: every value is interpolated between its neighbours.
+    fn stream_smoothed(
+        &mut self,
+        selector: &VectorSelector,
+        span: Span,
+        steps: Steps,
+        visit: Visit<'_>,
+    ) -> Result<()> {
+        let offset_ms = self.offset_ms(&selector.offset)?;
+        let ends_ms = self.ends(selector.at, offset_ms, steps);
+        if ends_ms.is_empty() {
+            return Ok(());
+        }
+        self.hold(6 * steps.count)?;
+        let windows = self.reaching(0, ends_ms, offset_ms, Extended::Smoothed);
+        let selection = self.selected(selector, &windows)?;
+        self.stored_columns(&selection, &windows, |eval, column| {
+            let (mut values, mut histograms) = (vec![ABSENT; steps.count], Histograms::new());
+            let mut any = false;
+            for step in 0..steps.count {
+                let point = eval.smoothed_at(&column, step, windows.ends_ms[step], span);
+                any |= point.is_some();
+                put(&mut values, &mut histograms, step, point);
+            }
+            if !any {
+                return Ok(());
+            }
+            let row = Row { values: &values, histograms: &histograms };
+            visit(eval, column.metric.clone(), column.drop_name, row)
+        })
     }
 
     /// Calls `visit` with every series of a range selector or subquery.
@@ -176,11 +255,10 @@ impl Eval<'_> {
         selector: &VectorSelector,
         windows: &Windows,
     ) -> Result<Selection> {
-        let (first, last) = (windows.ends_ms[0], windows.ends_ms[windows.ends_ms.len() - 1]);
-        let range = TimeRange {
-            start_ms: first.saturating_sub(windows.length_ms).saturating_add(1),
-            end_ms: last,
-        };
+        let (ends_ms, length_ms) = windows.reach();
+        let (first, last) = (ends_ms[0], ends_ms[ends_ms.len() - 1]);
+        let start_ms = first.saturating_sub(length_ms).saturating_add(1);
+        let range = TimeRange { start_ms, end_ms: last };
         Ok(self.source.select(&selector.matchers, range)?)
     }
 
@@ -196,8 +274,7 @@ impl Eval<'_> {
             buffers.enter(group.as_ref(), windows);
             for (at, id) in group.series().iter().enumerate() {
                 self.tick()?;
-                group.read(at, &mut buffers.column)?;
-                self.room_for(buffers.column.len() as u64)?;
+                buffers.samples.read(group.as_ref(), at, self)?;
                 let lookup = Arc::clone(&selection.lookup);
                 let metric = Metric::Stored { id: *id, lookup, nameless: false };
                 buffers.visit(
@@ -243,13 +320,21 @@ impl Eval<'_> {
         let grid = Steps::between(start, last, step_ms);
         let held = self.samples;
         self.hold(grid.count)?;
-        let inner = self.vector(&subquery.expr, grid)?;
+        let hints = std::mem::replace(&mut self.hints, Hints::StoredBelow);
+        let inner = self.vector(&subquery.expr, grid);
+        self.hints = hints;
+        let inner = inner?;
         let timestamps_ms: Vec<i64> = grid.times().collect();
         let mut buffers = Buffers::default();
         find_bounds(&timestamps_ms, &windows.ends_ms, windows.length_ms, &mut buffers.shared);
-        for series in inner.series {
+        for mut series in inner.series {
             self.tick()?;
-            buffers.column = series.values;
+            forget_hints(&mut series.histograms);
+            buffers.samples = Samples {
+                values: series.values,
+                histograms: series.histograms,
+                ..Samples::default()
+            };
             let who = (&series.metric, series.drop_name);
             buffers.visit(self, &timestamps_ms, windows, who, &mut visit)?;
         }
@@ -258,20 +343,78 @@ impl Eval<'_> {
     }
 }
 
+/// One column: its floats and, where they are absent, its native histograms.
+#[derive(Default)]
+struct Samples {
+    values: Vec<f64>,
+    /// Empty when there is none.
+    histograms: Histograms,
+    /// Empty when there is none.
+    starts_ms: Vec<i64>,
+    stored: Vec<(usize, Arc<Histogram>)>,
+}
+
+impl Samples {
+    fn read(&mut self, group: &dyn MetricGroup, at: usize, eval: &mut Eval<'_>) -> Result<()> {
+        group.read(at, &mut self.values)?;
+        eval.room_for(self.values.len() as u64)?;
+        self.histograms.clear();
+        self.starts_ms.clear();
+        if eval.options.features.start_timestamps {
+            group.read_starts_ms(at, &mut self.starts_ms)?;
+        }
+        if !group.may_have_histograms(at) {
+            return Ok(());
+        }
+        group.read_histograms(at, &mut self.stored)?;
+        if self.stored.is_empty() {
+            return Ok(());
+        }
+        self.histograms.resize(self.values.len(), None);
+        let mut cells = 0;
+        let mut before: Option<FloatHistogram> = None;
+        for (row, stored) in self.stored.drain(..) {
+            // A stale histogram ends the series as a stale float does.
+            if stored.is_stale() {
+                self.values[row] = STALE_NAN;
+                continue;
+            }
+            let mut histogram = FloatHistogram::from_stored(&stored);
+            if eval.hints == Hints::Resolved {
+                if let (ResetHint::Unknown, Some(before)) = (histogram.reset_hint, &before) {
+                    histogram.reset_hint = match histogram.is_reset_after(before) {
+                        true => ResetHint::Reset,
+                        false => ResetHint::NotReset,
+                    };
+                }
+                before = Some(histogram.clone());
+            }
+            let histogram = Arc::new(histogram);
+            cells += histogram.cells();
+            self.values[row] = IS_HISTOGRAM;
+            self.histograms[row] = Some(histogram);
+        }
+        eval.room_for(cells as u64)
+    }
+}
+
 /// Reused from column to column.
 #[derive(Default)]
 struct Buffers {
-    column: Vec<f64>,
+    samples: Samples,
     shared: Vec<(usize, usize)>,
     own_times: Vec<i64>,
     own_values: Vec<f64>,
+    own_histograms: Histograms,
+    own_starts_ms: Vec<i64>,
     own_bounds: Vec<(usize, usize)>,
 }
 
 impl Buffers {
     fn enter(&mut self, group: &dyn MetricGroup, windows: &Windows) {
         let timestamps_ms = group.timestamps_ms();
-        find_bounds(timestamps_ms, &windows.ends_ms, windows.length_ms, &mut self.shared);
+        let (ends_ms, length_ms) = windows.reach();
+        find_bounds(timestamps_ms, ends_ms, length_ms, &mut self.shared);
     }
 
     /// Hands the column that was read last to `visit`, packed when samples are missing.
@@ -286,24 +429,37 @@ impl Buffers {
     where
         F: FnMut(&mut Eval<'e>, WindowColumn<'_>) -> Result<()>,
     {
+        let samples = &self.samples;
         let missing = |value: &f64| is_absent(*value) || is_stale(*value);
-        if !self.column.iter().any(missing) {
-            let (values, bounds) = (&self.column[..], &self.shared[..]);
-            let column = WindowColumn { metric, drop_name, timestamps_ms, values, bounds };
+        if !samples.values.iter().any(missing) {
+            let column = WindowColumn {
+                metric,
+                drop_name,
+                timestamps_ms,
+                values: &samples.values,
+                histograms: &samples.histograms,
+                starts_ms: &samples.starts_ms,
+                bounds: &self.shared,
+            };
             return visit(eval, column);
         }
         self.own_times.clear();
         self.own_values.clear();
-        for (ts_ms, value) in timestamps_ms.iter().zip(&self.column) {
-            if !missing(value) {
-                self.own_times.push(*ts_ms);
-                self.own_values.push(*value);
+        self.own_histograms.clear();
+        self.own_starts_ms.clear();
+        for (at, (ts_ms, value)) in timestamps_ms.iter().zip(&samples.values).enumerate() {
+            if missing(value) {
+                continue;
             }
+            self.own_times.push(*ts_ms);
+            self.own_values.push(*value);
+            self.own_histograms.extend(samples.histograms.get(at).cloned());
+            self.own_starts_ms.extend(samples.starts_ms.get(at));
         }
         if self.own_times.is_empty() {
             return Ok(());
         }
-        let (ends_ms, length_ms) = (&windows.ends_ms, windows.length_ms);
+        let (ends_ms, length_ms) = windows.reach();
         find_bounds(&self.own_times, ends_ms, length_ms, &mut self.own_bounds);
         visit(
             eval,
@@ -312,9 +468,20 @@ impl Buffers {
                 drop_name,
                 timestamps_ms: &self.own_times,
                 values: &self.own_values,
+                histograms: &self.own_histograms,
+                starts_ms: &self.own_starts_ms,
                 bounds: &self.own_bounds,
             },
         )
+    }
+}
+
+/// Forgets what is known about resets: a subquery may have skipped the samples that it was true of.
+fn forget_hints(histograms: &mut Histograms) {
+    for histogram in histograms.iter_mut().flatten() {
+        if matches!(histogram.reset_hint, ResetHint::Reset | ResetHint::NotReset) {
+            Arc::make_mut(histogram).reset_hint = ResetHint::Unknown;
+        }
     }
 }
 
@@ -347,9 +514,15 @@ pub(super) fn find_bounds(
     }
 }
 
-/// Fills `values`, which is [`ABSENT`] everywhere, with the newest sample of each window, unless it is
-/// a stale marker; says whether there is any.
-pub(super) fn latest(
+/// The newest sample of a window, unless that is a stale marker.
+fn newest(values: &[f64], (low, high): (usize, usize)) -> Option<usize> {
+    let newest = (low..high).rev().find(|at| !is_absent(values[*at]));
+    newest.filter(|at| !is_stale(values[*at]))
+}
+
+/// Fills `values`, which is [`ABSENT`] everywhere, with the newest sample of each window of a column
+/// of floats; says whether there is any.
+pub(super) fn latest_floats(
     timestamps_ms: &[i64],
     column: &[f64],
     bounds: &[(usize, usize)],
@@ -357,14 +530,48 @@ pub(super) fn latest(
     values: &mut [f64],
 ) -> bool {
     let mut any = false;
-    for (out, (low, high)) in values.iter_mut().zip(bounds) {
-        let newest = (*low..*high).rev().find(|at| !is_absent(column[*at]));
-        if let Some(at) = newest.filter(|at| !is_stale(column[*at])) {
-            any = true;
-            *out = match reading {
-                Reading::Value => column[at],
-                Reading::Timestamp => timestamps_ms[at] as f64 / 1000.0,
-            };
+    for (out, window) in values.iter_mut().zip(bounds) {
+        let Some(at) = newest(column, *window) else { continue };
+        any = true;
+        *out = match reading {
+            Reading::Value => column[at],
+            _ => timestamps_ms[at] as f64 / 1000.0,
+        };
+    }
+    any
+}
+
+/// Fills a row with the newest sample of each window, unless it is a stale marker; says whether
+/// there is any.
+fn latest(
+    timestamps_ms: &[i64],
+    samples: &Samples,
+    bounds: &[(usize, usize)],
+    reading: Reading,
+    (values, histograms): &mut (Vec<f64>, Histograms),
+) -> bool {
+    values.clear();
+    values.resize(bounds.len(), ABSENT);
+    histograms.clear();
+    let mut any = false;
+    for (step, window) in bounds.iter().enumerate() {
+        let Some(at) = newest(&samples.values, *window) else { continue };
+        values[step] = match reading {
+            Reading::Value => samples.values[at],
+            Reading::Timestamp | Reading::Origin => timestamps_ms[at] as f64 / 1000.0,
+            Reading::Start => match samples.starts_ms.get(at) {
+                Some(start_ms) => *start_ms as f64 / 1000.0,
+                None => continue,
+            },
+        };
+        any = true;
+        let histogram = samples.histograms.get(at).and_then(Option::as_ref);
+        let kept = matches!(reading, Reading::Value | Reading::Origin);
+        if let (true, Some(histogram)) = (kept, histogram) {
+            if histograms.is_empty() {
+                histograms.resize(bounds.len(), None);
+            }
+            histograms[step] = Some(Arc::clone(histogram));
         }
     }
     any
@@ -383,10 +590,12 @@ mod tests {
 
     #[test]
     fn a_stale_marker_hides_what_is_older_than_it() {
-        let column = [1.0, vigie_model::STALE_NAN, ABSENT, 4.0];
+        let values = vec![1.0, STALE_NAN, ABSENT, 4.0];
+        let samples = Samples { values, ..Samples::default() };
         let bounds = [(0, 1), (0, 2), (0, 3), (0, 4)];
-        let mut values = vec![ABSENT; 4];
-        assert!(latest(&[1000, 2000, 3000, 4000], &column, &bounds, Reading::Value, &mut values));
+        let mut row = (Vec::new(), Vec::new());
+        assert!(latest(&[1000, 2000, 3000, 4000], &samples, &bounds, Reading::Value, &mut row));
+        let values = row.0;
         assert_eq!((values[0], values[3]), (1.0, 4.0));
         assert!(is_absent(values[1]) && is_absent(values[2]));
     }

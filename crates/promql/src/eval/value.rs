@@ -1,6 +1,7 @@
 //! What nodes hand to each other: steps, vectors of series, and identities that are resolved late.
 
 use super::{Eval, EvalError, Result, execution};
+use crate::native::FloatHistogram;
 use std::collections::HashMap;
 use std::sync::Arc;
 use vigie_model::{ABSENT, LabelLookup, Labels, METRIC_NAME, SeriesId, is_absent};
@@ -34,9 +35,21 @@ impl Steps {
         self.at(self.count.saturating_sub(1))
     }
 
-    /// The values that exist, with their instants.
-    pub(super) fn points(self, values: &[f64]) -> Vec<(i64, f64)> {
-        self.times().zip(values.iter().copied()).filter(|(_, value)| !is_absent(*value)).collect()
+    /// The floats of a row, with their instants.
+    pub(super) fn points(self, row: Row<'_>) -> Vec<(i64, f64)> {
+        let values = self.times().zip(row.values.iter().copied()).enumerate();
+        let is_float = |step: usize, value: f64| !is_absent(value) && row.histogram(step).is_none();
+        values
+            .filter(|(step, (_, value))| is_float(*step, *value))
+            .map(|(_, point)| point)
+            .collect()
+    }
+
+    /// The histograms of a row, with their instants.
+    pub(super) fn histograms(self, row: Row<'_>) -> Vec<(i64, Arc<FloatHistogram>)> {
+        let all = self.times().zip(row.histograms);
+        all.filter_map(|(ts_ms, histogram)| Some((ts_ms, Arc::clone(histogram.as_ref()?))))
+            .collect()
     }
 }
 
@@ -65,6 +78,41 @@ pub(super) struct Vector {
     pub(super) one_name: bool,
 }
 
+/// The native histograms of a row: empty, or one place per step.
+pub(super) type Histograms = Vec<Option<Arc<FloatHistogram>>>;
+
+/// What stands in `values` where a native histogram is the sample: anything but [`ABSENT`].
+pub(super) const IS_HISTOGRAM: f64 = 0.0;
+
+/// One sample.
+#[derive(Clone)]
+pub(super) enum Point {
+    Float(f64),
+    Histogram(Arc<FloatHistogram>),
+}
+
+/// The samples of a series, one per step. A step has a sample when its value is not [`ABSENT`]; it is
+/// a histogram when there is one.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) values: &'a [f64],
+    /// Empty when all samples are floats.
+    pub(super) histograms: &'a [Option<Arc<FloatHistogram>>],
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn histogram(self, step: usize) -> Option<&'a Arc<FloatHistogram>> {
+        self.histograms.get(step)?.as_ref()
+    }
+
+    /// Whether any sample is a float.
+    pub(super) fn has_floats(self) -> bool {
+        self.histograms.is_empty()
+            || (0..self.values.len())
+                .any(|step| !is_absent(self.values[step]) && self.histograms[step].is_none())
+    }
+}
+
 /// One series of a [`Vector`].
 #[derive(Clone)]
 pub(super) struct Series {
@@ -72,17 +120,82 @@ pub(super) struct Series {
     /// Whether the metric name goes at the end of the evaluation.
     pub(super) drop_name: bool,
     pub(super) values: Vec<f64>,
+    pub(super) histograms: Histograms,
+}
+
+impl Series {
+    /// A series of floats.
+    pub(super) fn floats(metric: Metric, drop_name: bool, values: Vec<f64>) -> Series {
+        Series { metric, drop_name, values, histograms: Vec::new() }
+    }
+
+    pub(super) fn row(&self) -> Row<'_> {
+        Row { values: &self.values, histograms: &self.histograms }
+    }
+
+    pub(super) fn histogram(&self, step: usize) -> Option<&Arc<FloatHistogram>> {
+        self.histograms.get(step)?.as_ref()
+    }
+
+    /// The sample at `step`, if there is one.
+    pub(super) fn point(&self, step: usize) -> Option<Point> {
+        match self.histogram(step) {
+            Some(histogram) => Some(Point::Histogram(Arc::clone(histogram))),
+            None => Some(self.values[step]).filter(|v| !is_absent(*v)).map(Point::Float),
+        }
+    }
+
+    /// Sets the sample at `step`.
+    pub(super) fn put(&mut self, step: usize, point: Option<Point>) {
+        put(&mut self.values, &mut self.histograms, step, point);
+    }
+
+    /// Forgets all histograms.
+    pub(super) fn drop_histograms(&mut self) {
+        for (value, histogram) in self.values.iter_mut().zip(self.histograms.drain(..)) {
+            if histogram.is_some() {
+                *value = ABSENT;
+            }
+        }
+    }
+
+    /// Its size in units of a float sample.
+    fn cells(&self) -> u64 {
+        let native = self.histograms.iter().flatten().map(|histogram| histogram.cells() as u64);
+        self.values.len() as u64 + native.sum::<u64>()
+    }
+}
+
+/// Sets the sample at `step` of a row.
+pub(super) fn put(
+    values: &mut [f64],
+    histograms: &mut Histograms,
+    step: usize,
+    point: Option<Point>,
+) {
+    let (value, histogram) = match point {
+        None => (ABSENT, None),
+        Some(Point::Float(value)) => (value, None),
+        Some(Point::Histogram(histogram)) => (IS_HISTOGRAM, Some(histogram)),
+    };
+    values[step] = value;
+    if histogram.is_some() && histograms.is_empty() {
+        histograms.resize(values.len(), None);
+    }
+    if let Some(place) = histograms.get_mut(step) {
+        *place = histogram;
+    }
 }
 
 impl Vector {
     /// One series without labels.
     pub(super) fn lone(labels: Labels, values: Vec<f64>) -> Vector {
-        let series = Series { metric: Metric::Built(labels), drop_name: false, values };
+        let series = Series::floats(Metric::Built(labels), false, values);
         Vector { series: vec![series], one_name: true }
     }
 
     pub(super) fn samples(&self) -> u64 {
-        self.series.iter().map(|series| series.values.len() as u64).sum()
+        self.series.iter().map(Series::cells).sum()
     }
 
     /// Whether any series has a value at `step`.
@@ -104,10 +217,10 @@ impl Vector {
                 }
                 Some(at) => {
                     let target = &mut merged[*at];
-                    for (left, right) in target.values.iter_mut().zip(&series.values) {
-                        match (is_absent(*left), is_absent(*right)) {
+                    for step in 0..target.values.len() {
+                        match (is_absent(target.values[step]), is_absent(series.values[step])) {
                             (false, false) => return Err(same_labels()),
-                            (true, _) => *left = *right,
+                            (true, false) => target.put(step, series.point(step)),
                             _ => {}
                         }
                     }
@@ -153,8 +266,8 @@ impl Metric {
     }
 }
 
-/// What a series is handed to: its identity, whether its name goes at the end, its values.
-pub(super) type Visit<'v> = &'v mut dyn FnMut(&mut Eval<'_>, Metric, bool, &[f64]) -> Result<()>;
+/// What a series is handed to: its identity, whether its name goes at the end, its samples.
+pub(super) type Visit<'v> = &'v mut dyn FnMut(&mut Eval<'_>, Metric, bool, Row<'_>) -> Result<()>;
 
 /// A row of steps without any value.
 pub(super) fn absent(count: usize) -> Vec<f64> {

@@ -277,6 +277,29 @@ pub enum At {
     End,
 }
 
+/// How a window treats its ends: `anchored` and `smoothed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Extended {
+    /// Only samples inside count.
+    #[default]
+    No,
+    /// The last sample before the window counts as its beginning.
+    Anchored,
+    /// Values at both ends are interpolated.
+    Smoothed,
+}
+
+impl Extended {
+    /// The modifier as written, or nothing.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Extended::No => "",
+            Extended::Anchored => "anchored",
+            Extended::Smoothed => "smoothed",
+        }
+    }
+}
+
 /// Which series, at which time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
@@ -288,6 +311,10 @@ pub struct VectorSelector {
     pub at: Option<At>,
     /// `offset`.
     pub offset: Length,
+    /// `anchored` or `smoothed`.
+    pub extended: Extended,
+    /// Where the selector stands, with its modifiers but without a range.
+    pub span: Span,
 }
 
 /// `expr[range:step]`.
@@ -404,6 +431,8 @@ pub enum BinaryOp {
     Less,
     GreaterEqual,
     LessEqual,
+    TrimUpper,
+    TrimLower,
     And,
     Or,
     Unless,
@@ -426,6 +455,8 @@ impl BinaryOp {
             BinaryOp::Less => "<",
             BinaryOp::GreaterEqual => ">=",
             BinaryOp::LessEqual => "<=",
+            BinaryOp::TrimUpper => "</",
+            BinaryOp::TrimLower => ">/",
             BinaryOp::And => "and",
             BinaryOp::Or => "or",
             BinaryOp::Unless => "unless",
@@ -438,6 +469,11 @@ impl BinaryOp {
         matches!(self, Equal | NotEqual | Greater | Less | GreaterEqual | LessEqual)
     }
 
+    /// `</` and `>/`, which cut native histograms.
+    pub fn is_trim(self) -> bool {
+        matches!(self, BinaryOp::TrimUpper | BinaryOp::TrimLower)
+    }
+
     /// `and`, `or`, `unless`.
     pub fn is_set(self) -> bool {
         matches!(self, BinaryOp::And | BinaryOp::Or | BinaryOp::Unless)
@@ -448,7 +484,7 @@ impl BinaryOp {
         match self {
             BinaryOp::Or => 1,
             BinaryOp::And | BinaryOp::Unless => 2,
-            op if op.is_comparison() => 3,
+            op if op.is_comparison() || op.is_trim() => 3,
             BinaryOp::Add | BinaryOp::Sub => 4,
             BinaryOp::Pow => 6,
             _ => 5,
@@ -468,7 +504,23 @@ pub enum Cardinality {
     OneToMany,
 }
 
-/// `on (…) group_left (…)`.
+/// What takes the place of series that one side lacks: `fill`, `fill_left`, `fill_right`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fill {
+    /// For the left side.
+    pub left: Option<f64>,
+    /// For the right side.
+    pub right: Option<f64>,
+}
+
+impl Fill {
+    /// Whether anything is filled in.
+    pub fn is_some(&self) -> bool {
+        self.left.is_some() || self.right.is_some()
+    }
+}
+
+/// `on (…) group_left (…) fill (…)`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matching {
     /// `on` instead of `ignoring`.
@@ -479,6 +531,8 @@ pub struct Matching {
     pub cardinality: Cardinality,
     /// The labels of `group_left` or `group_right`.
     pub include: Vec<String>,
+    /// What stands for missing series.
+    pub fill: Fill,
 }
 
 /// `first op rhs op rhs …`, from left to right.

@@ -174,6 +174,13 @@ impl Check<'_> {
         if !vectors && !matching.labels.is_empty() {
             return self.fail(span, "vector matching only allowed between instant vectors");
         }
+        if !vectors && matching.fill.is_some() {
+            let message = "filling in missing series only allowed between instant vectors";
+            return self.fail(span, message);
+        }
+        if op.is_set() && matching.fill.is_some() {
+            return self.fail(span, "filling in missing series not allowed for set operators");
+        }
         if vectors && op.is_set() && matching.cardinality != Cardinality::OneToOne {
             return self
                 .fail(span, format!("no grouping allowed for \"{}\" operation", op.as_str()));

@@ -28,8 +28,6 @@ pub(super) enum Kind {
     Number,
     Duration,
     Operator(BinaryOp),
-    TrimUpper,
-    TrimLower,
     RegexMatch,
     RegexNoMatch,
     At,
@@ -259,10 +257,10 @@ impl<'a> Lexer<'a> {
             }
             ('!', None) => self.fail("unexpected character after '!': '\u{fffd}'"),
             ('<', Some('=')) => self.wide(Kind::Operator(BinaryOp::LessEqual)),
-            ('<', Some('/')) => self.wide(Kind::TrimUpper),
+            ('<', Some('/')) => self.wide(Kind::Operator(BinaryOp::TrimUpper)),
             ('<', _) => Kind::Operator(BinaryOp::Less),
             (_, Some('=')) => self.wide(Kind::Operator(BinaryOp::GreaterEqual)),
-            (_, Some('/')) => self.wide(Kind::TrimLower),
+            (_, Some('/')) => self.wide(Kind::Operator(BinaryOp::TrimLower)),
             _ => Kind::Operator(BinaryOp::Greater),
         }
     }

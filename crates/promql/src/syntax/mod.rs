@@ -16,9 +16,9 @@ mod selector;
 mod text;
 
 pub use ast::{
-    Aggregate, AggregateOp, At, BinaryOp, Call, Cardinality, Chain, ChainStep, Expr, Grouping,
-    Length, LengthExpr, LengthKind, Matching, Node, NodeKind, Span, Subquery, Text, ValueType,
-    VectorSelector,
+    Aggregate, AggregateOp, At, BinaryOp, Call, Cardinality, Chain, ChainStep, Expr, Extended,
+    Fill, Grouping, Length, LengthExpr, LengthKind, Matching, Node, NodeKind, Span, Subquery, Text,
+    ValueType, VectorSelector,
 };
 pub use functions::{Function, function, functions};
 pub use parser::{parse, parse_selector};

@@ -6,8 +6,8 @@
 
 use super::ParseError;
 use super::ast::{
-    Aggregate, At, Call, Chain, ChainStep, Expr, Grouping, Length, Node, NodeKind, Span, Subquery,
-    VectorSelector,
+    Aggregate, At, Call, Chain, ChainStep, Expr, Extended, Grouping, Length, Node, NodeKind, Span,
+    Subquery, VectorSelector,
 };
 use super::check;
 use super::functions::function;
@@ -159,9 +159,7 @@ impl<'a> Parser<'a> {
             Kind::End => "end of input".to_owned(),
             Kind::Identifier => format!("identifier {quoted}"),
             Kind::MetricIdentifier => format!("metric identifier {quoted}"),
-            Kind::Operator(_) | Kind::At | Kind::TrimUpper | Kind::TrimLower => {
-                format!("<op:{text}>")
-            }
+            Kind::Operator(_) | Kind::At => format!("<op:{text}>"),
             Kind::RegexMatch | Kind::RegexNoMatch => format!("<op:{text}>"),
             Kind::Aggregate(_) => format!("<aggr:{text}>"),
             Kind::Keyword(word) if !word.is_preprocessor() => format!("<{text}>"),
@@ -187,7 +185,6 @@ impl<'a> Parser<'a> {
             let op_token = self.token;
             let op = match op_token.kind {
                 Kind::Operator(op) if op.precedence() >= precedence_min => op,
-                Kind::TrimUpper | Kind::TrimLower => return Err(self.trim_operator()),
                 _ => return Ok(left),
             };
             self.advance()?;
@@ -208,13 +205,6 @@ impl<'a> Parser<'a> {
                 }
             };
         }
-    }
-
-    fn trim_operator(&self) -> ParseError {
-        let op = self.read(self.token);
-        let message =
-            format!("histogram trim operator \"{op}\" is not supported without native histograms");
-        self.error(self.token.span, message)
     }
 
     /// An operand with its signs and everything that may follow it.
@@ -370,9 +360,8 @@ impl<'a> Parser<'a> {
                     self.set_at(&mut node, at)?;
                 }
                 Kind::Keyword(Keyword::Anchored | Keyword::Smoothed) => {
-                    let word = self.read(self.token).to_ascii_lowercase();
-                    let message = format!("{word} modifier is experimental and not enabled");
-                    return Err(self.error(node.span, message));
+                    let word = self.advance()?;
+                    self.set_extended(&mut node, word)?;
                 }
                 _ => return Ok(node),
             }
@@ -461,6 +450,36 @@ impl<'a> Parser<'a> {
             return Err(self.error(span, "@ <timestamp> may not be set multiple times"));
         }
         *at = Some(instant);
+        node.span.end = self.end;
+        Ok(())
+    }
+}
+
+impl Parser<'_> {
+    fn set_extended(&self, node: &mut Node, word: Token) -> Result<(), ParseError> {
+        let span = node.span;
+        let wanted = match word.kind {
+            Kind::Keyword(Keyword::Anchored) => Extended::Anchored,
+            _ => Extended::Smoothed,
+        };
+        let name = wanted.as_str();
+        let selector = match &mut node.kind {
+            NodeKind::Vector(selector) => {
+                selector.span.end = self.end;
+                selector
+            }
+            NodeKind::Matrix { selector, .. } => selector,
+            NodeKind::Subquery(_) => {
+                let message = format!("{name} modifier is not supported for subqueries");
+                return Err(self.error(span, message));
+            }
+            _ => return Err(self.error(span, format!("{name} modifier not implemented"))),
+        };
+        if selector.extended != Extended::No && selector.extended != wanted {
+            let message = "anchored and smoothed modifiers cannot be used together";
+            return Err(self.error(span, message));
+        }
+        selector.extended = wanted;
         node.span.end = self.end;
         Ok(())
     }

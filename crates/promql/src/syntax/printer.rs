@@ -1,8 +1,8 @@
 //! The canonical text of an expression, as Prometheus' `Expr.String()` prints it.
 
 use super::ast::{
-    Aggregate, At, Cardinality, Chain, ChainStep, Expr, Grouping, Length, LengthExpr, LengthKind,
-    Matching, Node, NodeKind, Subquery, VectorSelector,
+    Aggregate, At, Cardinality, Chain, ChainStep, Expr, Extended, Grouping, Length, LengthExpr,
+    LengthKind, Matching, Node, NodeKind, Subquery, VectorSelector,
 };
 use super::lexer::{is_alpha, is_alphanumeric};
 use std::fmt::{self, Display, Formatter};
@@ -24,7 +24,7 @@ impl Display for Node {
             NodeKind::Vector(selector) => selector.fmt(f),
             NodeKind::Matrix { selector, range } => {
                 write!(f, "{}[{range}]", Series(selector))?;
-                times(f, selector.at, &selector.offset)
+                modifiers(f, selector)
             }
             NodeKind::Subquery(subquery) => subquery.fmt(f),
             NodeKind::Aggregate(aggregate) => aggregate.fmt(f),
@@ -79,6 +79,13 @@ fn label_name(name: &str) -> String {
     if plain { name.to_owned() } else { go_quote(name.as_bytes()) }
 }
 
+fn modifiers(f: &mut Formatter<'_>, selector: &VectorSelector) -> fmt::Result {
+    if selector.extended != Extended::No {
+        write!(f, " {}", selector.extended.as_str())?;
+    }
+    times(f, selector.at, &selector.offset)
+}
+
 fn times(f: &mut Formatter<'_>, at: Option<At>, offset: &Length) -> fmt::Result {
     match at {
         None => {}
@@ -92,7 +99,7 @@ fn times(f: &mut Formatter<'_>, at: Option<At>, offset: &Length) -> fmt::Result 
 impl Display for VectorSelector {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         Series(self).fmt(f)?;
-        times(f, self.at, &self.offset)
+        modifiers(f, self)
     }
 }
 
@@ -153,9 +160,22 @@ impl Display for Matching {
             write!(f, " {word} ({})", labels(&self.labels))?;
         }
         match self.cardinality {
-            Cardinality::OneToOne => Ok(()),
-            Cardinality::ManyToOne => write!(f, " group_left ({})", labels(&self.include)),
-            Cardinality::OneToMany => write!(f, " group_right ({})", labels(&self.include)),
+            Cardinality::OneToOne => {}
+            Cardinality::ManyToOne => write!(f, " group_left ({})", labels(&self.include))?,
+            Cardinality::OneToMany => write!(f, " group_right ({})", labels(&self.include))?,
+        }
+        let number = |value: f64| super::go_general(value, None);
+        match (self.fill.left, self.fill.right) {
+            (Some(left), Some(right)) if left == right => write!(f, " fill ({})", number(left)),
+            (left, right) => {
+                if let Some(left) = left {
+                    write!(f, " fill_left ({})", number(left))?;
+                }
+                match right {
+                    Some(right) => write!(f, " fill_right ({})", number(right)),
+                    None => Ok(()),
+                }
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::ParseError;
 use super::ast::{
-    At, BinaryOp, Cardinality, Length, Matching, Node, NodeKind, Span, VectorSelector,
+    At, BinaryOp, Cardinality, Extended, Fill, Length, Matching, Node, NodeKind, Span,
+    VectorSelector,
 };
 use super::lexer::{Keyword, Kind, Token};
 use super::parser::Parser;
@@ -146,33 +147,67 @@ impl Parser<'_> {
         if return_bool {
             self.advance()?;
         }
-        match self.token.kind {
-            Kind::Keyword(Keyword::On) => matching.on = true,
-            Kind::Keyword(Keyword::Ignoring) => {}
-            _ => return self.refuse_fill().map(|()| (return_bool, matching)),
+        let matched = match self.token.kind {
+            Kind::Keyword(Keyword::On) => Some(true),
+            Kind::Keyword(Keyword::Ignoring) => Some(false),
+            _ => None,
+        };
+        if let Some(on) = matched {
+            matching.on = on;
+            self.advance()?;
+            matching.labels = self.grouping_labels()?;
+            matching.cardinality = match self.token.kind {
+                Kind::Keyword(Keyword::GroupLeft) => Cardinality::ManyToOne,
+                Kind::Keyword(Keyword::GroupRight) => Cardinality::OneToMany,
+                _ => Cardinality::OneToOne,
+            };
+            if matching.cardinality != Cardinality::OneToOne {
+                self.advance()?;
+                if self.token.kind == Kind::LeftParen {
+                    matching.include = self.grouping_labels()?;
+                }
+            }
         }
-        self.advance()?;
-        matching.labels = self.grouping_labels()?;
-        match self.token.kind {
-            Kind::Keyword(Keyword::GroupLeft) => matching.cardinality = Cardinality::ManyToOne,
-            Kind::Keyword(Keyword::GroupRight) => matching.cardinality = Cardinality::OneToMany,
-            _ => return self.refuse_fill().map(|()| (return_bool, matching)),
-        }
-        self.advance()?;
-        if self.token.kind == Kind::LeftParen {
-            matching.include = self.grouping_labels()?;
-        }
-        self.refuse_fill()?;
+        matching.fill = self.fill()?;
         Ok((return_bool, matching))
     }
 
-    /// The `fill` modifiers are experimental in Prometheus and do not exist here.
-    fn refuse_fill(&self) -> Result<(), ParseError> {
-        match self.token.kind {
-            Kind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight) => Err(self
-                .error(self.token.span, "binop fill modifiers are experimental and not enabled")),
-            _ => Ok(()),
+    /// `fill (x)`, or `fill_left (x)` and `fill_right (y)` in any order.
+    fn fill(&mut self) -> Result<Fill, ParseError> {
+        let mut fill = Fill::default();
+        while let Kind::Keyword(word @ (Keyword::Fill | Keyword::FillLeft | Keyword::FillRight)) =
+            self.token.kind
+        {
+            let taken = match word {
+                Keyword::FillLeft => fill.left.is_some(),
+                Keyword::FillRight => fill.right.is_some(),
+                _ => fill.is_some(),
+            };
+            if taken {
+                return Err(self.unexpected_here());
+            }
+            self.advance()?;
+            self.take(Kind::LeftParen)?;
+            let is_negative = self.token.kind == Kind::Operator(BinaryOp::Sub);
+            if is_negative || self.token.kind == Kind::Operator(BinaryOp::Add) {
+                self.advance()?;
+            }
+            if !matches!(self.token.kind, Kind::Number | Kind::Duration) {
+                return Err(self.unexpected_here());
+            }
+            let value = self.number()?.0;
+            let value = Some(if is_negative { -value } else { value });
+            self.take(Kind::RightParen)?;
+            match word {
+                Keyword::FillLeft => fill.left = value,
+                Keyword::FillRight => fill.right = value,
+                _ => {
+                    fill = Fill { left: value, right: value };
+                    break;
+                }
+            }
         }
+        Ok(fill)
     }
 
     /// What follows `@`.
@@ -235,7 +270,8 @@ fn selector(name: String, mut matchers: Vec<Matcher>, span: Span) -> Node {
     if !name.is_empty() {
         matchers.push(Matcher::equal(METRIC_NAME, name.clone()));
     }
-    let selector = VectorSelector { name, matchers, at: None, offset: Length::ZERO };
+    let (offset, extended) = (Length::ZERO, Extended::No);
+    let selector = VectorSelector { name, matchers, at: None, offset, extended, span };
     Node { kind: NodeKind::Vector(selector), span }
 }
 

@@ -7,6 +7,7 @@
 
 use super::super::kernels::{Kernel, Window};
 use super::super::stretch::Stretch;
+use crate::syntax::Span;
 use std::collections::VecDeque;
 use vigie_model::ABSENT;
 
@@ -242,6 +243,7 @@ fn windows<E>(
             now_ms: frame.now_ms[step],
             ascending: false,
             args: [argument(0), argument(1)],
+            ..Window::nothing(Span::default())
         });
         any |= result.is_some();
         if fixed {

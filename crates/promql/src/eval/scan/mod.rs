@@ -12,10 +12,11 @@ mod kernels;
 mod morsels;
 
 use super::kernels::Kernel;
-use super::select::{Reading, Windows, find_bounds, latest};
+use super::select::{Reading, Windows, find_bounds, latest_floats};
 use super::stretch::Stretch;
-use super::value::{Metric, Visit};
+use super::value::{Metric, Row, Visit};
 use super::{Eval, Result, Steps};
+use crate::syntax::Span;
 use kernels::{Frame, Plan, Samples};
 use morsels::{Block, Morsel};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(super) struct OverTime<'a> {
     pub(super) name: &'a str,
     pub(super) kernel: Kernel,
     pub(super) scalars: &'a [Vec<f64>],
+    /// Where the first argument stands.
+    pub(super) first_span: Span,
 }
 
 /// What a thread keeps from column to column.
@@ -82,8 +85,8 @@ impl<'a> Eval<'a> {
             }
             group.read(at, &mut scratch.column)?;
             let column = &scratch.column[..];
-            if reading == Reading::Timestamp || column.iter().any(|value| value.is_nan()) {
-                return Ok(latest(timestamps_ms, column, &scratch.shared, reading, out));
+            if reading != Reading::Value || column.iter().any(|value| value.is_nan()) {
+                return Ok(latest_floats(timestamps_ms, column, &scratch.shared, reading, out));
             }
             let mut any = false;
             for (out, (low, high)) in out.iter_mut().zip(&scratch.shared) {
@@ -174,7 +177,7 @@ impl<'a> Eval<'a> {
             for (id, values) in block.ids.iter().zip(block.values.chunks_exact(steps)) {
                 let lookup = Arc::clone(&selection.lookup);
                 let metric = Metric::Stored { id: *id, lookup, nameless: false };
-                visit(self, metric, false, values)?;
+                visit(self, metric, false, Row { values, histograms: &[] })?;
             }
             Ok(())
         })
