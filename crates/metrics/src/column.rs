@@ -241,7 +241,7 @@ pub(crate) fn decode_objects(
     let mut input = Bytes::new(&bytes[1..]);
     input.bytes()?;
     let present = input.take(rows.div_ceil(8))?;
-    if present.last().is_some_and(|last| rows % 8 > 0 && last >> (rows % 8) != 0) {
+    if present.last().is_some_and(|last| !rows.is_multiple_of(8) && last >> (rows % 8) != 0) {
         return Err("a column has an object in no row");
     }
     let mut before = None;

@@ -165,8 +165,11 @@ fn batches() -> Vec<Vec<u8>> {
     batches
 }
 
+/// Instants, columns and the objects of the last one.
+type Example = (Vec<i64>, Vec<Vec<f64>>, Vec<(u32, Arc<Histogram>)>);
+
 /// Columns of every kind, the last with objects in all rows but the first.
-fn example(rows: usize) -> (Vec<i64>, Vec<Vec<f64>>, Vec<(u32, Arc<Histogram>)>) {
+fn example(rows: usize) -> Example {
     let times = (0..rows as i64).map(|n| n * 15_000 + n % 3).collect();
     let counter = (0..rows).map(|n| n as f64 * 15.0);
     let noise = (0..rows).map(|n| f64::from_bits(0x3ff0_0000_0000_0001 + n as u64 * 7919));

@@ -239,8 +239,13 @@ impl Store {
         let take = &mut |_: usize, page: &[f64]| {
             samples += page.iter().filter(|value| !is_absent(**value)).count() as u64;
         };
-        section::each_page(&body, head.timestamps_ms.len(), &|_| true, take)
+        let rows = head.timestamps_ms.len();
+        section::each_page(&body, rows, &|_| true, take)
             .map_err(|what| block.corrupt(offset, what))?;
+        if head.has_objects(column) {
+            section::each_object(&body, rows, &|_| true, &mut |_, _| samples += 1)
+                .map_err(|what| block.corrupt(offset, what))?;
+        }
         let heads = self.heads.lock();
         let series = heads.groups[head.group as usize].series.get(column as usize).copied();
         match series.filter(|id| block.series.contains(*id)) {
@@ -284,8 +289,12 @@ impl Store {
                 let body = chunk.body(*column).expect("a column of the chunk");
                 let mut values = [ABSENT; CHUNK_ROWS_MAX];
                 let values = &mut values[..chunk.timestamps_ms.len()];
-                let decoded = column::decode(body, values);
-                let samples = values.iter().filter(|value| !is_absent(**value)).count() as u64;
+                let mut objects = 0;
+                let decoded = column::decode(body, values).and_then(|()| {
+                    column::decode_objects(body, values.len(), &mut |_, _| objects += 1)
+                });
+                let floats = values.iter().filter(|value| !is_absent(**value)).count() as u64;
+                let samples = floats + objects;
                 visit(match (decoded, ids.get(*column as usize)) {
                     (Ok(()), Some(series)) => {
                         Ok(Seen { series: *series, samples, bytes: body.len() as u64 })

@@ -289,6 +289,9 @@ impl Snapshot {
     }
 }
 
+/// The bytes of a body and where they stand in their file.
+type Placed<'a> = (Cow<'a, [u8]>, u64);
+
 /// Where a selected column's body is.
 enum Body {
     /// In `bodies`, from here to there.
@@ -434,11 +437,7 @@ impl Part {
     }
 
     /// The bytes of a section's column and where they stand; `None` when they are set aside.
-    fn bytes_of<'a>(
-        &'a self,
-        block: &Block,
-        body: &Body,
-    ) -> Result<Option<(Cow<'a, [u8]>, u64)>, DiskError> {
+    fn bytes_of<'a>(&'a self, block: &Block, body: &Body) -> Result<Option<Placed<'a>>, DiskError> {
         match body {
             Body::Held(from, to) => {
                 Ok(Some((Cow::Borrowed(&self.bodies[*from as usize..*to as usize]), 0)))

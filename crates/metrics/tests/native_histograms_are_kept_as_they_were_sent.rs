@@ -86,6 +86,11 @@ fn a_series_may_turn_from_floats_to_histograms_and_back() {
         settle(&store);
         let found: Vec<u64> = read(&store, &[], ALL).into_values().collect();
         assert_eq!(found, wanted, "{stage}");
+        let verified = store.verify(&mut |error| panic!("{stage}: {error}")).unwrap();
+        assert_eq!(verified.damaged, 0);
+        if stage == "a block" {
+            assert_eq!(verified.samples, wanted.len() as u64, "histograms are counted");
+        }
         let range = TimeRange { start_ms: START_MS + 498_000, end_ms: START_MS + 610_000 };
         let found: Vec<u64> = read(&store, &[], range).into_values().collect();
         assert_eq!(found, wanted[498..=610], "{stage}");

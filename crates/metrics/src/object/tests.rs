@@ -77,7 +77,7 @@ fn a_steady_histogram_takes_a_byte_and_a_moving_one_its_changes() {
         positive: vec![5, -1, 3, 1, 1, -4, 9, 1, -3, 2],
         negative: vec![],
     };
-    let first = round_trip(&[still.clone()]);
+    let first = round_trip(std::slice::from_ref(&still));
     assert!(first < 60, "{first} bytes");
     assert_eq!(round_trip(&vec![still.clone(); 120]), first + 119);
     assert_eq!(round_trip(&[still.clone(), moved]), first + 1 + 1 + 1 + 1 + 2 + 1);
