@@ -138,7 +138,8 @@ impl Queries {
     pub fn ask(self: &Arc<Queries>, about: About, detail: Detail) -> Result<Ticket, QueryError> {
         let mut about = about;
         if about.text.len() > TEXT_BYTES_MAX {
-            let end = about.text.floor_char_boundary(TEXT_BYTES_MAX);
+            let end = (0..=TEXT_BYTES_MAX).rev().find(|at| about.text.is_char_boundary(*at));
+            let end = end.unwrap_or(0);
             about.text.truncate(end);
             about.text.push('…');
         }

@@ -105,14 +105,6 @@ fn encode(manifest: &Manifest) -> Vec<u8> {
     out
 }
 
-/// The body of a small manifest, from which a fuzz target starts.
-pub(crate) fn example() -> Vec<u8> {
-    let block = BlockEntry { id: 1, bytes: 99, min_ms: -5, max_ms: 7, footer_crc: 5 };
-    let tombstone = Tombstone::new(3, 1, (-5, 9), &[1, 2, 3, 90]);
-    let tombstones = vec![Arc::new(tombstone)];
-    encode(&Manifest { segment_min: 4, block_next: 2, blocks: vec![block], tombstones })
-}
-
 /// Appends two instants, the first not after the second.
 pub(crate) fn put_span(out: &mut Vec<u8>, min_ms: i64, max_ms: i64) {
     assert!(min_ms <= max_ms, "a span ends before it starts");

@@ -344,15 +344,20 @@ fn pin(node: &mut Node, ts: i64) -> bool {
             pin(&mut aggregate.expr, ts) && parameter
         }
         NodeKind::Call(call) => {
-            let args = call.args.iter_mut().fold(true, |safe, arg| pin(arg, ts) && safe);
-            args && !UNSAFE.contains(&call.function.name)
+            let mut safe = true;
+            for arg in &mut call.args {
+                safe &= pin(arg, ts);
+            }
+            safe && !UNSAFE.contains(&call.function.name)
         }
         NodeKind::Unary { operand, .. } => pin(operand, ts),
         NodeKind::Paren(inner) => pin(inner, ts),
         NodeKind::Binary(chain) => {
-            let steps = chain.steps.iter_mut();
-            let rest = steps.fold(true, |safe, step| pin(&mut step.rhs, ts) && safe);
-            pin(&mut chain.first, ts) && rest
+            let mut safe = pin(&mut chain.first, ts);
+            for step in &mut chain.steps {
+                safe &= pin(&mut step.rhs, ts);
+            }
+            safe
         }
         NodeKind::Number { .. } | NodeKind::Text(_) => true,
     }

@@ -125,10 +125,14 @@ impl MetricGroup for Group {
     }
 }
 
+/// Timestamps, and per column the series and its values.
+type Stored = (Vec<i64>, Vec<(u32, Vec<f64>)>);
+/// Series with instants and bits, warnings, infos.
+type Bits = (Vec<(String, Vec<(i64, u64)>)>, Vec<String>, Vec<String>);
+
 struct Store {
     labels: Vec<Labels>,
-    /// Timestamps, and per column the series and its values.
-    groups: Vec<(Vec<i64>, Vec<(u32, Vec<f64>)>)>,
+    groups: Vec<Stored>,
     says_histograms: bool,
 }
 
@@ -156,7 +160,7 @@ impl Store {
             let mut columns = Vec::new();
             for _ in 0..1 + dice.below(500) {
                 let id = store.labels.len() as u32;
-                let name = if id % 2 == 0 { "a" } else { "b" };
+                let name = if id.is_multiple_of(2) { "a" } else { "b" };
                 store.labels.push(Labels::from_pairs([
                     ("__name__", name.to_owned()),
                     ("i", (id / 2).to_string()),
@@ -203,7 +207,7 @@ impl Source for Store {
 }
 
 /// The answer with every value as its bits.
-fn bits(answer: Answer) -> (Vec<(String, Vec<(i64, u64)>)>, Vec<String>, Vec<String>) {
+fn bits(answer: Answer) -> Bits {
     let Value::Matrix(series) = answer.value else { panic!("a matrix") };
     let series = series.into_iter().map(|series| {
         let points = series.points.iter().map(|(ts_ms, value)| (*ts_ms, value.to_bits()));

@@ -89,7 +89,9 @@ fn steps(when: When) -> impl Iterator<Item = i64> {
 fn write_node(json: &mut Json, text: &str, node: &NodeCost) {
     let (start, end) = node.span;
     let text = text.get(start..end).unwrap_or("");
-    let shown = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    let end = text.len().min(TEXT_BYTES_MAX);
+    let end = (0..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let shown = &text[..end];
     json.raw(&format!(r#"{{"depth":{},"operation":"#, node.depth)).text(&node.operation);
     json.raw(r#","plan":"#).text(node.plan);
     json.raw(r#","text":"#).text(shown);

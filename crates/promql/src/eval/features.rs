@@ -188,7 +188,8 @@ mod tests {
             assert!(features.enable(flag));
             features.check(&expr).unwrap();
         }
-        assert!(!Features::NONE.enable("agent"));
+        let mut none = Features::NONE;
+        assert!(!none.enable("agent"));
         assert!(EXPERIMENTAL.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }
