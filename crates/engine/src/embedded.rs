@@ -33,6 +33,10 @@ pub struct EmbeddedOptions {
     pub metrics_disk_bytes_max: Option<u64>,
     /// The oldest lines are removed while their files are larger than this.
     pub logs_disk_bytes_max: Option<u64>,
+    /// Which experimental parts of PromQL may be used.
+    pub features: vigie_promql::Features,
+    /// Whether PromQL drops metric names at the end only.
+    pub delayed_name_removal: bool,
     /// How much older than the newest of its target a sample may be, in milliseconds.
     pub late_window_ms: i64,
     /// Exemplars that are kept.
@@ -47,6 +51,8 @@ impl Default for EmbeddedOptions {
             logs_retention_ms: logs.retention_ms,
             metrics_disk_bytes_max: None,
             logs_disk_bytes_max: None,
+            features: vigie_promql::Features::NONE,
+            delayed_name_removal: false,
             late_window_ms: metrics.late_window_ms,
             exemplars_max: metrics.exemplars_max,
         }
@@ -61,6 +67,7 @@ pub struct Embedded {
     logs: vigie_logs::Store,
     queries: Arc<Queries>,
     cache: Cache,
+    language: metrics::Language,
     observers: RwLock<Vec<Arc<dyn LogObserver>>>,
     _lock: DirLock,
 }
@@ -103,6 +110,10 @@ impl Embedded {
             logs: logs.map_err(logs::error)?,
             queries: Arc::default(),
             cache: Cache::default(),
+            language: metrics::Language {
+                features: options.features,
+                delayed_name_removal: options.delayed_name_removal,
+            },
             observers: RwLock::default(),
             _lock: lock,
         })
@@ -205,7 +216,12 @@ impl Engine for Embedded {
         when: When,
         options: &QueryOptions,
     ) -> Result<vigie_promql::Answer, QueryError> {
-        let asked = metrics::Asked { store: &self.metrics, queries: &self.queries, options };
+        let asked = metrics::Asked {
+            store: &self.metrics,
+            queries: &self.queries,
+            language: self.language,
+            options,
+        };
         metrics::answer(&asked, &self.cache, expr, when)
     }
 

@@ -89,6 +89,8 @@ pub struct Settings {
     pub host_name: String,
     /// Whether `/api/v1/admin/tsdb/*` answers.
     pub admin_api: bool,
+    /// Which experimental parts of PromQL may be used.
+    pub language: vigie_promql::Features,
     /// Whether `/api/v1/search/*` answers.
     pub search: bool,
     /// Notified by `/-/quit`, when that is allowed.

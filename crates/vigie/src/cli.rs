@@ -188,7 +188,16 @@ pub struct DemoArgs {
 }
 
 /// Features that are built; the others are refused by name.
-const FEATURES: [&str; 1] = ["search-api"];
+const FEATURES: [&str; 8] = [
+    "promql-binop-fill-modifiers",
+    "promql-delayed-name-removal",
+    "promql-duration-expr",
+    "promql-experimental-functions",
+    "promql-extended-range-selectors",
+    "search-api",
+    "type-and-unit-labels",
+    "use-start-timestamps",
+];
 
 /// What `--log.level` may be.
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];

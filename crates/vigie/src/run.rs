@@ -179,14 +179,29 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
         port: addresses.port,
         directory: directory.display().to_string(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        language: language_features(plan),
         search: plan.features.iter().any(|name| name == "search-api"),
         admin_api: plan.admin_api,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
 
+/// The flag of Prometheus that keeps metric names to the end of an evaluation.
+const DELAYED_NAME_REMOVAL: &str = "promql-delayed-name-removal";
+
+/// The experimental parts of PromQL that were switched on by name.
+fn language_features(plan: &Plan) -> vigie_promql::Features {
+    let mut features = vigie_promql::Features::NONE;
+    for name in &plan.features {
+        features.enable(name);
+    }
+    features
+}
+
 async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
+        features: language_features(plan),
+        delayed_name_removal: plan.features.iter().any(|name| name == DELAYED_NAME_REMOVAL),
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
         late_window_ms: plan.config.late_window_ms,

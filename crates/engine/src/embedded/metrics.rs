@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use vigie_metrics::{Appended, MetricsError, Store};
 use vigie_model::{Matcher, Pushed, ReadError, Selection, TimeRange};
-use vigie_promql::{Answer, EvalError, Expr, Options, Source, Value};
+use vigie_promql::{Answer, EvalError, Expr, Features, Options, Source, Value};
 
 /// The store, as the language sees it.
 struct StoreSource<'a>(&'a Store);
@@ -20,10 +20,18 @@ impl Source for StoreSource<'_> {
     }
 }
 
+/// Which PromQL is spoken.
+#[derive(Clone, Copy)]
+pub(super) struct Language {
+    pub(super) features: Features,
+    pub(super) delayed_name_removal: bool,
+}
+
 /// A question on its way to the store.
 pub(super) struct Asked<'a> {
     pub(super) store: &'a Store,
     pub(super) queries: &'a Queries,
+    pub(super) language: Language,
     pub(super) options: &'a QueryOptions,
 }
 
@@ -77,6 +85,8 @@ impl Asked<'_> {
             deadline: options.deadline(),
             cancel: options.cancel.clone(),
             account: Some(options.account.clone().unwrap_or_else(own)),
+            features: self.language.features,
+            delayed_name_removal: self.language.delayed_name_removal,
             ..Options::default()
         };
         if let Some(lookback_ms) = options.lookback_ms {

@@ -92,7 +92,7 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
     set("api", "search", state.settings.search);
     set("api", "lifecycle", state.settings.lifecycle.is_some());
     for (name, text) in OPERATORS {
-        set("promql_operators", name, is_read(text));
+        set("promql_operators", name, is_read(&state, text));
     }
     for (name, op) in AggregateOp::ALL {
         let parameter = match op {
@@ -100,13 +100,13 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
             op if op.has_parameter() => "1, ",
             _ => "",
         };
-        set("promql_operators", name, is_read(&format!("{name}({parameter}a)")));
+        set("promql_operators", name, is_read(&state, &format!("{name}({parameter}a)")));
     }
     for (name, text) in WORDS {
-        set("promql", name, is_read(text));
+        set("promql", name, is_read(&state, text));
     }
     for function in vigie_promql::functions() {
-        set("promql_functions", function.name, is_read(&call(function)));
+        set("promql_functions", function.name, is_read(&state, &call(function)));
     }
     success(
         |json| {
@@ -121,9 +121,9 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
     )
 }
 
-/// Whether the language takes an expression: what is switched off is refused by its parser.
-fn is_read(text: &str) -> bool {
-    vigie_promql::parse(text).is_ok()
+/// Whether the language takes an expression with what is switched on.
+fn is_read(state: &State, text: &str) -> bool {
+    vigie_promql::parse(text).is_ok_and(|expr| state.settings.language.allows(&expr))
 }
 
 /// A call with arguments of the right types.

@@ -298,6 +298,7 @@ mod tests {
         ] {
             let mut json = Json::default();
             write_value(&mut json, &value);
+            json.raw("}");
             assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), wanted);
         }
     }

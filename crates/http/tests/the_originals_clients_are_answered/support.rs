@@ -64,6 +64,7 @@ impl House {
         let options = EmbeddedOptions {
             metrics_retention_ms: week_ms,
             logs_retention_ms: week_ms,
+            features: vigie_promql::Features::ALL,
             ..Default::default()
         };
         let engine = Arc::new(Embedded::open(folder.path(), options).unwrap());

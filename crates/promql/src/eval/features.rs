@@ -4,7 +4,7 @@
 //! it may be evaluated is found out here, in Prometheus' words for what is not enabled.
 
 use super::{EvalError, Result};
-use crate::syntax::{AggregateOp, Expr, Extended, Node, NodeKind, Span};
+use crate::syntax::{AggregateOp, Expr, Extended, Length, LengthExpr, Node, NodeKind, Span};
 use vigie_model::go_quote;
 
 /// Parts of the language and of its evaluation that Prometheus keeps behind feature flags.
@@ -20,12 +20,14 @@ pub struct Features {
     pub start_timestamps: bool,
     /// `type-and-unit-labels`: what is no counter is told by `__type__`.
     pub type_and_unit_labels: bool,
+    /// `promql-duration-expr`: lengths of time that are calculated.
+    pub duration_expressions: bool,
 }
 
 impl Default for Features {
-    /// What is open without a flag: experimental functions are, other than in Prometheus.
+    /// What a caller that has no flags may use: functions and calculated lengths.
     fn default() -> Features {
-        Features { experimental_functions: true, ..Features::NONE }
+        Features { experimental_functions: true, duration_expressions: true, ..Features::NONE }
     }
 }
 
@@ -58,6 +60,7 @@ impl Features {
         binop_fill_modifiers: false,
         start_timestamps: false,
         type_and_unit_labels: false,
+        duration_expressions: false,
     };
 
     /// Everything.
@@ -67,6 +70,7 @@ impl Features {
         binop_fill_modifiers: true,
         start_timestamps: true,
         type_and_unit_labels: true,
+        duration_expressions: true,
     };
 
     /// Switches on what the flag of that name (`--enable-feature=NAME`) switches on; whether it is
@@ -78,10 +82,16 @@ impl Features {
             "promql-binop-fill-modifiers" => &mut self.binop_fill_modifiers,
             "use-start-timestamps" => &mut self.start_timestamps,
             "type-and-unit-labels" => &mut self.type_and_unit_labels,
+            "promql-duration-expr" => &mut self.duration_expressions,
             _ => return false,
         };
         *feature = true;
         true
+    }
+
+    /// Whether an expression may be evaluated.
+    pub fn allows(self, expr: &Expr) -> bool {
+        self.check(expr).is_ok()
     }
 
     /// Refuses an expression that uses what is not enabled; the first such place is told.
@@ -117,6 +127,10 @@ impl Features {
     }
 
     fn refused(self, node: &Node) -> Option<(Span, String)> {
+        if let Some(length) = calculated_length(node).filter(|_| !self.duration_expressions) {
+            let text = "experimental duration expression is not enabled";
+            return Some((length.span, text.to_owned()));
+        }
         let text = match &node.kind {
             NodeKind::Vector(selector) | NodeKind::Matrix { selector, .. }
                 if selector.extended != Extended::No && !self.extended_range_selectors =>
@@ -153,6 +167,22 @@ impl Features {
     }
 }
 
+/// A length of time of a node that is calculated.
+fn calculated_length(node: &Node) -> Option<&LengthExpr> {
+    let lengths: [Option<&Length>; 3] = match &node.kind {
+        NodeKind::Vector(selector) => [Some(&selector.offset), None, None],
+        NodeKind::Matrix { selector, range } => [Some(range), Some(&selector.offset), None],
+        NodeKind::Subquery(subquery) => {
+            [Some(&subquery.range), subquery.step.as_ref(), Some(&subquery.offset)]
+        }
+        _ => [None, None, None],
+    };
+    lengths.into_iter().flatten().find_map(|length| match length {
+        Length::Computed(length) => Some(&**length),
+        Length::Fixed { .. } => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +210,11 @@ mod tests {
                 "x + fill(0) y",
                 "promql-binop-fill-modifiers",
                 "1:1: parse error: binop fill modifiers are experimental and not enabled",
+            ),
+            (
+                "rate(x[5m * 2])",
+                "promql-duration-expr",
+                "1:8: parse error: experimental duration expression is not enabled",
             ),
         ] {
             let expr = crate::syntax::parse(query).unwrap();
