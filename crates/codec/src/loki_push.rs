@@ -11,7 +11,7 @@
 //! anything is allocated, and [`ITEMS_MAX`] bounds what a body can become in memory.
 //!
 //! Who takes lines in adds their `detected_level` with [`add_level`]: pushed lines here, lines of
-//! OpenTelemetry, Elasticsearch and JSON documents through the same [`finish`], followed files by
+//! OpenTelemetry, Elasticsearch and JSON documents through the same `finish`, followed files by
 //! their collector.
 
 mod json;
