@@ -64,7 +64,12 @@ impl House {
         let options = EmbeddedOptions {
             metrics_retention_ms: week_ms,
             logs_retention_ms: week_ms,
-            features: vigie_promql::Features::ALL,
+            // Those of the server whose answers were recorded.
+            features: vigie_promql::Features {
+                type_and_unit_labels: false,
+                start_timestamps: false,
+                ..vigie_promql::Features::ALL
+            },
             ..Default::default()
         };
         let engine = Arc::new(Embedded::open(folder.path(), options).unwrap());
