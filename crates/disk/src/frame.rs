@@ -56,6 +56,12 @@ pub fn decode<'a>(kind: FrameKind, bytes: &'a [u8], path: &Path) -> Result<&'a [
     Ok(body)
 }
 
+/// Whether the checksum of a frame is right, whatever kind and version it is of: what does not decode
+/// and is whole was written by another program, and is not damaged.
+pub fn is_whole(bytes: &[u8]) -> bool {
+    bytes.len() >= HEADER_BYTES && checksum(bytes) == word(bytes, 12)
+}
+
 /// Replaces a file so that after a crash either the old or the new one is there, whole.
 pub fn write_atomic(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), DiskError> {
     let tmp = with_ending(path, ".tmp");

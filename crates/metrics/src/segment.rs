@@ -158,11 +158,19 @@ impl Segments {
             self.disk.remove(&path)?;
             return self.disk.sync_dir(&self.dir);
         }
-        let mut header = [0; HEADER_BYTES as usize];
-        file.read_at(0, &mut header)?;
-        let body = frame::decode(SEGMENT, &header, &path)?;
-        let started_ms = i64::from_le_bytes(body.try_into().expect("eight bytes follow a frame"));
-        let mut segment = Segment::new(id, file, len, started_ms);
+        let mut bytes = [0; HEADER_BYTES as usize];
+        file.read_at(0, &mut bytes)?;
+        let header = frame::decode(SEGMENT, &bytes, &path)
+            .map(|body| i64::from_le_bytes(body.try_into().expect("eight bytes follow a frame")));
+        let mut segment = Segment::new(id, file, len, *header.as_ref().unwrap_or(&0));
+        if let Err(error) = header {
+            if frame::is_whole(&bytes) {
+                return Err(error);
+            }
+            // The chunks have checksums of their own; only nothing is written behind them any more.
+            segment.damage.push((0, HEADER_BYTES));
+            self.damage.push(error);
+        }
         match self.read_index(id, len) {
             Ok(Some((chunks, series))) => {
                 segment.series = series;
