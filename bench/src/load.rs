@@ -30,6 +30,8 @@ pub struct Load {
     pub samples_per_request: usize,
     /// zstd instead of snappy.
     pub zstd: bool,
+    /// All series are of one instance, told apart by a label of their own.
+    pub one_target: bool,
     /// The number of the first instance, so that two fleets share none.
     pub first_instance: usize,
 }
@@ -45,6 +47,7 @@ impl Default for Load {
             churn_every: 0,
             samples_per_request: 2_000,
             zstd: false,
+            one_target: false,
             first_instance: 0,
         }
     }
@@ -72,10 +75,14 @@ impl Fleet {
         for at in 0..load.series {
             let (instance, member) = (at / shape.len(), at % shape.len());
             let mut labels = shape[member].labels.clone();
+            let host = if load.one_target { 0 } else { instance };
             labels.push((
                 "instance".to_owned(),
-                format!("host-{:06}.internal.example.org:9100", load.first_instance + instance),
+                format!("host-{:06}.internal.example.org:9100", load.first_instance + host),
             ));
+            if load.one_target {
+                labels.push(("shard".to_owned(), format!("{instance:06}")));
+            }
             labels.push(("job".to_owned(), "node".to_owned()));
             labels.sort();
             let encoded = encode_v1(&[WireSeries { labels, ..WireSeries::default() }]);
@@ -85,6 +92,15 @@ impl Fleet {
             fleet.ends.push(fleet.labels.len());
         }
         fleet
+    }
+
+    /// How many series were replaced in so many steps.
+    pub fn replaced(&self, steps: u64) -> usize {
+        let (members, every) = (self.motions.len(), self.load.churn_every);
+        let age =
+            |step: u64, instance: usize| (step as usize + instance).checked_div(every).unwrap_or(0);
+        let instances = 0..self.load.series.div_ceil(members);
+        instances.map(|at| (age(steps - 1, at) - age(0, at)) * members).sum()
     }
 
     /// Sends one step over a connection and returns how many samples that were.

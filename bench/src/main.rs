@@ -62,6 +62,7 @@ fn main() -> Result<()> {
             whole(&gates)?;
             disk::run(&gates)?;
             metrics::run(&gates, metrics::GATED_SERIES, metrics::GATED_STEPS)?;
+            metrics::shapes(&gates, None, 100)?;
             logs::run(&gates)
         }
         "logs" => logs::run(&gates),
@@ -70,11 +71,15 @@ fn main() -> Result<()> {
             let series = number(1, metrics::GATED_SERIES as u64)?;
             metrics::run(&gates, series as usize, number(2, metrics::GATED_STEPS)?)
         }
+        "shapes" => {
+            let only = arguments.get(1).map(String::as_str).filter(|name| *name != "all");
+            metrics::shapes(&gates, only, number(2, 100)?)
+        }
         "queries" => queries::run(number(1, queries::SERIES as u64)? as usize),
         "disk" => disk::run(&gates),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], disk, logs, queries [SERIES], load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], shapes [all|churn|own|target|devops|million [PERCENT]], disk, logs, queries [SERIES], load --url URL"
         ),
     }
 }

@@ -135,25 +135,72 @@ impl Drop for Running {
     }
 }
 
+/// One fleet and what is promised for it.
+struct Case {
+    /// What stands in front of its gates' names.
+    prefix: &'static str,
+    what: &'static str,
+    load: Load,
+    steps: u64,
+    /// A smaller run gets figures and no verdicts.
+    has_gates: bool,
+    /// The questions are asked too.
+    asks: bool,
+}
+
 /// Prints the figures. `series` and `steps` can be made smaller for a quick look.
 pub fn run(gates: &Gates, series: usize, steps: u64) -> Result<()> {
-    println!("\n{series} series of node_exporter's shape, {steps} steps of 15 s, one connection");
+    let has_gates = (series, steps) == (GATED_SERIES, GATED_STEPS);
+    let load = Load { series, ..Load::default() };
+    compare(gates, &Case { prefix: "", what: "aligned", load, steps, has_gates, asks: true })
+}
+
+/// The fleets that are hard on a store whose unit is the row: series that come and go, each with an
+/// instant of its own, a million of them, all of one target. `only` takes one of them by its name.
+pub fn shapes(gates: &Gates, only: Option<&str>, share_percent: u64) -> Result<()> {
+    let of = |series: usize| Load { series, ..Load::default() };
+    // At 240 steps an hour, one instance of 2,400 replaced per step is a tenth of them per hour.
+    let churn = Load { churn_every: 2400, ..of(GATED_SERIES) };
+    let own = Load { own_stamps: true, ..of(GATED_SERIES) };
+    let target = Load { one_target: true, ..of(200_000) };
+    let devops = Load { shape: Shape::Devops, ..of(GATED_SERIES) };
+    let cases = [
+        ("churn_", "10 % of the series replaced per hour", churn, GATED_STEPS),
+        ("own_", "every series at an instant of its own", own, GATED_STEPS),
+        ("target_", "all series of one target", target, GATED_STEPS),
+        ("devops_", "TSBS devops", devops, GATED_STEPS),
+        ("million_", "a million series", of(1_000_000), 20),
+    ];
+    for (prefix, what, mut load, steps) in cases {
+        if only.is_some_and(|only| only != prefix.trim_end_matches('_')) {
+            continue;
+        }
+        load.series = load.series * share_percent as usize / 100;
+        let has_gates = share_percent == 100;
+        compare(gates, &Case { prefix, what, load, steps, has_gates, asks: false })?;
+    }
+    Ok(())
+}
+
+fn compare(gates: &Gates, case: &Case) -> Result<()> {
+    let (series, steps) = (case.load.series, case.steps);
+    println!("\n{series} series, {}, {steps} steps of 15 s, one connection", case.what);
     for who in [Who::Vigie, Who::Prometheus, Who::VictoriaMetrics] {
         if who.program().is_none() {
             println!("NOTICE: {} is not there: nothing is compared with it", who.name());
             continue;
         }
-        measure(gates, who, series, steps)?;
+        measure(gates, who, case)?;
     }
     Ok(())
 }
 
-fn measure(gates: &Gates, who: Who, series: usize, steps: u64) -> Result<()> {
+fn measure(gates: &Gates, who: Who, case: &Case) -> Result<()> {
     let home = tempfile::tempdir()?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
-    let end_ms = now_ms / 15_000 * 15_000;
-    let load = Load { series, start_ms: end_ms - (steps as i64 - 1) * 15_000, ..Load::default() };
-    let fleet = Fleet::new(load);
+    let (series, steps) = (case.load.series as f64, case.steps);
+    let end_ms = now_ms / 15_000 * 15_000 - case.load.step_ms;
+    let fleet = Fleet::new(Load { start_ms: end_ms - (steps as i64 - 1) * 15_000, ..case.load });
     let (running, _) = Running::start(who, home.path())?;
     let idle_mib = rss_mib(running.child.id())?;
     let mut door = running.door()?;
@@ -164,34 +211,33 @@ fn measure(gates: &Gates, who: Who, series: usize, steps: u64) -> Result<()> {
         fleet.send(step, &mut door)?;
     }
     let (after, wall_s) = (running.cpu_s()?, started.elapsed().as_secs_f64());
-    let samples = series as f64 * steps as f64;
+    let samples = series * steps as f64;
     let rss_mib = rss_mib(running.child.id())?;
     let per = |seconds: f64, count: f64| seconds * 1e6 / count;
-    // The gates are for this size: a smaller run gets figures and no verdicts.
-    let has_gates = who == Who::Vigie && (series, steps) == (GATED_SERIES, GATED_STEPS);
+    let has_gates = who == Who::Vigie && case.has_gates;
     let figure = |name: &str, what: &str, value: f64| {
-        gates.print(name, &format!("{}: {what}", who.name()), value, has_gates);
+        let name = if name.is_empty() { String::new() } else { format!("{}{name}", case.prefix) };
+        gates.print(&name, &format!("{}: {what}", who.name()), value, has_gates);
     };
     figure("push_cpu_us", "CPU µs per sample, registration included", per(after - before, samples));
-    figure("", "CPU µs per sample, steady", per(after - first, samples - series as f64));
-    figure("new_series_cpu_us", "CPU µs per new series", per(first - before, series as f64));
+    figure("steady_cpu_us", "CPU µs per sample, steady", per(after - first, samples - series));
+    figure("new_series_cpu_us", "CPU µs per new series", per(first - before, series));
     figure("", "samples per wall second, millions", samples / wall_s / 1e6);
-    figure(
-        "series_rss_bytes",
-        "RSS bytes per series over idle",
-        (rss_mib - idle_mib) * 1048576.0 / series as f64,
-    );
-    queries(&running, figure, end_ms / 1000)?;
+    let bytes = (rss_mib - idle_mib) * 1048576.0 / (series + fleet.replaced(steps) as f64);
+    figure("series_rss_bytes", "RSS bytes per series over idle", bytes);
+    if case.asks {
+        queries(&running, figure, end_ms / 1000)?;
+    }
     drop(door);
     let disk = disk_bytes(home.path())? as f64;
     figure("", "disk bytes per sample before compaction", disk / samples);
     drop(running); // kill -9
     let (again, ready_s) = Running::start(who, home.path())?;
     figure("restart_s", "ready after kill -9, s", ready_s);
+    let asked_s = end_ms / 1000 + 15;
     let count = format!(
-        "/api/v1/query?query={}&time={}",
-        encode("count({__name__=~\"node_.*\"})"),
-        end_ms / 1000
+        "/api/v1/query?query={}&time={asked_s}",
+        encode("count({__name__!=\"\",job=\"node\"})"),
     );
     let answer = wait_for("the count", 60, || get(again.port, &count).filter(|a| a.status == 200));
     let body: serde_json::Value = serde_json::from_slice(&answer.body)?;

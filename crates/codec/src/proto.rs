@@ -41,9 +41,28 @@ impl<'a> Reader<'a> {
         Reader { bytes: body, at: 0, base: 0 }
     }
 
+    /// The message that stands between two places of a body.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub(crate) fn within(body: &'a [u8], start: usize, end: usize) -> Reader<'a> {
+        Reader { bytes: &body[start..end], at: 0, base: start }
+    }
+
+    /// The place of the first byte in the whole body.
+    pub(crate) fn base(&self) -> usize {
+        self.base
+    }
+
     /// How far it has read.
     pub(crate) fn at(&self) -> usize {
         self.at
+    }
+
+    /// Goes on behind bytes that the caller has looked at.
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.at += bytes;
+        assert!(self.at <= self.bytes.len(), "a reader stays in its message");
     }
 
     pub(crate) fn is_at_end(&self) -> bool {

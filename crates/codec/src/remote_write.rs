@@ -35,11 +35,15 @@ pub use write::{Pairs, WireSeries, encode_v1, encode_v2};
 
 use crate::proto::{ProtoError, Reader, Value};
 use vigie_model::{Histogram, PushedHistogram, PushedSample};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 /// Most series, samples, histograms and exemplars of one request, each counted alone: a body of the
 /// largest decoded size that consists of empty series must not become gigabytes.
 pub const ITEMS_MAX: usize = 4 << 20;
+/// A body of more is refused, so that a place in it fits 32 bits.
+const BODY_BYTES_MAX: usize = u32::MAX as usize;
+/// For so many bytes of a body room for one series is made ahead.
+const SERIES_BYTES_USUAL: usize = 160;
 /// Most symbols of one request of 2.0.
 pub const SYMBOLS_MAX: usize = 1 << 20;
 
@@ -76,7 +80,7 @@ pub enum WriteError {
 #[derive(Default)]
 pub struct Request<'a> {
     /// A key for each series, in the order of the body.
-    pub keys: Vec<u128>,
+    pub keys: Vec<u64>,
     /// All samples, in the order of the body.
     pub samples: Vec<PushedSample>,
     /// All native histograms, in the order of the body, not validated.
@@ -85,8 +89,9 @@ pub struct Request<'a> {
     pub exemplars: Vec<WireExemplar<'a>>,
     /// What the sender says about metrics.
     pub metadata: Vec<WireMetadata<'a>>,
-    /// The whole `TimeSeries` messages, for their labels.
-    series: Vec<Reader<'a>>,
+    body: &'a [u8],
+    /// Where the `TimeSeries` messages start and end in the body, for their labels.
+    series: Vec<(u32, u32)>,
     /// 2.0 only.
     symbols: Vec<&'a str>,
     is_v2: bool,
@@ -124,7 +129,9 @@ pub struct WireMetadata<'a> {
 /// # Errors
 /// When the body is not such a message, or larger than the limits of this module.
 pub fn decode(version: Version, body: &[u8], seed: u64) -> Result<Request<'_>, WriteError> {
-    let mut request = Request { is_v2: version == Version::V2, ..Request::default() };
+    let mut request = Request { is_v2: version == Version::V2, body, ..Request::default() };
+    room(body.len(), "bytes", BODY_BYTES_MAX)?;
+    request.reserve(body.len() / SERIES_BYTES_USUAL);
     let mut hashes = Vec::new();
     if request.is_v2 {
         request.read_symbols(body, seed, &mut hashes)?;
@@ -145,16 +152,38 @@ pub fn decode(version: Version, body: &[u8], seed: u64) -> Result<Request<'_>, W
 }
 
 impl<'a> Request<'a> {
+    fn reserve(&mut self, series: usize) {
+        let series = series.min(ITEMS_MAX / 16);
+        self.series.reserve(series);
+        self.keys.reserve(series);
+        self.samples.reserve(series);
+    }
+
     fn start_series(&mut self, series: Reader<'a>) -> Result<u32, WriteError> {
         room(self.series.len(), "series", ITEMS_MAX)?;
-        self.series.push(series);
+        let start = series.base();
+        self.series.push((start as u32, (start + series.bytes.len()) as u32));
         Ok(self.series.len() as u32 - 1)
+    }
+
+    /// The message of a series, from its start.
+    fn message(&self, series: usize) -> Reader<'a> {
+        let (start, end) = self.series[series];
+        Reader::within(self.body, start as usize, end as usize)
     }
 
     fn read_v1(&mut self, mut reader: Reader<'a>, seed: u64) -> Result<(), WriteError> {
         let series = self.start_series(reader)?;
-        // The labels of every known sender stand side by side in front.
-        let (mut end, mut apart) = (0, None::<Box<Xxh3>>);
+        // The labels of every known sender stand side by side in front, and one sample behind them.
+        let mut end = short_labels(reader.bytes);
+        reader.skip(end);
+        let mut apart = None::<Box<Xxh3>>;
+        if let Some((ts_ms, value)) = only_sample(&reader.bytes[end..]) {
+            room(self.samples.len(), "samples", ITEMS_MAX)?;
+            self.samples.push(PushedSample { series, ts_ms, value });
+            self.keys.push(xxh3_64_with_seed(&reader.bytes[..end], seed));
+            return Ok(());
+        }
         loop {
             let before = reader.at();
             let Some((number, value)) = reader.field()? else { break };
@@ -171,8 +200,8 @@ impl<'a> Request<'a> {
                 _ => {}
             }
         }
-        let front = xxh3_128_with_seed(&reader.bytes[..end], seed);
-        self.keys.push(apart.map_or(front, |hash| front ^ hash.digest128().rotate_left(1)));
+        let front = xxh3_64_with_seed(&reader.bytes[..end], seed);
+        self.keys.push(apart.map_or(front, |hash| front ^ hash.digest().rotate_left(1)));
         Ok(())
     }
 
@@ -201,7 +230,7 @@ impl<'a> Request<'a> {
                 _ => {}
             }
         }
-        self.keys.push(xxh3_128_with_seed(scratch, seed));
+        self.keys.push(xxh3_64_with_seed(scratch, seed));
         Ok(())
     }
 
@@ -301,6 +330,40 @@ impl<'a> Request<'a> {
         let symbol = usize::try_from(reference).ok().and_then(|at| self.symbols.get(at));
         symbol.copied().ok_or_else(|| at.error("a reference to a symbol that is not there"))
     }
+}
+
+/// How many bytes the labels take that stand in front of a series of 1.0, as long as each is shorter
+/// than 128 bytes; what is not, and what is broken, is left to the reader.
+#[inline]
+fn short_labels(series: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some([LABEL, len @ ..0x80]) = series.get(at..at + 2) {
+        let end = at + 2 + *len as usize;
+        if end > series.len() {
+            break;
+        }
+        at = end;
+    }
+    at
+}
+
+/// The tag of a label in a series of 1.0: field 1, a sub-message.
+const LABEL: u8 = 0x0a;
+
+/// Time and value, when `rest` of a series of 1.0 is one sample as every known sender writes it and
+/// nothing else: `12 len 09 <eight bytes> 10 <varint of at most eight bytes>`.
+#[inline]
+fn only_sample(rest: &[u8]) -> Option<(i64, f64)> {
+    let [0x12, len, 0x09, more @ ..] = rest else { return None };
+    let (value, more) = more.split_first_chunk::<8>()?;
+    let [0x10, varint @ ..] = more else { return None };
+    let fits = (1..=8).contains(&varint.len()) && usize::from(*len) + 2 == rest.len();
+    let (last, before) = varint.split_last()?;
+    if !fits || *last >= 0x80 || before.iter().any(|byte| *byte < 0x80) {
+        return None;
+    }
+    let ts_ms = varint.iter().rev().fold(0u64, |ts, byte| ts << 7 | u64::from(byte & 0x7f));
+    Some((ts_ms as i64, f64::from_le_bytes(*value)))
 }
 
 fn put_hash(

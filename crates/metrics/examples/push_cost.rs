@@ -85,7 +85,7 @@ fn push(store: &Store, series: usize, step: usize, shape: Shape) {
     let ids: Vec<usize> = (0..series).collect();
     for ids in ids.chunks(SAMPLES_PER_REQUEST) {
         let seed = store.key_seed();
-        let keys: Vec<u128> = ids.iter().map(|id| key(*id, step, shape, seed)).collect();
+        let keys: Vec<u64> = ids.iter().map(|id| key(*id, step, shape, seed) as u64).collect();
         let samples: Vec<PushedSample> = ids
             .iter()
             .enumerate()

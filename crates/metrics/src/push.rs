@@ -5,7 +5,7 @@
 //! also remembers which one came after it: in a stable order no table is looked at, and the next
 //! twelve bytes are most often in the cache already. The labels are looked at once per key.
 //!
-//! Of a key 64 bits are kept, 12 bytes a series in all. A key is compared with the one series that
+//! A key has 64 bits and takes 12 bytes a series in all. It is compared with the one series that
 //! is expected or with the few in its part of the table, never with all, so a new label set is taken
 //! for another with a probability of about 2⁻⁶² — and nobody can try on purpose, because the seed of
 //! the keys is drawn when the store is opened, and is kept nowhere.
@@ -33,12 +33,12 @@ pub(crate) struct Keys {
     /// By series id.
     known: Vec<Known>,
     by_key: Slots,
-    others: HashMap<u128, u32, foldhash::fast::RandomState>,
+    others: HashMap<u64, u32, foldhash::fast::RandomState>,
 }
 
 #[derive(Clone, Copy)]
 struct Known {
-    /// Half of the usual key, low bits first.
+    /// The usual key, low bits first.
     key: [u32; 2],
     /// The series that came after this one last time.
     next: u32,
@@ -52,11 +52,11 @@ impl Default for Keys {
     }
 }
 
-/// The half of a key that is kept. The other half is used for nothing.
-fn kept(key: u128) -> [u32; 2] {
+/// A key as it is kept.
+fn split(key: u64) -> [u32; 2] {
     match [key as u32, (key >> 32) as u32] {
         NO_KEY => [1, 0],
-        kept => kept,
+        halves => halves,
     }
 }
 
@@ -67,14 +67,14 @@ fn hash(key: [u32; 2]) -> u64 {
 impl Keys {
     /// The series of a key that is known; `before` is the series of the one that came before it.
     #[inline]
-    fn find(&mut self, before: u32, key: u128) -> Option<u32> {
-        let half = kept(key);
+    fn find(&mut self, before: u32, key: u64) -> Option<u32> {
+        let halves = split(key);
         let guess = self.known.get(before as usize).map_or(0, |known| known.next);
-        if self.known.get(guess as usize).is_some_and(|known| known.key == half) {
+        if self.known.get(guess as usize).is_some_and(|known| known.key == halves) {
             return Some(guess);
         }
         let known = &self.known;
-        let found = self.by_key.find(hash(half), |id| known[id as usize].key == half);
+        let found = self.by_key.find(hash(halves), |id| known[id as usize].key == halves);
         let id = found.or_else(|| self.others.get(&key).copied())?;
         self.follow(before, id);
         Some(id)
@@ -86,15 +86,15 @@ impl Keys {
         }
     }
 
-    fn learn(&mut self, before: u32, key: u128, id: u32) {
+    fn learn(&mut self, before: u32, key: u64, id: u32) {
         // Ids are given in the order in which series are first seen, so the next one is a good guess.
         let first = self.known.len() as u32;
         self.known.extend((first..=id).map(|id| Known { key: NO_KEY, next: id.wrapping_add(1) }));
         if self.known[id as usize].key == NO_KEY {
-            let half = kept(key);
-            self.known[id as usize].key = half;
+            let halves = split(key);
+            self.known[id as usize].key = halves;
             let known = &self.known;
-            self.by_key.insert(hash(half), id, |id| hash(known[id as usize].key));
+            self.by_key.insert(hash(halves), id, |id| hash(known[id as usize].key));
         } else {
             if self.others.len() >= OTHER_KEYS_MAX {
                 self.others.clear();

@@ -230,7 +230,7 @@ pub struct PushedExemplar {
 #[derive(Clone, Copy)]
 pub struct Pushed<'a> {
     /// A key for each series, made with the store's own seed.
-    pub keys: &'a [u128],
+    pub keys: &'a [u64],
     /// The samples, in any order.
     pub samples: &'a [PushedSample],
     /// The native histograms, in any order.

@@ -40,7 +40,7 @@ impl<'a> Request<'a> {
     /// # Panics
     /// If the request has no such series.
     pub fn labels(&self, series: usize) -> Result<Labels, LabelsError> {
-        let pairs = self.pairs(self.series[series])?;
+        let pairs = self.pairs(self.message(series))?;
         checked(pairs, true)
     }
 
@@ -50,7 +50,7 @@ impl<'a> Request<'a> {
     /// # Panics
     /// If the request has no such series.
     pub fn metric_name(&self, series: usize) -> &'a str {
-        let pairs = self.pairs(self.series[series]).unwrap_or_default();
+        let pairs = self.pairs(self.message(series)).unwrap_or_default();
         pairs.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| value)
     }
 

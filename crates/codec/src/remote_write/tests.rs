@@ -80,6 +80,34 @@ fn both_protocols_say_the_same() {
 }
 
 #[test]
+fn a_lone_sample_is_read_like_any_other() {
+    let long = "v".repeat(200);
+    for value in ["short", &long] {
+        for ts_ms in [i64::MIN, -1, 0, 1, 127, 128, 1_700_000_000_000, 1 << 55, 1 << 56, i64::MAX] {
+            let lone = WireSeries {
+                labels: owned(&[("__name__", "up"), ("a", value)]),
+                samples: vec![(ts_ms, 0.1)],
+                ..WireSeries::default()
+            };
+            let twice = WireSeries { samples: vec![(ts_ms, 0.1), (5, 0.2)], ..lone.clone() };
+            let body = encode_v1(&[lone, twice]);
+            let request = decode(Version::V1, &body, SEED).unwrap();
+            let read: Vec<_> =
+                request.samples.iter().map(|s| (s.series, s.ts_ms, s.value)).collect();
+            assert_eq!(read, [(0, ts_ms, 0.1), (1, ts_ms, 0.1), (1, 5, 0.2)]);
+            assert_eq!(request.keys[0], request.keys[1], "a key is of the labels only");
+            assert_eq!(request.labels(0).unwrap(), request.labels(1).unwrap());
+        }
+    }
+    // A message that says that its sample is longer or shorter than what stands there.
+    for len in [0x0a, 0x0c] {
+        let sample = [&[0x12, len, 0x09][..], &1f64.to_le_bytes(), &[0x10, 0x01]].concat();
+        let body = [&[0x0a, sample.len() as u8][..], &sample].concat();
+        assert!(decode(Version::V1, &body, SEED).is_err(), "{len}");
+    }
+}
+
+#[test]
 fn a_series_keeps_its_key_from_request_to_request() {
     for (version, encode) in
         [(Version::V1, encode_v1 as fn(&[WireSeries]) -> Vec<u8>), (Version::V2, encode_v2)]

@@ -14,8 +14,8 @@ use axum::extract;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use std::borrow::Cow;
-use vigie_codec::compression::{UnpackError, unpack_snappy, unpack_zstd};
+use std::cell::RefCell;
+use vigie_codec::compression::{UnpackError, Unpacker, unpack_zstd};
 use vigie_codec::remote_write::{Request, Version, decode};
 use vigie_engine::{Durability, Engine, EngineError, SamplesReport};
 use vigie_model::limits::{PUSH_BODY_BYTES_MAX, PUSH_DECODED_BYTES_MAX};
@@ -27,6 +27,11 @@ const V1: &str = "prometheus.WriteRequest";
 const V2: &str = "io.prometheus.write.v2.Request";
 
 type Refusal = (StatusCode, String);
+
+thread_local! {
+    /// Bodies are unpacked by a few threads, one after the other.
+    static UNPACKER: RefCell<Unpacker> = RefCell::default();
+}
 
 /// The handler.
 pub async fn write(
@@ -50,9 +55,15 @@ pub async fn write(
         Err(refusal) => return plain((refusal.status, refusal.message)),
     };
     let (engine, metadata) = (state.engine.clone(), state.metadata.clone());
-    let done = state.run_push(move || {
-        let body = unpack(&encoding, &body)?;
-        store(&*engine, &metadata, version, &body)
+    let done = state.run_push(move || match encoding.as_str() {
+        "zstd" => {
+            let body = unpack_zstd(&body, PUSH_DECODED_BYTES_MAX).map_err(packed)?;
+            store(&*engine, &metadata, version, &body)
+        }
+        _ => UNPACKER.with_borrow_mut(|unpacker| {
+            let body = unpacker.snappy(&body, PUSH_DECODED_BYTES_MAX).map_err(packed)?;
+            store(&*engine, &metadata, version, body)
+        }),
     });
     let (report, answer) = match done.await {
         Ok(Ok(report)) => {
@@ -103,15 +114,12 @@ fn version(content_type: &str) -> Result<Version, String> {
     Ok(Version::V1)
 }
 
-fn unpack<'a>(encoding: &str, body: &'a [u8]) -> Result<Cow<'a, [u8]>, Refusal> {
-    let unpacked = match encoding {
-        "zstd" => unpack_zstd(body, PUSH_DECODED_BYTES_MAX),
-        _ => unpack_snappy(body, PUSH_DECODED_BYTES_MAX),
-    };
-    unpacked.map(Cow::Owned).map_err(|error| match error {
+/// What to say of a body that could not be unpacked.
+fn packed(error: UnpackError) -> Refusal {
+    match error {
         UnpackError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
         error => (StatusCode::BAD_REQUEST, error.to_string()),
-    })
+    }
 }
 
 /// Stores a body that is not packed any more. What can be stored is, whatever else is refused.
