@@ -120,6 +120,18 @@ impl Fleet {
         Ok(sent)
     }
 
+    /// The bodies of one step, packed, each with its number of samples.
+    pub fn packed(&self, step: u64) -> Result<Vec<(Vec<u8>, usize)>> {
+        let mut bodies = Vec::new();
+        let all: Vec<usize> = (0..self.load.series).collect();
+        for members in all.chunks(self.load.samples_per_request) {
+            let mut body = Vec::new();
+            members.iter().for_each(|at| self.put(*at, step, &mut body));
+            bodies.push((pack(&body, self.load.zstd)?, members.len()));
+        }
+        Ok(bodies)
+    }
+
     /// Sends many steps, as many in a body as fit: for fleets of few series.
     pub fn send_steps(&self, steps: Range<u64>, door: &mut Door) -> Result<()> {
         let (mut body, mut in_body) = (Vec::new(), 0);
@@ -203,13 +215,14 @@ impl Door {
         Ok(Door { stream, host: host.to_owned(), path: format!("/{path}"), answer: Vec::new() })
     }
 
-    /// Sends one body and waits for a 2xx.
+    /// Packs and sends one body and waits for a 2xx.
     pub fn write(&mut self, body: &[u8], zstd: bool) -> Result<()> {
-        let (packed, encoding) = if zstd {
-            (zstd::bulk::compress(body, 1)?, "zstd")
-        } else {
-            (vigie_codec::compression::pack_snappy(body)?, "snappy")
-        };
+        self.write_packed(&pack(body, zstd)?, zstd)
+    }
+
+    /// Sends one packed body and waits for a 2xx.
+    pub fn write_packed(&mut self, packed: &[u8], zstd: bool) -> Result<()> {
+        let encoding = if zstd { "zstd" } else { "snappy" };
         let head = format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: {encoding}\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\nContent-Length: {}\r\n\r\n",
             self.path,
@@ -217,7 +230,7 @@ impl Door {
             packed.len()
         );
         let mut whole = head.into_bytes();
-        whole.extend_from_slice(&packed);
+        whole.extend_from_slice(packed);
         self.stream.write_all(&whole)?;
         self.read_answer()
     }
@@ -244,6 +257,13 @@ impl Door {
             bail!("{}", String::from_utf8_lossy(&self.answer));
         }
     }
+}
+
+fn pack(body: &[u8], zstd: bool) -> Result<Vec<u8>> {
+    if zstd {
+        return Ok(zstd::bulk::compress(body, 1)?);
+    }
+    Ok(vigie_codec::compression::pack_snappy(body)?)
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -300,35 +300,77 @@ fn disk_bytes(folder: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// `load --url URL [--series N] [--steps N] [--shape node|devops] [--stamps aligned|own] [--churn N]
-/// [--compression snappy|zstd]`: sends as fast as the address takes.
-pub fn send(arguments: &[String]) -> Result<()> {
-    let mut load = Load::default();
-    let (mut url, mut steps) = (String::new(), 10);
-    for pair in arguments.chunks(2) {
-        let [name, value] = pair else { anyhow::bail!("{} wants a value", pair[0]) };
-        match name.as_str() {
-            "--url" => url = value.clone(),
-            "--series" => load.series = value.parse()?,
-            "--steps" => steps = value.parse()?,
-            "--shape" => load.shape = if value == "devops" { Shape::Devops } else { Shape::Node },
-            "--stamps" => load.own_stamps = value == "own",
-            "--churn" => load.churn_every = value.parse()?,
-            "--compression" => load.zstd = value == "zstd",
-            other => anyhow::bail!(
-                "{other} is not known: --url --series --steps --shape --stamps --churn --compression"
-            ),
+/// What `load` was asked for.
+struct Asked {
+    url: String,
+    load: Load,
+    steps: u64,
+    /// Samples per second; 0 for as many as the address takes.
+    rate: f64,
+    /// All bodies are made before the first is sent.
+    prepared: bool,
+}
+
+impl Asked {
+    fn read(arguments: &[String]) -> Result<Asked> {
+        let load = Load::default();
+        let mut asked = Asked { url: String::new(), load, steps: 10, rate: 0.0, prepared: false };
+        for pair in arguments.chunks(2) {
+            let [name, value] = pair else { bail!("{} wants a value", pair[0]) };
+            match name.as_str() {
+                "--url" => asked.url.clone_from(value),
+                "--series" => asked.load.series = value.parse()?,
+                "--steps" => asked.steps = value.parse()?,
+                "--shape" if value == "devops" => asked.load.shape = Shape::Devops,
+                "--shape" => asked.load.shape = Shape::Node,
+                "--stamps" => asked.load.own_stamps = value == "own",
+                "--churn" => asked.load.churn_every = value.parse()?,
+                "--compression" => asked.load.zstd = value == "zstd",
+                "--rate" => asked.rate = value.parse()?,
+                "--prepared" => asked.prepared = value == "yes",
+                other => bail!(
+                    "{other} is not known: --url --series --steps --shape --stamps --churn --compression --rate --prepared"
+                ),
+            }
         }
+        anyhow::ensure!(!asked.url.is_empty(), "--url names the address, or is `none`");
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+        asked.load.start_ms = now_ms - (asked.steps as i64) * asked.load.step_ms;
+        Ok(asked)
     }
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
-    load.start_ms = now_ms - (steps as i64) * load.step_ms;
-    let fleet = Fleet::new(load);
-    let mut door = Door::open(&url)?;
-    for step in 0..steps {
-        let started = Instant::now();
-        let sent = fleet.send(step, &mut door)?;
+}
+
+/// `load --url URL|none [--series N] [--steps N] [--shape node|devops] [--stamps aligned|own]
+/// [--churn N] [--compression snappy|zstd] [--rate SAMPLES_PER_S] [--prepared yes|no]`: sends as fast
+/// as the address takes, or at a rate. `none` only makes the bodies, and says how fast.
+pub fn send(arguments: &[String]) -> Result<()> {
+    let asked = Asked::read(arguments)?;
+    let fleet = Fleet::new(asked.load);
+    let mut door = (asked.url != "none").then(|| Door::open(&asked.url)).transpose()?;
+    let ahead = if asked.prepared { asked.steps } else { 0 };
+    let mut ahead = (0..ahead).map(|step| fleet.packed(step)).collect::<Result<Vec<_>>>()?;
+    ahead.reverse();
+    let (begun, mut sent) = (Instant::now(), 0usize);
+    for step in 0..asked.steps {
+        let (started, before) = (Instant::now(), sent);
+        let bodies = ahead.pop().map_or_else(|| fleet.packed(step), Ok)?;
+        for (body, samples) in bodies {
+            if let Some(door) = &mut door {
+                door.write_packed(&body, asked.load.zstd)?;
+            }
+            sent += samples;
+            if asked.rate > 0.0 {
+                let due = std::time::Duration::from_secs_f64(sent as f64 / asked.rate);
+                std::thread::sleep(due.saturating_sub(begun.elapsed()));
+            }
+        }
+        let sent = sent - before;
         let rate = sent as f64 / started.elapsed().as_secs_f64() / 1e6;
-        println!("step {} of {steps}: {sent} samples, {rate:.2} million per second", step + 1);
+        println!(
+            "step {} of {}: {sent} samples, {rate:.2} million per second",
+            step + 1,
+            asked.steps
+        );
     }
     Ok(())
 }
