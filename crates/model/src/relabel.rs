@@ -1,6 +1,7 @@
 //! Prometheus' relabelling rules (`model/relabel/relabel.go`).
 
 use crate::{Labels, LabelsBuilder};
+use md5::{Digest, Md5};
 use regex::Regex;
 
 /// What a rule does with what it matched.
@@ -17,6 +18,8 @@ pub enum Action {
     LabelKeep,
     Lowercase,
     Uppercase,
+    /// What is left of the MD5 of the joined values, divided by this; never 0.
+    HashMod(u64),
 }
 
 impl Action {
@@ -33,6 +36,7 @@ impl Action {
             Action::LabelKeep => "labelkeep",
             Action::Lowercase => "lowercase",
             Action::Uppercase => "uppercase",
+            Action::HashMod(_) => "hashmod",
         }
     }
 }
@@ -83,6 +87,11 @@ fn apply(rule: &Rule, labels: &mut LabelsBuilder) -> bool {
         }
         Action::Uppercase => {
             labels.set(rule.target_label.as_str(), joined.to_uppercase());
+        }
+        Action::HashMod(modulus) => {
+            let hash: [u8; 16] = Md5::digest(&joined).into();
+            let low = hash[8..].iter().fold(0u64, |low, byte| low << 8 | u64::from(*byte));
+            labels.set(rule.target_label.as_str(), (low % modulus).to_string());
         }
         Action::LabelMap => {
             let mapped: Vec<_> = labels
@@ -138,7 +147,7 @@ mod tests {
     #[test]
     fn rules_change_keep_and_drop() {
         let labels = Labels::from_pairs([("a", "foo"), ("b", "bar"), ("__meta_x", "y")]);
-        let cases: [(Rule, Option<&str>); 6] = [
+        let cases: [(Rule, Option<&str>); 7] = [
             (
                 rule("a", "f(.*)", "d", "ch${1}-ch", Action::Replace),
                 Some(r#"{__meta_x="y", a="foo", b="bar", d="choo-ch"}"#),
@@ -152,6 +161,11 @@ mod tests {
             (
                 rule("", "__meta_(.+)", "", "$1", Action::LabelMap),
                 Some(r#"{__meta_x="y", a="foo", b="bar", x="y"}"#),
+            ),
+            (
+                // Debian's Prometheus says so too.
+                rule("b", "", "d", "", Action::HashMod(1000)),
+                Some(r#"{__meta_x="y", a="foo", b="bar", d="922"}"#),
             ),
             (rule("", "a|b", "", "", Action::LabelKeep), Some(r#"{a="foo", b="bar"}"#)),
         ];

@@ -193,7 +193,7 @@ struct Relabel {
     target_label: String,
     replacement: Option<String>,
     action: Option<Spanned<String>>,
-    modulus: Option<Unbuilt>,
+    modulus: Option<u64>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -461,22 +461,30 @@ fn relabel_rule(
         "labelkeep" => relabel::Action::LabelKeep,
         "lowercase" => relabel::Action::Lowercase,
         "uppercase" => relabel::Action::Uppercase,
+        "hashmod" if rule.modulus.unwrap_or(0) == 0 => {
+            return Err(source
+                .wrong_at(written, "relabel configuration for hashmod requires non-zero modulus"));
+        }
+        "hashmod" => relabel::Action::HashMod(rule.modulus.unwrap_or(1)),
         other => {
             let message = format!(
-                "unknown relabel action {other:?}: replace, keep, drop, keepequal, dropequal, labelmap, labeldrop, labelkeep, lowercase and uppercase are built"
+                "unknown relabel action {other:?}: replace, keep, drop, keepequal, dropequal, labelmap, labeldrop, labelkeep, lowercase, uppercase and hashmod are known"
             );
             return Err(source.wrong_at(written, message));
         }
     };
     let needs_target = matches!(
         action,
-        relabel::Action::Replace | relabel::Action::Lowercase | relabel::Action::Uppercase
+        relabel::Action::Replace
+            | relabel::Action::Lowercase
+            | relabel::Action::Uppercase
+            | relabel::Action::HashMod(_)
     );
     if needs_target && rule.target_label.is_empty() {
-        return Err(source.wrong_at(
-            written,
-            "relabel configuration for replace action requires 'target_label' value",
-        ));
+        let action = action.as_str();
+        let message =
+            format!("relabel configuration for {action} action requires 'target_label' value");
+        return Err(source.wrong_at(written, message));
     }
     let pattern = rule.regex.as_ref().map_or("(.*)", |regex| regex.value.as_str());
     let regex = vigie_model::regexp::whole(pattern, true).map_err(|error| match &rule.regex {
