@@ -4,12 +4,12 @@
 //! is then read as the same. Seeds are made by the encoders.
 
 use crate::catalog::Catalog;
-use crate::chunk::{Chunk, Encoder};
+use crate::chunk::{Chunk, Directory, Encoder, Held, of_matrix};
 use crate::head::Place;
 use crate::object::{self, Objects};
 use crate::record::{self, Part};
 use crate::section::{self, Builder, Head, Slot};
-use crate::{batch, column, manifest};
+use crate::{batch, manifest};
 use std::sync::Arc;
 use vigie_model::histogram::{Counts, ResetHint, Span};
 use vigie_model::{ABSENT, Histogram, Labels, STALE_NAN};
@@ -47,11 +47,20 @@ fn chunk(data: &[u8]) {
     let Ok(chunk) = Chunk::parse(data) else { return };
     let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
     for column in &chunk.columns {
-        let body = chunk.body(*column).expect("a column of the chunk has a body");
-        let _ = column::decode(body, &mut values);
-        let _ = column::decode_objects(body, values.len(), &mut |row, _| {
+        let strip = chunk.strip(*column).expect("a column of the chunk has a strip");
+        let _ = strip.decode(&mut values);
+        let _ = strip.decode_objects(values.len(), &mut |row, _| {
             assert!(row < values.len(), "an object stands outside its chunk");
         });
+    }
+    // A reader of some columns gets the same bytes.
+    let mut some: Vec<u32> = chunk.columns.iter().step_by(2).copied().collect();
+    some.extend(chunk.columns.last().and_then(|last| last.checked_add(1)));
+    let directory = Directory::parse(data).expect("it was parsed above");
+    let held = Held::of(&directory, &some);
+    for (at, column) in some.iter().enumerate() {
+        let strip = held.as_ref().and_then(|held| held.strip(at)).map(|s| (s.form, s.bytes));
+        assert_eq!(strip, chunk.strip(*column).map(|s| (s.form, s.bytes)));
     }
 }
 
@@ -185,10 +194,11 @@ fn example(rows: usize) -> Example {
 fn chunks() -> Vec<Vec<u8>> {
     let (times, columns, objects) = example(16);
     let matrix = columns.concat();
-    let floats = Encoder::default().encode(1, &times, &[0, 1, 2], &matrix[..48], &[]).to_vec();
     let mut encoder = Encoder::default();
-    let mixed = encoder.encode(1, &times, &[0, 1, 2, 5, 9], &matrix, &[(9, objects)]);
-    vec![floats, mixed.to_vec()]
+    let fill = || of_matrix(&matrix);
+    let floats = encoder.encode(1, &times, &[0, 1, 2], fill(), &[]).to_vec();
+    let mixed = encoder.encode(1, &times, &[0, 1, 2, 5, 9], fill(), &[(9, objects)]).to_vec();
+    vec![floats, mixed]
 }
 
 fn sections() -> Vec<Vec<u8>> {

@@ -15,7 +15,7 @@ use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
 use crate::object::{self, Objects};
 use crate::record::{Definition, Part};
-use crate::row::{OpenRow, columns_of, matrix_of, objects_of};
+use crate::row::{OpenRow, Turned, columns_of, objects_of};
 use crate::sealed::{self, Stored};
 use crate::segment::{ChunkMeta, Scanned, Segments, read_chunk};
 use crate::tombstone::{Source, Tombstone};
@@ -484,9 +484,9 @@ impl Heads {
         if let Ok(at) = chunk.timestamps_ms.binary_search(&ts_ms) {
             let group = chunk.group;
             for (column, value) in cells {
-                let stored = match chunk.body(*column) {
-                    Some(body) if !self.is_hidden(group, *column, meta.segment, ts_ms) => {
-                        Stored::in_column(body, chunk.timestamps_ms.len(), at).map_err(corrupt)?
+                let stored = match chunk.strip(*column) {
+                    Some(strip) if !self.is_hidden(group, *column, meta.segment, ts_ms) => {
+                        Stored::in_strip(strip, chunk.timestamps_ms.len(), at).map_err(corrupt)?
                     }
                     _ => Stored::Nothing,
                 };
@@ -514,10 +514,11 @@ impl Heads {
             let count = group.rows.len().min(CHUNK_ROWS_MAX);
             let rows = &group.rows[..count];
             let columns = columns_of(rows);
-            let matrix = matrix_of(rows, &columns);
+            let mut turned = Turned::new(rows, &columns);
+            let fill = |at: usize, out: &mut [f64]| turned.fill(at, out);
             let times: Vec<i64> = rows.iter().map(|row| row.ts_ms).collect();
             let objects = objects_of(rows);
-            let payload = self.encoder.encode(at, &times, &columns, &matrix, &objects);
+            let payload = self.encoder.encode(at, &times, &columns, fill, &objects);
             let series = columns.iter().map(|column| group.series[*column as usize]);
             let span = (times[0], times[count - 1]);
             let meta = self.segments.append(self.now_ms, payload, count, span, series)?;

@@ -42,6 +42,7 @@ mod listed;
 mod manifest;
 mod merge;
 mod object;
+mod part;
 #[doc(hidden)]
 pub mod planted;
 mod push;
@@ -56,6 +57,7 @@ mod series_log;
 mod snapshot;
 mod sound;
 mod store;
+mod strip;
 mod tombstone;
 
 pub use compact::Pace;
