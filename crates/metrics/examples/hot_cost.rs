@@ -1,17 +1,19 @@
 //! What the parts of the store cost, one by one: CPU nanoseconds per sample of taking rows in, of
 //! sealing them, of a selection (finding, checking and parsing chunks) and of reading its columns.
 //!
-//! `cargo run --release -p vigie-metrics --example hot_cost -- [SERIES] [COLUMNS] [ROUNDS]`, where
-//! COLUMNS is how many series a target has. A round is 15 rows and a seal, so every chunk is as small
-//! as it gets. Two thirds of the series stand still; the others are counters, gauges of pages,
+//! `cargo run --release -p vigie-metrics --example hot_cost -- [SERIES] [COLUMNS] [ROUNDS] [REPEATS]`, where
+//! COLUMNS is how many series a target has; reads are the best of REPEATS. A round is as many rows as
+//! a group has when it is sealed: what the last one costs more than the others is the seal. Two thirds of the series stand still; the others are counters, gauges of pages,
 //! hundredths and, rarely, random bits.
 
+use std::ops::Range;
 use std::sync::Arc;
 use vigie_disk::RealDisk;
 use vigie_metrics::{Durability, Options, Store};
 use vigie_model::{Labels, Matcher, Row, Selection, SeriesId, TimeRange};
 
-const ROWS_PER_ROUND: usize = 15;
+/// Rows with which a group of many columns is sealed.
+const SEAL_ROWS: usize = 16;
 const STEP_MS: i64 = 15_000;
 const START_MS: i64 = 1_700_000_000_000;
 const ALL: TimeRange = TimeRange { start_ms: 0, end_ms: i64::MAX };
@@ -29,36 +31,40 @@ fn main() {
     store.tick(START_MS).expect("a tick");
     let ids: Vec<SeriesId> =
         (0..series).map(|id| store.intern(&labels(id, columns)).expect("a series")).collect();
-    // One round before anything is measured: groups are made, and first chunks are shorter.
-    round(&store, &ids, columns, 0);
+    // First chunks are shorter, so groups are made and sealed before anything is measured.
+    rows_in(&store, &ids, columns, 0..1);
     store.flush().expect("a flush");
     let (mut rows_s, mut seal_s) = (0.0, 0.0);
     let before = store.stats();
-    for at in 1..=rounds {
-        rows_s += round(&store, &ids, columns, at);
-        seal_s += cpu_of(|| store.flush().expect("a flush")).1;
+    for round in 0..rounds {
+        let first = 1 + round * SEAL_ROWS;
+        let others = rows_in(&store, &ids, columns, first..first + SEAL_ROWS - 1);
+        let last = first + SEAL_ROWS - 1;
+        seal_s += rows_in(&store, &ids, columns, last..last + 1);
+        seal_s -= others / (SEAL_ROWS - 1) as f64;
+        rows_s += others * SEAL_ROWS as f64 / (SEAL_ROWS - 1) as f64;
     }
+    store.flush().expect("a flush");
     let after = store.stats();
-    let samples = (series * rounds * ROWS_PER_ROUND) as f64;
+    let samples = (series * rounds * SEAL_ROWS) as f64;
     println!("series {series}, {columns} of a target, {} groups", after.groups);
     println!("rows in, ns per sample   {:.2}", rows_s * 1e9 / samples);
     println!("seal, ns per sample      {:.2}", seal_s * 1e9 / samples);
     let bytes = (after.disk_bytes - before.disk_bytes) as f64;
     println!("disk bytes per sample    {:.3}", bytes / samples);
-    let rows = (rounds + 1) * ROWS_PER_ROUND;
-    read(&store, "all", &[], rows);
-    read(&store, "some", &[Matcher::equal("mode", "m1")], rows);
-    // Some rows are open again.
-    round(&store, &ids, columns, rounds + 1);
-    read(&store, "all, 15 rows open", &[], rows + ROWS_PER_ROUND);
+    let (rows, repeats) = (1 + rounds * SEAL_ROWS, number(3, 5));
+    assert_eq!(after.chunks, (rounds + 1) as u64 * after.groups, "a chunk has 16 rows");
+    read(&store, "all", &[], rows, repeats);
+    read(&store, "some", &[Matcher::equal("mode", "m1")], rows, repeats);
+    rows_in(&store, &ids, columns, rows..rows + 8);
+    read(&store, "all, 8 rows open", &[], rows + 8, repeats);
     std::fs::remove_dir_all(&home).expect("it was made above");
 }
 
-/// Appends the rows of a round; returns the CPU seconds of the store.
-fn round(store: &Store, ids: &[SeriesId], columns: usize, round: usize) -> f64 {
+/// Appends rows; returns the CPU seconds of the store.
+fn rows_in(store: &Store, ids: &[SeriesId], columns: usize, steps: Range<usize>) -> f64 {
     let mut spent = 0.0;
-    for row in 0..ROWS_PER_ROUND {
-        let step = round * ROWS_PER_ROUND + row;
+    for step in steps {
         let ts_ms = START_MS + step as i64 * STEP_MS;
         let values: Vec<f64> = (0..ids.len()).map(|id| value(id, step)).collect();
         store.tick(ts_ms).expect("a tick");
@@ -75,19 +81,31 @@ fn round(store: &Store, ids: &[SeriesId], columns: usize, round: usize) -> f64 {
     spent
 }
 
-fn read(store: &Store, what: &str, matchers: &[Matcher], rows: usize) {
-    let best = |task: &mut dyn FnMut() -> f64| (0..5).map(|_| task()).fold(f64::MAX, f64::min);
+fn read(store: &Store, what: &str, matchers: &[Matcher], rows: usize, repeats: usize) {
+    let best =
+        |task: &mut dyn FnMut() -> f64| (0..repeats).map(|_| task()).fold(f64::MAX, f64::min);
     let select = || store.select(matchers, ALL).expect("a selection");
     let select_s = best(&mut || cpu_of(|| drop(select())).1);
     let selection = select();
     let series: usize = selection.groups.iter().map(|group| group.series().len()).sum();
     let mut sum = 0;
     let read_s = best(&mut || cpu_of(|| sum = sum_of(&selection)).1);
+    let mut plain = 0;
+    let plain_s = best(&mut || cpu_of(|| plain = plain_of(&selection)).1);
     let samples = (series * rows) as f64;
     println!("{what}: {series} series of {rows} rows, sum {sum:x}");
     let per_sample = |seconds: f64| seconds * 1e9 / samples;
     println!("  select: {:.2} ms, ns per sample {:.2}", select_s * 1e3, per_sample(select_s));
     println!("  read: {:.2} ms, ns per sample {:.2}", read_s * 1e3, per_sample(read_s));
+    println!("  {plain} plain columns: {:.2} ms", plain_s * 1e3);
+}
+
+/// How many columns need no reading to know where their samples are.
+fn plain_of(selection: &Selection) -> usize {
+    let plain = |group: &Box<dyn vigie_model::MetricGroup>| {
+        (0..group.series().len()).filter(|at| group.is_plain(*at)).count()
+    };
+    selection.groups.iter().map(plain).sum()
 }
 
 /// Reads every column, so that no read can be left out.
@@ -134,6 +152,8 @@ fn cpu_of<T>(task: impl FnOnce() -> T) -> (T, f64) {
 }
 
 fn cpu_s() -> f64 {
+    // The clock stands still until the scheduler looks.
+    std::thread::yield_now();
     let text = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
     // The store starts no thread.
     let nanoseconds: f64 = text.split(' ').next().expect("a field").parse().expect("a number");

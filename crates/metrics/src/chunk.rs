@@ -215,30 +215,32 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Columns taken out of a chunk: a form and bytes for each that was asked for.
+/// Some columns of a group taken out of its chunks: for each chunk and each column that was asked
+/// for, a form and bytes. All chunks share three buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     /// [`NOTHING`] for a column that the chunk has not.
     forms: Vec<u8>,
-    /// Where the bytes of each start, and where those of the last end.
+    /// Where the bytes of each start, and behind each chunk where those of the last end.
     starts: Vec<u32>,
     bytes: Vec<u8>,
 }
 
 impl Held {
-    /// Some ascending columns of a chunk; `None` when it has none of them.
-    pub(crate) fn of(chunk: &Directory<'_>, columns: &[u32]) -> Option<Held> {
-        let mut held = Held {
-            forms: Vec::with_capacity(columns.len()),
-            starts: Vec::with_capacity(columns.len() + 1),
-            bytes: Vec::new(),
-        };
+    /// Takes the same ascending columns of one more chunk; `false` when it has none of them. The
+    /// chunks have numbers from 0 on, and about `more` are still to come.
+    pub(crate) fn add(&mut self, chunk: &Directory<'_>, columns: &[u32], more: usize) -> bool {
+        let before = (self.forms.len(), self.starts.len());
+        if self.forms.is_empty() {
+            self.forms.reserve_exact(columns.len() * (1 + more));
+            self.starts.reserve_exact((columns.len() + 1) * (1 + more));
+        }
         let (mut rest, mut run_at) = (columns, 0);
         // The next column of the chunk, and where its bytes start.
         let (mut at, mut start) = (0, 0);
         for run in &chunk.runs {
             let before = rest.partition_point(|column| *column < run.start);
-            held.skip(before);
+            self.skip(before);
             rest = &rest[before..];
             while let Some(first) = rest.first().filter(|column| **column < run.end) {
                 let pairs = rest.windows(2).take((run.end - first) as usize - 1);
@@ -246,15 +248,21 @@ impl Held {
                 let from = run_at + (first - run.start) as usize;
                 start += chunk.table.lengths.sum(at..from) as usize;
                 at = from + count;
-                start = held.take(&chunk.table, from..at, start);
+                start = self.take(&chunk.table, from..at, start);
                 rest = &rest[count..];
             }
             run_at += run.len();
         }
-        let has_any = held.forms.iter().any(|form| *form != NOTHING);
-        held.skip(rest.len());
-        held.starts.push(held.bytes.len() as u32);
-        has_any.then_some(held)
+        self.skip(rest.len());
+        self.starts.push(self.bytes.len() as u32);
+        if at == 0 {
+            self.forms.truncate(before.0);
+            self.starts.truncate(before.1);
+        } else if before.0 == 0 {
+            // The others will be about as long.
+            self.bytes.reserve(self.bytes.len() * more);
+        }
+        at != 0
     }
 
     /// Takes neighbours whose bytes start at `start`, and returns where they end.
@@ -288,11 +296,12 @@ impl Held {
         self.starts.resize(self.starts.len() + count, self.bytes.len() as u32);
     }
 
-    /// A column by its index among those asked for.
+    /// A column of a chunk, both by their numbers; `columns` were asked for.
     #[inline]
-    pub(crate) fn strip(&self, at: usize) -> Option<Strip<'_>> {
-        let form = self.forms[at];
-        let bytes = &self.bytes[self.starts[at] as usize..self.starts[at + 1] as usize];
+    pub(crate) fn strip(&self, chunk: usize, at: usize, columns: usize) -> Option<Strip<'_>> {
+        let form = self.forms[chunk * columns + at];
+        let starts = &self.starts[chunk * (columns + 1) + at..][..2];
+        let bytes = &self.bytes[starts[0] as usize..starts[1] as usize];
         (form != NOTHING).then_some(Strip { form, bytes })
     }
 

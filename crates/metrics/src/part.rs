@@ -8,7 +8,7 @@
 
 use crate::CHUNK_ROWS_MAX;
 use crate::block::Block;
-use crate::chunk::{Directory, Held};
+use crate::chunk::Held;
 use crate::object;
 use crate::row::OpenRow;
 use crate::section::{self, Head, Slot};
@@ -16,6 +16,7 @@ use crate::strip::{self, Strip};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use vigie_disk::wire::Bad;
 use vigie_disk::{DiskError, DiskFile};
 use vigie_model::{ABSENT, Histogram, MetricGroup, ReadError, SeriesId, TimeRange, is_absent};
 
@@ -35,15 +36,21 @@ impl Layout {
         Layout { range, timestamps_ms: Vec::new(), parts: Vec::new() }
     }
 
-    /// Takes in the instants of a part, ascending; `false` when none is inside the range.
-    pub(crate) fn add(&mut self, times: &[i64]) -> bool {
+    fn inside(&self, times: &[i64]) -> Range<usize> {
         let start = times.partition_point(|ts_ms| *ts_ms < self.range.start_ms);
-        let end = times.partition_point(|ts_ms| *ts_ms <= self.range.end_ms);
-        if start < end {
-            self.timestamps_ms.extend_from_slice(&times[start..end]);
-            self.parts.push((times.len(), start..end));
-        }
-        start < end
+        start..times.partition_point(|ts_ms| *ts_ms <= self.range.end_ms).max(start)
+    }
+
+    /// Whether one of the instants, ascending, is inside the range.
+    pub(crate) fn wants(&self, times: &[i64]) -> bool {
+        !self.inside(times).is_empty()
+    }
+
+    /// Takes in the instants of the next part.
+    pub(crate) fn add(&mut self, times: &[i64]) {
+        let inside = self.inside(times);
+        self.timestamps_ms.extend_from_slice(&times[inside.clone()]);
+        self.parts.push((times.len(), inside));
     }
 
     /// Gives the parts that were added their places. Returns all instants, those of the open rows
@@ -55,11 +62,15 @@ impl Layout {
     ) -> (Vec<i64>, bool) {
         assert_eq!(self.parts.len(), parts.len(), "a part has rows");
         self.timestamps_ms.extend(open);
-        let mut start = 0;
+        let (mut start, mut chunks) = (0, 0);
         for (part, (rows, inside)) in parts.iter_mut().zip(&self.parts) {
             part.rows = *rows;
             part.places = Places::Run { from: inside.clone(), at: start };
             start += inside.len();
+            if let Origin::Chunk { number, .. } = &mut part.origin {
+                *number = chunks;
+                chunks += 1;
+            }
         }
         if self.timestamps_ms.windows(2).all(|pair| pair[0] < pair[1]) {
             return (self.timestamps_ms, true);
@@ -121,8 +132,12 @@ enum Body {
 }
 
 enum Origin {
-    /// A chunk's columns, its file and offset.
-    Chunk(Held, Arc<dyn DiskFile>, u64),
+    /// What is held of it has this number.
+    Chunk {
+        number: usize,
+        file: Arc<dyn DiskFile>,
+        offset: u64,
+    },
     Section(Section),
 }
 
@@ -149,15 +164,12 @@ impl Part {
         Part { rows: 0, places: Places::Scattered(Vec::new()), origin, hidden }
     }
 
-    /// `None` when the chunk has none of the columns.
     pub(crate) fn of_chunk(
-        chunk: &Directory<'_>,
-        columns: &[u32],
-        (file, offset): (Arc<dyn DiskFile>, u64),
+        file: Arc<dyn DiskFile>,
+        offset: u64,
         hidden: Vec<(u32, i64, i64)>,
-    ) -> Option<Part> {
-        let held = Held::of(chunk, columns)?;
-        Some(Part::new(Origin::Chunk(held, file, offset), hidden))
+    ) -> Part {
+        Part::new(Origin::Chunk { number: 0, file, offset }, hidden)
     }
 
     /// `None` when the section has none of the columns.
@@ -188,10 +200,11 @@ impl Part {
         is_there.then(|| Part::new(Origin::Section(section), hidden))
     }
 
+    /// What is held beside the columns of chunks.
     pub(crate) fn bytes(&self) -> usize {
         size_of::<Part>()
             + match &self.origin {
-                Origin::Chunk(held, ..) => held.heap_bytes(),
+                Origin::Chunk { .. } => 0,
                 Origin::Section(section) => {
                     section.bodies.len() + size_of::<(u32, Body)>() * section.slots.len()
                 }
@@ -200,17 +213,16 @@ impl Part {
 
     /// Fills the rows of a part that follow one another with a column.
     #[inline]
-    fn read_run(&self, column: usize, times: &[i64], out: &mut [f64]) -> Result<(), DiskError> {
+    fn read_run(&self, group: &Group, column: usize, out: &mut [f64]) -> Result<(), DiskError> {
         let run = self.places.run();
         let out = &mut out[run.clone()];
         match &self.origin {
-            Origin::Chunk(held, file, offset) => {
-                let Some(strip) = held.strip(column) else {
+            Origin::Chunk { number, .. } => {
+                let Some(strip) = group.strip(*number, column) else {
                     out.fill(ABSENT);
                     return Ok(());
                 };
-                self.decode_run(strip, out)
-                    .map_err(|what| DiskError::corrupt(file.path(), *offset, what))?;
+                self.decode_run(strip, out).map_err(|what| self.corrupt(what))?;
             }
             Origin::Section(section) => {
                 out.fill(ABSENT);
@@ -220,7 +232,7 @@ impl Part {
             }
         }
         for (_, min_ms, max_ms) in self.hidden.iter().filter(|one| one.0 as usize == column) {
-            for (value, ts_ms) in out.iter_mut().zip(&times[run.clone()]) {
+            for (value, ts_ms) in out.iter_mut().zip(&group.timestamps_ms[run.clone()]) {
                 if (*min_ms..=*max_ms).contains(ts_ms) {
                     *value = ABSENT;
                 }
@@ -229,8 +241,15 @@ impl Part {
         Ok(())
     }
 
+    fn corrupt(&self, what: Bad) -> DiskError {
+        match &self.origin {
+            Origin::Chunk { file, offset, .. } => DiskError::corrupt(file.path(), *offset, what),
+            Origin::Section(section) => section.block.corrupt(0, what),
+        }
+    }
+
     #[inline]
-    fn decode_run(&self, strip: Strip<'_>, out: &mut [f64]) -> Result<(), vigie_disk::wire::Bad> {
+    fn decode_run(&self, strip: Strip<'_>, out: &mut [f64]) -> Result<(), Bad> {
         if out.len() == self.rows {
             return strip.decode(out);
         }
@@ -243,20 +262,18 @@ impl Part {
     }
 
     /// Lays a column over what is there already.
-    fn read_over(&self, column: usize, times: &[i64], out: &mut [f64]) -> Result<(), DiskError> {
+    fn read_over(&self, group: &Group, column: usize, out: &mut [f64]) -> Result<(), DiskError> {
         let mut lay = |place: usize, value: f64| {
-            if !self.is_hidden(column, times[place]) {
+            if !self.is_hidden(column, group.timestamps_ms[place]) {
                 out[place] = value;
             }
         };
         match &self.origin {
-            Origin::Chunk(held, file, offset) => {
-                let Some(strip) = held.strip(column) else { return Ok(()) };
+            Origin::Chunk { number, .. } => {
+                let Some(strip) = group.strip(*number, column) else { return Ok(()) };
                 let mut values = [ABSENT; CHUNK_ROWS_MAX];
                 let values = &mut values[..self.rows];
-                strip
-                    .decode(values)
-                    .map_err(|what| DiskError::corrupt(file.path(), *offset, what))?;
+                strip.decode(values).map_err(|what| self.corrupt(what))?;
                 for (row, value) in values.iter().enumerate().filter(|(_, v)| !is_absent(**v)) {
                     if let Some(place) = self.places.of(row) {
                         lay(place, *value);
@@ -287,9 +304,11 @@ impl Part {
             .map_err(|what| section.block.corrupt(offset, what))
     }
 
-    fn has_objects(&self, column: usize) -> bool {
+    fn has_objects(&self, group: &Group, column: usize) -> bool {
         match &self.origin {
-            Origin::Chunk(held, ..) => held.strip(column).is_some_and(|strip| strip.has_objects()),
+            Origin::Chunk { number, .. } => {
+                group.strip(*number, column).is_some_and(|strip| strip.has_objects())
+            }
             Origin::Section(section) => {
                 section.object_columns.binary_search(&(column as u32)).is_ok()
             }
@@ -297,11 +316,12 @@ impl Part {
     }
 
     /// Whether every row inside the range certainly has a number of the column.
-    fn is_plain(&self, column: usize) -> bool {
+    fn is_plain(&self, group: &Group, column: usize) -> bool {
         match &self.origin {
-            Origin::Chunk(held, ..) => {
+            Origin::Chunk { number, .. } => {
                 let is_hidden = || self.hidden.iter().any(|hidden| hidden.0 as usize == column);
-                held.strip(column).is_some_and(|strip| strip.is_plain()) && !is_hidden()
+                let strip = group.strip(*number, column);
+                strip.is_some_and(|strip| strip.is_plain()) && !is_hidden()
             }
             Origin::Section(_) => false,
         }
@@ -310,22 +330,20 @@ impl Part {
     /// Hands over the objects of a column with their rows in the group.
     fn each_object(
         &self,
+        group: &Group,
         column: usize,
-        times: &[i64],
         out: &mut dyn FnMut(usize, Arc<Histogram>),
     ) -> Result<(), DiskError> {
         let take = &mut |row: usize, histogram| {
-            let place = self.places.of(row);
-            if let Some(place) = place.filter(|place| !self.is_hidden(column, times[*place])) {
+            let is_shown = |place: &usize| !self.is_hidden(column, group.timestamps_ms[*place]);
+            if let Some(place) = self.places.of(row).filter(is_shown) {
                 out(place, histogram);
             }
         };
         match &self.origin {
-            Origin::Chunk(held, file, offset) => {
-                let Some(strip) = held.strip(column) else { return Ok(()) };
-                strip
-                    .decode_objects(self.rows, take)
-                    .map_err(|what| DiskError::corrupt(file.path(), *offset, what))
+            Origin::Chunk { number, .. } => {
+                let Some(strip) = group.strip(*number, column) else { return Ok(()) };
+                strip.decode_objects(self.rows, take).map_err(|what| self.corrupt(what))
             }
             Origin::Section(section) => {
                 let Some((bytes, offset)) = section.bytes_of(column)? else { return Ok(()) };
@@ -378,9 +396,18 @@ pub(crate) struct Group {
     /// Of the selected series, ascending.
     pub(crate) columns: Vec<u32>,
     pub(crate) parts: Vec<Part>,
+    /// The columns of those that are chunks.
+    pub(crate) held: Held,
     pub(crate) rows: Vec<Open>,
     /// Every instant is of one part or one open row.
     pub(crate) is_laid: bool,
+}
+
+impl Group {
+    #[inline]
+    fn strip(&self, chunk: usize, column: usize) -> Option<Strip<'_>> {
+        self.held.strip(chunk, column, self.columns.len())
+    }
 }
 
 impl MetricGroup for Group {
@@ -394,7 +421,7 @@ impl MetricGroup for Group {
 
     fn held_bytes(&self) -> usize {
         let parts: usize = self.parts.iter().map(|part| part.bytes() + 4 * part.rows).sum();
-        parts + 8 * self.timestamps_ms.len() + 8 * self.ids.len()
+        parts + self.held.heap_bytes() + 8 * self.timestamps_ms.len() + 8 * self.ids.len()
     }
 
     fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
@@ -402,7 +429,7 @@ impl MetricGroup for Group {
             // Every value is written below.
             out.resize(self.timestamps_ms.len(), ABSENT);
             for part in &self.parts {
-                part.read_run(column, &self.timestamps_ms, out)?;
+                part.read_run(self, column, out)?;
             }
             for open in &self.rows {
                 out[open.at] = open.row.value(self.columns[column]).unwrap_or(ABSENT);
@@ -412,7 +439,7 @@ impl MetricGroup for Group {
         out.clear();
         out.resize(self.timestamps_ms.len(), ABSENT);
         for part in &self.parts {
-            part.read_over(column, &self.timestamps_ms, out)?;
+            part.read_over(self, column, out)?;
         }
         for open in &self.rows {
             if let Some(value) = open.row.value(self.columns[column]) {
@@ -426,13 +453,14 @@ impl MetricGroup for Group {
         let has_number =
             |open: &Open| open.row.value(self.columns[column]).is_some_and(strip::is_number);
         self.is_laid
-            && self.parts.iter().all(|part| part.is_plain(column))
+            && self.parts.iter().all(|part| part.is_plain(self, column))
             && self.rows.iter().all(has_number)
     }
 
     fn may_have_histograms(&self, column: usize) -> bool {
         let has_object = |open: &Open| open.row.objects().get(self.columns[column]).is_some();
-        self.parts.iter().any(|part| part.has_objects(column)) || self.rows.iter().any(has_object)
+        self.parts.iter().any(|part| part.has_objects(self, column))
+            || self.rows.iter().any(has_object)
     }
 
     fn read_histograms(
@@ -441,8 +469,8 @@ impl MetricGroup for Group {
         out: &mut Vec<(usize, Arc<Histogram>)>,
     ) -> Result<(), ReadError> {
         out.clear();
-        for part in self.parts.iter().filter(|part| part.has_objects(column)) {
-            part.each_object(column, &self.timestamps_ms, &mut |at, histogram| {
+        for part in self.parts.iter().filter(|part| part.has_objects(self, column)) {
+            part.each_object(self, column, &mut |at, histogram| {
                 out.push((at, histogram));
             })?;
         }

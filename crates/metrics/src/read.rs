@@ -9,7 +9,7 @@
 use crate::bitmap::Bitmap;
 use crate::block::Block;
 use crate::catalog::Catalog;
-use crate::chunk::Directory;
+use crate::chunk::{Directory, Held};
 use crate::head::Heads;
 use crate::part::{Group, Layout, Open, Part};
 use crate::row::OpenRow;
@@ -149,6 +149,8 @@ struct Budget {
 
 impl Budget {
     fn new(max: usize) -> Budget {
+        // What is held is found by offsets of 32 bits.
+        let max = max.min(u32::MAX as usize);
         Budget { left: max, max }
     }
 
@@ -233,36 +235,39 @@ impl Snapshot {
         scratch: &mut Scratch,
     ) -> Result<Group, ReadError> {
         let mut parts = Vec::with_capacity(self.chunks.len());
-        let times = &mut scratch.times;
-        let mut layout = Layout::new(range);
+        let (mut layout, mut held) = (Layout::new(range), Held::default());
         // Blocks first: what stands in a segment came later.
         for block in &sources.blocks {
             for place in block.places_of(self.group, (range.start_ms, range.end_ms))? {
                 let head = block.head(&place)?;
                 let hidden = sources.hidden(Source::Block(block.entry.id), block.span(), &self.ids);
-                if let Some(part) = Part::of_section(block, &head, &self.columns, hidden)
-                    && layout.add(&head.timestamps_ms)
-                {
+                let part = Part::of_section(block, &head, &self.columns, hidden);
+                if let Some(part) = part.filter(|_| layout.wants(&head.timestamps_ms)) {
                     budget.take(part.bytes() + 4 * head.timestamps_ms.len())?;
+                    layout.add(&head.timestamps_ms);
                     parts.push(part);
                 }
             }
         }
-        for (meta, file) in self.chunks.iter().filter(|(meta, _)| !sources.aside.contains(meta)) {
+        let Scratch { bytes, times } = scratch;
+        let chunks = self.chunks.iter().filter(|(meta, _)| !sources.aside.contains(meta));
+        for (at, (meta, file)) in chunks.enumerate() {
             let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
             let note = |error: &DiskError| sources.aside.note(meta, error);
-            let payload = read_chunk_into(&**file, meta, &mut scratch.bytes).inspect_err(note)?;
+            let payload = read_chunk_into(&**file, meta, bytes).inspect_err(note)?;
             let chunk = Directory::parse(payload).map_err(corrupt).inspect_err(note)?;
             chunk.read_times(times).map_err(corrupt).inspect_err(note)?;
+            let before = held.heap_bytes();
+            let more = self.chunks.len() - 1 - at;
+            if !layout.wants(times) || !held.add(&chunk, &self.columns, more) {
+                continue;
+            }
             let source = Source::Segment(meta.segment);
             let hidden = sources.hidden(source, (meta.min_ms, meta.max_ms), &self.ids);
-            let origin = (file.clone(), u64::from(meta.offset));
-            if let Some(part) = Part::of_chunk(&chunk, &self.columns, origin, hidden)
-                && layout.add(times)
-            {
-                budget.take(part.bytes() + 4 * times.len())?;
-                parts.push(part);
-            }
+            let part = Part::of_chunk(file.clone(), u64::from(meta.offset), hidden);
+            budget.take(held.heap_bytes() - before + part.bytes() + 4 * times.len())?;
+            layout.add(times);
+            parts.push(part);
         }
         let rows = self.rows.iter().map(|row| row.ts_ms);
         let (timestamps_ms, is_laid) = layout.finish(rows, &mut parts);
@@ -272,7 +277,8 @@ impl Snapshot {
             .into_iter()
             .map(|row| Open { at: at(&row).expect("the rows are laid out"), row });
         let rows = open.collect();
-        Ok(Group { timestamps_ms, ids: self.ids, columns: self.columns, parts, rows, is_laid })
+        let (ids, columns) = (self.ids, self.columns);
+        Ok(Group { timestamps_ms, ids, columns, parts, held, rows, is_laid })
     }
 }
 
