@@ -102,10 +102,11 @@ fn read(store: &Store, what: &str, matchers: &[Matcher], rows: usize, repeats: u
 
 /// How many columns need no reading to know where their samples are.
 fn plain_of(selection: &Selection) -> usize {
-    let plain = |group: &Box<dyn vigie_model::MetricGroup>| {
-        (0..group.series().len()).filter(|at| group.is_plain(*at)).count()
-    };
-    selection.groups.iter().map(plain).sum()
+    let mut plain = 0;
+    for group in &selection.groups {
+        plain += (0..group.series().len()).filter(|at| group.is_plain(*at)).count();
+    }
+    plain
 }
 
 /// Reads every column, so that no read can be left out.

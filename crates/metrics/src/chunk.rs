@@ -359,38 +359,94 @@ pub(crate) fn of_matrix(matrix: &[f64]) -> impl FnMut(usize, &mut [f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decoders::chunk_of_kind_1;
     use vigie_model::ABSENT;
 
-    #[test]
-    fn a_chunk_comes_back_and_no_damage_makes_it_panic() {
-        let times = [1000, 2000, 3001];
-        let columns = [0, 1, 9];
-        let matrix = [1.0, 2.0, 3.0, 0.5, 0.5, 0.5, ABSENT, f64::NAN, ABSENT];
-        let mut encoder = Encoder::default();
-        let bytes = encoder.encode(7, &times, &columns, of_matrix(&matrix), &[]).to_vec();
-        let chunk = Chunk::parse(&bytes).unwrap();
-        assert_eq!((chunk.group, &chunk.timestamps_ms[..]), (7, &times[..]));
+    const TIMES: [i64; 3] = [1000, 2000, 3001];
+    const MATRIX: [f64; 9] = [1.0, 2.0, 3.0, 0.5, 0.5, 0.5, ABSENT, f64::NAN, ABSENT];
+
+    fn is_as_written(bytes: &[u8], columns: &[u32]) {
+        let chunk = Chunk::parse(bytes).unwrap();
+        assert_eq!(&chunk.timestamps_ms[..], &TIMES[..]);
         assert_eq!(chunk.columns, columns);
         for (at, column) in columns.iter().enumerate() {
             let mut out = [0.0; 3];
             chunk.strip(*column).unwrap().decode(&mut out).unwrap();
-            let bits = out.map(f64::to_bits);
-            assert_eq!(
-                bits.to_vec(),
-                matrix[at * 3..at * 3 + 3].iter().map(|v| v.to_bits()).collect::<Vec<_>>()
-            );
+            let wanted = &MATRIX[at * 3..at * 3 + 3];
+            let same = out.iter().zip(wanted).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{out:?} is not {wanted:?}");
         }
-        assert!(chunk.strip(2).is_none());
+    }
+
+    fn no_damage_makes_it_panic(bytes: &[u8]) {
         for len in 0..bytes.len() {
             assert!(Chunk::parse(&bytes[..len]).is_err(), "{len} bytes");
         }
         for bit in 0..bytes.len() * 8 {
-            let mut bad = bytes.clone();
+            let mut bad = bytes.to_vec();
             bad[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(chunk) = Chunk::parse(&bad) {
-                let mut out = vec![0.0; chunk.timestamps_ms.len()];
-                for column in &chunk.columns {
-                    let _ = chunk.strip(*column).unwrap().decode(&mut out);
+            let Ok(chunk) = Chunk::parse(&bad) else { continue };
+            let mut out = vec![0.0; chunk.timestamps_ms.len()];
+            for column in &chunk.columns {
+                let _ = chunk.strip(*column).unwrap().decode(&mut out);
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_comes_back_and_no_damage_makes_it_panic() {
+        let columns = [0, 1, 9];
+        let mut encoder = Encoder::default();
+        let bytes = encoder.encode(7, &TIMES, &columns, of_matrix(&MATRIX), &[]).to_vec();
+        assert_eq!(Chunk::parse(&bytes).unwrap().group, 7);
+        assert!(Chunk::parse(&bytes).unwrap().strip(2).is_none());
+        is_as_written(&bytes, &columns);
+        no_damage_makes_it_panic(&bytes);
+    }
+
+    #[test]
+    fn a_chunk_of_kind_1_is_read_and_no_damage_makes_it_panic() {
+        let columns: Vec<Vec<f64>> = MATRIX.chunks(3).map(<[f64]>::to_vec).collect();
+        let bytes = chunk_of_kind_1(&TIMES, &columns);
+        is_as_written(&bytes, &[0, 1, 2]);
+        no_damage_makes_it_panic(&bytes);
+    }
+
+    #[test]
+    fn some_columns_are_taken_out_as_they_are() {
+        let columns: Vec<u32> = (0..20).chain(30..31).chain(40..300).collect();
+        let value = |at: usize, row: usize| (columns[at] as usize * 7 + row * row) as f64 / 4.0;
+        // The longest strip decides how wide the lengths are.
+        for rows in [3, 16, 100] {
+            let times: Vec<i64> = (0..rows as i64).map(|n| n * 1000).collect();
+            let fill = |at: usize, out: &mut [f64]| {
+                out.iter_mut().enumerate().for_each(|(row, out)| *out = value(at, row));
+            };
+            let mut encoder = Encoder::default();
+            let bytes = encoder.encode(7, &times, &columns, fill, &[]).to_vec();
+            let chunk = Directory::parse(&bytes).unwrap();
+            for wanted in [
+                vec![0],
+                vec![299],
+                vec![19, 20, 30, 31],
+                (0..400).collect(),
+                (0..400).step_by(3).collect(),
+                vec![25],
+            ] {
+                let mut held = Held::default();
+                let has_any = wanted.iter().any(|column| columns.contains(column));
+                for _ in 0..2 {
+                    assert_eq!(held.add(&chunk, &wanted, 1), has_any, "{wanted:?}");
+                }
+                for (at, column) in wanted.iter().enumerate().filter(|_| has_any) {
+                    let strip = held.strip(1, at, wanted.len());
+                    let known = columns.iter().position(|known| known == column);
+                    assert_eq!(strip.is_some(), known.is_some(), "column {column}");
+                    let mut out = vec![0.0; rows];
+                    if let (Some(strip), Some(known)) = (strip, known) {
+                        strip.decode(&mut out).unwrap();
+                        assert!((0..rows).all(|row| out[row] == value(known, row)));
+                    }
                 }
             }
         }

@@ -9,8 +9,9 @@ use crate::head::Place;
 use crate::object::{self, Objects};
 use crate::record::{self, Part};
 use crate::section::{self, Builder, Head, Slot};
-use crate::{batch, manifest};
+use crate::{batch, column, ints, manifest};
 use std::sync::Arc;
+use vigie_disk::wire::{put_bytes, put_runs, put_uint};
 use vigie_model::histogram::{Counts, ResetHint, Span};
 use vigie_model::{ABSENT, Histogram, Labels, STALE_NAN};
 
@@ -201,7 +202,28 @@ fn chunks() -> Vec<Vec<u8>> {
     let fill = || of_matrix(&matrix);
     let floats = encoder.encode(1, &times, &[0, 1, 2], fill(), &[]).to_vec();
     let mixed = encoder.encode(1, &times, &[0, 1, 2, 5, 9], fill(), &[(9, objects)]).to_vec();
-    vec![floats, mixed]
+    let before = chunk_of_kind_1(&times, &columns);
+    assert!(Chunk::parse(&before).is_ok(), "chunks of kind 1 are read for ever");
+    vec![floats, mixed, before]
+}
+
+/// A chunk as it was written before kind 2.
+pub(crate) fn chunk_of_kind_1(times: &[i64], columns: &[Vec<f64>]) -> Vec<u8> {
+    let mut out = vec![1, 1];
+    put_uint(&mut out, times.len() as u64);
+    let mut bytes = Vec::new();
+    ints::encode(times, &mut bytes);
+    put_bytes(&mut out, &bytes);
+    put_runs(&mut out, &(0..columns.len() as u32).collect::<Vec<_>>());
+    let mut scratch = column::Scratch::default();
+    let mut bodies = Vec::new();
+    for values in columns {
+        let before = bodies.len();
+        column::encode(values, &mut scratch, &mut bodies);
+        put_uint(&mut out, (bodies.len() - before) as u64);
+    }
+    out.extend_from_slice(&bodies);
+    out
 }
 
 fn sections() -> Vec<Vec<u8>> {
