@@ -39,6 +39,7 @@ mod head;
 mod inspect;
 mod ints;
 mod listed;
+mod loose;
 mod manifest;
 mod merge;
 mod object;

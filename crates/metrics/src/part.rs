@@ -399,6 +399,8 @@ pub(crate) struct Group {
     /// The columns of those that are chunks.
     pub(crate) held: Held,
     pub(crate) rows: Vec<Open>,
+    /// Open cells that are in no row: index of the series and of the instant, ascending, and value.
+    pub(crate) loose: Vec<(u32, u32, f64)>,
     /// Every instant is of one part or one open row.
     pub(crate) is_laid: bool,
 }
@@ -407,6 +409,12 @@ impl Group {
     #[inline]
     fn strip(&self, chunk: usize, column: usize) -> Option<Strip<'_>> {
         self.held.strip(chunk, column, self.columns.len())
+    }
+
+    fn loose_of(&self, column: usize) -> &[(u32, u32, f64)] {
+        let start = self.loose.partition_point(|cell| (cell.0 as usize) < column);
+        let count = self.loose[start..].partition_point(|cell| cell.0 as usize == column);
+        &self.loose[start..start + count]
     }
 }
 
@@ -421,7 +429,11 @@ impl MetricGroup for Group {
 
     fn held_bytes(&self) -> usize {
         let parts: usize = self.parts.iter().map(|part| part.bytes() + 4 * part.rows).sum();
-        parts + self.held.heap_bytes() + 8 * self.timestamps_ms.len() + 8 * self.ids.len()
+        parts
+            + self.held.heap_bytes()
+            + 8 * self.timestamps_ms.len()
+            + 8 * self.ids.len()
+            + size_of::<(u32, u32, f64)>() * self.loose.len()
     }
 
     fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
@@ -433,6 +445,14 @@ impl MetricGroup for Group {
             }
             for open in &self.rows {
                 out[open.at] = open.row.value(self.columns[column]).unwrap_or(ABSENT);
+            }
+            if !self.loose.is_empty() {
+                // Their instants are the last ones.
+                let laid: usize = self.parts.iter().map(|part| part.places.run().len()).sum();
+                out[laid + self.rows.len()..].fill(ABSENT);
+            }
+            for (_, at, value) in self.loose_of(column) {
+                out[*at as usize] = *value;
             }
             return Ok(());
         }
@@ -446,6 +466,9 @@ impl MetricGroup for Group {
                 out[open.at] = value;
             }
         }
+        for (_, at, value) in self.loose_of(column) {
+            out[*at as usize] = *value;
+        }
         Ok(())
     }
 
@@ -453,6 +476,7 @@ impl MetricGroup for Group {
         let has_number =
             |open: &Open| open.row.value(self.columns[column]).is_some_and(strip::is_number);
         self.is_laid
+            && self.loose.is_empty()
             && self.parts.iter().all(|part| part.is_plain(self, column))
             && self.rows.iter().all(has_number)
     }

@@ -11,6 +11,7 @@ use crate::block::Block;
 use crate::catalog::Catalog;
 use crate::chunk::{Directory, Held};
 use crate::head::Heads;
+use crate::loose;
 use crate::part::{Group, Layout, Open, Part};
 use crate::row::OpenRow;
 use crate::segment::{Aside, ChunkMeta, read_chunk_into};
@@ -137,6 +138,9 @@ fn live(heads: &Heads, range: TimeRange) -> Bitmap {
             }
             before = Some(&row.columns);
         }
+        for (column, _, _) in group.loose_cells().filter(|cell| range.contains(cell.1)) {
+            live.insert(group.series[column as usize]);
+        }
     }
     live
 }
@@ -206,6 +210,8 @@ struct Snapshot {
     ids: Vec<SeriesId>,
     chunks: Vec<(ChunkMeta, Arc<dyn DiskFile>)>,
     rows: Vec<Arc<OpenRow>>,
+    /// Open cells that are in no row, by index of their series.
+    loose: Vec<loose::Sample>,
 }
 
 impl Snapshot {
@@ -217,9 +223,15 @@ impl Snapshot {
             .filter(|meta| meta.min_ms <= range.end_ms && range.start_ms <= meta.max_ms)
             .filter_map(|meta| Some((*meta, heads.segments.get(meta.segment)?.file.clone())));
         let rows = group.rows.iter().filter(|row| range.contains(row.ts_ms));
+        let columns: Vec<u32> = places.iter().map(|place| place.1).collect();
+        let cells = group.loose_cells().filter(|cell| range.contains(cell.1));
+        let loose = cells.filter_map(|(column, ts_ms, value)| {
+            columns.binary_search(&column).ok().map(|at| (at as u32, ts_ms, value))
+        });
         Snapshot {
             group: places[0].0,
-            columns: places.iter().map(|place| place.1).collect(),
+            loose: loose.collect(),
+            columns,
             ids: places.iter().map(|place| SeriesId(place.2)).collect(),
             chunks: chunks.collect(),
             rows: rows.cloned().collect(),
@@ -269,16 +281,19 @@ impl Snapshot {
             layout.add(times);
             parts.push(part);
         }
-        let rows = self.rows.iter().map(|row| row.ts_ms);
-        let (timestamps_ms, is_laid) = layout.finish(rows, &mut parts);
-        let at = |row: &OpenRow| timestamps_ms.binary_search(&row.ts_ms);
-        let open = self
-            .rows
-            .into_iter()
-            .map(|row| Open { at: at(&row).expect("the rows are laid out"), row });
-        let rows = open.collect();
+        let mut loose = self.loose;
+        budget.take(size_of::<loose::Sample>() * loose.len())?;
+        loose.sort_unstable_by_key(|(_, ts_ms, _)| *ts_ms);
+        let instants = loose.chunk_by(|a, b| a.1 == b.1).map(|cells| cells[0].1);
+        let open = self.rows.iter().map(|row| row.ts_ms).chain(instants);
+        let (timestamps_ms, is_laid) = layout.finish(open, &mut parts);
+        let at = |ts_ms| timestamps_ms.binary_search(&ts_ms).expect("it was laid out");
+        let rows = self.rows.into_iter().map(|row| Open { at: at(row.ts_ms), row });
+        let rows = rows.collect();
+        let mut loose: Vec<_> = loose.iter().map(|c| (c.0, at(c.1) as u32, c.2)).collect();
+        loose.sort_unstable_by_key(|(column, place, _)| (*column, *place));
         let (ids, columns) = (self.ids, self.columns);
-        Ok(Group { timestamps_ms, ids, columns, parts, held, rows, is_laid })
+        Ok(Group { timestamps_ms, ids, columns, parts, held, rows, loose, is_laid })
     }
 }
 
