@@ -5,6 +5,7 @@
 //! count as a `uint` and, label by label, name and value as texts.
 //! Reading never panics: what does not fit is a [`Bad`], and the caller adds file and offset.
 
+use std::ops::Range;
 use vigie_model::Labels;
 
 /// Why bytes could not be read.
@@ -160,18 +161,24 @@ impl<'a> Bytes<'a> {
 
     /// What [`put_runs`] wrote: at most `count_max` numbers.
     pub fn runs(&mut self, count_max: usize) -> Result<Vec<u32>, Bad> {
-        let mut numbers = Vec::new();
-        let mut next = 0u64;
+        Ok(self.ranges(count_max)?.into_iter().flatten().collect())
+    }
+
+    /// The same as the runs themselves, ascending and apart.
+    pub fn ranges(&mut self, count_max: usize) -> Result<Vec<Range<u32>>, Bad> {
+        let mut ranges = Vec::new();
+        let (mut next, mut left) = (0u64, count_max);
         for _ in 0..self.count(count_max)? {
             let start = next.checked_add(self.uint()?).ok_or("a run starts too late")?;
-            let len = self.count(count_max - numbers.len())? as u64;
-            next = start.checked_add(len).ok_or("a run starts too late")?;
+            let len = self.count(left)?;
+            next = start.checked_add(len as u64).ok_or("a run starts too late")?;
             if len == 0 || next > u64::from(u32::MAX) {
                 return Err("a run is impossible");
             }
-            numbers.extend(start as u32..next as u32);
+            left -= len;
+            ranges.push(start as u32..next as u32);
         }
-        Ok(numbers)
+        Ok(ranges)
     }
 }
 

@@ -143,24 +143,13 @@ impl Store {
         for first in (0..count).step_by(GROUPS_PER_STEP) {
             let mut heads = self.heads.lock();
             for at in first..count.min(first + GROUPS_PER_STEP as u32) {
-                let group = &heads.groups[at as usize];
-                let rows = &group.rows;
-                if rows.len() >= group.seal_rows() {
+                // Cells that are in no row are long in the log, so they go when they are half of
+                // what is sealed otherwise.
+                if heads.is_near_full(at, 2) {
                     self.seal(&mut heads, at)?;
-                } else if !rows.is_empty() && !planted::is(Bug::RowsNotCarried) {
-                    let mut payload = Vec::new();
-                    record::put_rows_head(&mut payload, rows.len());
-                    for row in rows {
-                        let (columns, objects) = (&row.columns, row.objects());
-                        record::put_part(
-                            &mut payload,
-                            at,
-                            row.ts_ms,
-                            columns,
-                            &row.values,
-                            objects,
-                        );
-                    }
+                } else if let Some(payload) = heads.open_record(at)
+                    && !planted::is(Bug::RowsNotCarried)
+                {
                     self.wal.append(&payload)?;
                 }
             }

@@ -256,7 +256,8 @@ pub(crate) fn decode_objects(
     input.end()
 }
 
-fn significant(bytes: &[u8]) -> &[u8] {
+/// Bytes without the zeros at their end.
+pub(crate) fn significant(bytes: &[u8]) -> &[u8] {
     let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
     &bytes[..len]
 }

@@ -4,13 +4,14 @@
 //! is then read as the same. Seeds are made by the encoders.
 
 use crate::catalog::Catalog;
-use crate::chunk::{Chunk, Encoder};
+use crate::chunk::{Chunk, Directory, Encoder, Held, of_matrix};
 use crate::head::Place;
 use crate::object::{self, Objects};
 use crate::record::{self, Part};
 use crate::section::{self, Builder, Head, Slot};
-use crate::{batch, column, manifest};
+use crate::{batch, column, ints, manifest};
 use std::sync::Arc;
+use vigie_disk::wire::{put_bytes, put_runs, put_uint};
 use vigie_model::histogram::{Counts, ResetHint, Span};
 use vigie_model::{ABSENT, Histogram, Labels, STALE_NAN};
 
@@ -47,11 +48,23 @@ fn chunk(data: &[u8]) {
     let Ok(chunk) = Chunk::parse(data) else { return };
     let mut values = vec![ABSENT; chunk.timestamps_ms.len()];
     for column in &chunk.columns {
-        let body = chunk.body(*column).expect("a column of the chunk has a body");
-        let _ = column::decode(body, &mut values);
-        let _ = column::decode_objects(body, values.len(), &mut |row, _| {
+        let strip = chunk.strip(*column).expect("a column of the chunk has a strip");
+        let _ = strip.decode(&mut values);
+        let _ = strip.decode_objects(values.len(), &mut |row, _| {
             assert!(row < values.len(), "an object stands outside its chunk");
         });
+    }
+    // A reader of some columns gets the same bytes.
+    let mut some: Vec<u32> = chunk.columns.iter().step_by(2).copied().collect();
+    some.extend(chunk.columns.last().and_then(|last| last.checked_add(1)));
+    let directory = Directory::parse(data).expect("it was parsed above");
+    let mut held = Held::default();
+    // Two times, as two chunks of a group.
+    let there = [held.add(&directory, &some, 1), held.add(&directory, &some, 0)];
+    assert_eq!(there, [!chunk.columns.is_empty(); 2]);
+    for (at, column) in some.iter().enumerate().filter(|_| there[0]) {
+        let strip = held.strip(1, at, some.len()).map(|s| (s.form, s.bytes));
+        assert_eq!(strip, chunk.strip(*column).map(|s| (s.form, s.bytes)));
     }
 }
 
@@ -185,10 +198,32 @@ fn example(rows: usize) -> Example {
 fn chunks() -> Vec<Vec<u8>> {
     let (times, columns, objects) = example(16);
     let matrix = columns.concat();
-    let floats = Encoder::default().encode(1, &times, &[0, 1, 2], &matrix[..48], &[]).to_vec();
     let mut encoder = Encoder::default();
-    let mixed = encoder.encode(1, &times, &[0, 1, 2, 5, 9], &matrix, &[(9, objects)]);
-    vec![floats, mixed.to_vec()]
+    let fill = || of_matrix(&matrix);
+    let floats = encoder.encode(1, &times, &[0, 1, 2], fill(), &[]).to_vec();
+    let mixed = encoder.encode(1, &times, &[0, 1, 2, 5, 9], fill(), &[(9, objects)]).to_vec();
+    let before = chunk_of_kind_1(&times, &columns);
+    assert!(Chunk::parse(&before).is_ok(), "chunks of kind 1 are read for ever");
+    vec![floats, mixed, before]
+}
+
+/// A chunk as it was written before kind 2.
+pub(crate) fn chunk_of_kind_1(times: &[i64], columns: &[Vec<f64>]) -> Vec<u8> {
+    let mut out = vec![1, 1];
+    put_uint(&mut out, times.len() as u64);
+    let mut bytes = Vec::new();
+    ints::encode(times, &mut bytes);
+    put_bytes(&mut out, &bytes);
+    put_runs(&mut out, &(0..columns.len() as u32).collect::<Vec<_>>());
+    let mut scratch = column::Scratch::default();
+    let mut bodies = Vec::new();
+    for values in columns {
+        let before = bodies.len();
+        column::encode(values, &mut scratch, &mut bodies);
+        put_uint(&mut out, (bodies.len() - before) as u64);
+    }
+    out.extend_from_slice(&bodies);
+    out
 }
 
 fn sections() -> Vec<Vec<u8>> {

@@ -60,7 +60,8 @@ impl Store {
             let heads = self.heads.lock();
             let has_rows = |group: &&u32| {
                 let group = &heads.groups[**group as usize];
-                let in_range = group.rows.iter().any(|row| range.contains(row.ts_ms));
+                let in_range = group.rows.iter().any(|row| range.contains(row.ts_ms))
+                    || group.loose_cells().any(|(_, ts_ms, _)| range.contains(ts_ms));
                 in_range && group.series.iter().any(|id| wanted.contains(*id))
             };
             let all: Vec<u32> = (0..heads.groups.len() as u32).collect();

@@ -9,17 +9,20 @@
 //! at most one place, open row or chunk: what arrives again is compared and dropped at the door;
 //! a series has one place (group, column) for ever.
 
+mod seal;
+
 use crate::batch::{self, Batch};
 use crate::block::{Block, Place as SectionPlace};
 use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
+use crate::loose::{self, Loose};
 use crate::object::{self, Objects};
 use crate::record::{Definition, Part};
-use crate::row::{OpenRow, columns_of, matrix_of, objects_of};
+use crate::row::OpenRow;
 use crate::sealed::{self, Stored};
 use crate::segment::{ChunkMeta, Scanned, Segments, read_chunk};
 use crate::tombstone::{Source, Tombstone};
-use crate::{Appended, CHUNK_ROWS_MAX, GROUP_COLUMNS_MAX, Options};
+use crate::{Appended, GROUP_COLUMNS_MAX, Options};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use vigie_disk::DiskError;
@@ -33,6 +36,9 @@ pub(crate) const SEAL_ROWS: usize = 16;
 const SEAL_CELLS_MIN: usize = 512;
 /// How far in the future a sample may lie, as in Prometheus' doors.
 const FUTURE_MS_MAX: i64 = 10 * 60 * 1000;
+/// Series of a target that came alone and share a group. A chunk of such a group has a row for each
+/// instant of each, so they are few.
+const POOL_COLUMNS_MAX: usize = 8;
 /// Bytes of objects with which a group is sealed, however few rows they are.
 const OBJECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 const NO_GROUP: u32 = u32::MAX;
@@ -52,6 +58,10 @@ pub(crate) struct Group {
     pub(crate) rows: Vec<Arc<OpenRow>>,
     /// What the objects of the open rows take.
     object_bytes: usize,
+    /// Open cells that are in no row; `None` as long as there was none.
+    pub(crate) loose: Option<Box<Loose>>,
+    /// Series that came alone are put together here.
+    is_pool: bool,
     pub(crate) chunks: Vec<ChunkMeta>,
     /// The newest instant, open or sealed.
     newest_ms: i64,
@@ -68,21 +78,50 @@ pub(crate) struct Group {
 
 impl Group {
     fn open_bytes(&self) -> usize {
-        self.rows.iter().map(|row| row.bytes()).sum()
+        let rows: usize = self.rows.iter().map(|row| row.bytes()).sum();
+        rows + self.loose_bytes()
     }
 
-    /// How many rows are sealed. The first chunk after a start may be shorter, so that groups whose
-    /// rows come together are not all sealed together.
-    pub(crate) fn seal_rows(&self) -> usize {
-        let rows = SEAL_CELLS_MIN / self.series.len().max(1);
-        let rows = rows.clamp(SEAL_ROWS, CHUNK_ROWS_MAX);
-        rows - rows * usize::from(self.head_start) / 256
+    fn loose_bytes(&self) -> usize {
+        self.loose.as_ref().map_or(0, |loose| loose.len() * loose::CELL_BYTES)
     }
 
+    /// Whether nothing is open.
+    fn is_sealed(&self) -> bool {
+        self.rows.is_empty() && self.loose.as_ref().is_none_or(|loose| loose.is_empty())
+    }
+
+    /// Open cells that are in no row.
+    pub(crate) fn loose_cells(&self) -> impl Iterator<Item = loose::Sample> {
+        self.loose.iter().flat_map(|loose| loose.iter())
+    }
+
+    /// The oldest open instant.
+    fn oldest_open_ms(&self) -> Option<i64> {
+        let row = self.rows.first().map(|row| row.ts_ms);
+        row.into_iter().chain(self.loose.as_ref().and_then(|loose| loose.oldest_ms())).min()
+    }
+
+    /// Whether all of a part is newer than any sample of its series, as far as that is known.
+    fn is_newer(&self, part: &Part) -> bool {
+        match &self.loose {
+            Some(loose) => part.columns.iter().all(|at| loose.newest_ms(*at) < part.ts_ms),
+            None => self.newest_ms < part.ts_ms,
+        }
+    }
+
+    /// Takes in a chunk that was found, whose series are not known.
     fn add_chunk(&mut self, meta: ChunkMeta) {
-        self.sealed_ms = self.sealed_ms.max(meta.max_ms);
-        self.newest_ms = self.newest_ms.max(meta.max_ms);
+        self.note_sealed(meta.max_ms);
+        if let Some(loose) = &mut self.loose {
+            loose.note_all(meta.max_ms);
+        }
         self.chunks.push(meta);
+    }
+
+    fn note_sealed(&mut self, max_ms: i64) {
+        self.sealed_ms = self.sealed_ms.max(max_ms);
+        self.newest_ms = self.newest_ms.max(max_ms);
     }
 }
 
@@ -108,6 +147,8 @@ pub(crate) struct Heads {
     pub(crate) tombstones: Vec<Arc<Tombstone>>,
     /// By series id.
     places: Vec<Place>,
+    /// By target: the group of its series that came alone.
+    pools: HashMap<(u32, u32), u32, foldhash::fast::RandomState>,
     /// Series with a place that no log has yet.
     pub(crate) unlogged: Vec<u32>,
     /// Series that only the write-ahead log has, in the order of their columns.
@@ -136,6 +177,7 @@ impl Heads {
             blocks: Vec::new(),
             tombstones: Vec::new(),
             places: Vec::new(),
+            pools: HashMap::default(),
             unlogged: Vec::new(),
             pending: Vec::new(),
             open_bytes: 0,
@@ -185,7 +227,12 @@ impl Heads {
         let histograms = self.histograms_of(row, counts);
         let cells = self.cells_of(row, counts);
         for cells in cells.chunk_by(|a, b| a.0 == b.0) {
-            let mut newest_ms = self.groups[cells[0].0 as usize].newest_ms;
+            let group = &self.groups[cells[0].0 as usize];
+            // Series with instants of their own are not measured by one another.
+            let mut newest_ms = match &group.loose {
+                Some(loose) if cells.len() == 1 => loose.newest_ms(cells[0].1),
+                _ => group.newest_ms,
+            };
             if self.now_ms > 0 && options.late_window_ms > 0 {
                 // A clock that ran ahead for a while must not make all that follows too old.
                 newest_ms = newest_ms.min(self.now_ms);
@@ -258,13 +305,16 @@ impl Heads {
         }
         let mut groups: HashMap<(u32, u32), u32, foldhash::fast::RandomState> = HashMap::default();
         for id in row.series {
-            if let Some(place) = self.place(id.0) {
+            if let Some(place) = self.place(id.0)
+                && !self.groups[place.group as usize].is_pool
+            {
                 let key = self.groups[place.group as usize].key;
                 // Of several groups the newest is the one that has room.
                 let group = groups.entry(key).or_insert(place.group);
                 *group = place.group.max(*group);
             }
         }
+        let is_alone = row.series.len() == 1;
         for id in row.series.iter().map(|id| id.0) {
             if self.place(id).is_some() {
                 continue;
@@ -272,6 +322,7 @@ impl Heads {
             assert!((id as usize) < catalog.len(), "series {id} is of another store");
             let key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
             let group = match groups.get(&key) {
+                _ if is_alone => self.pool(key),
                 Some(g) if self.groups[*g as usize].series.len() < GROUP_COLUMNS_MAX => *g,
                 _ => {
                     let group = self.groups.len() as u32;
@@ -285,6 +336,20 @@ impl Heads {
         }
     }
 
+    /// A group of series of a target that came alone, with room for one more.
+    fn pool(&mut self, key: (u32, u32)) -> u32 {
+        let known = self.pools.get(&key).copied();
+        let has_room = |at: &u32| self.groups[*at as usize].series.len() < POOL_COLUMNS_MAX;
+        if let Some(group) = known.filter(has_room) {
+            return group;
+        }
+        let group = self.groups.len() as u32;
+        self.add_group(key);
+        self.groups[group as usize].is_pool = true;
+        self.pools.insert(key, group);
+        group
+    }
+
     fn add_group(&mut self, key: (u32, u32)) {
         // Multiples of the golden ratio lie evenly between 0 and 1.
         let head_start = (self.groups.len() as u32).wrapping_mul(0x9e37_79b9) >> 24;
@@ -294,6 +359,8 @@ impl Heads {
             series: Vec::new(),
             rows: Vec::new(),
             object_bytes: 0,
+            loose: None,
+            is_pool: false,
             chunks: Vec::new(),
             newest_ms: i64::MIN,
             sealed_ms: i64::MIN,
@@ -303,9 +370,15 @@ impl Heads {
     }
 
     fn settle(&mut self, id: u32, group: u32) {
-        let columns = &mut self.groups[group as usize].series;
-        let place = Place { group, column: columns.len() as u32 };
-        columns.push(id);
+        let known = &mut self.groups[group as usize];
+        let place = Place { group, column: known.series.len() as u32 };
+        if known.is_pool {
+            known.series.reserve_exact(POOL_COLUMNS_MAX - known.series.len());
+        }
+        known.series.push(id);
+        if let Some(loose) = &mut known.loose {
+            loose.add_column();
+        }
         if self.places.len() <= id as usize {
             let nowhere = Place { group: NO_GROUP, column: 0 };
             self.places.resize(id as usize + 1, nowhere);
@@ -382,22 +455,30 @@ impl Heads {
 
     /// Puts a part into its group, cell by cell where it meets what is there already.
     pub(crate) fn insert(&mut self, part: Part, counts: &mut Appended) {
-        let sealed_ms = self.groups[part.group as usize].sealed_ms;
-        let part = if part.ts_ms <= sealed_ms { self.unsealed(part, counts) } else { part };
+        let group = &self.groups[part.group as usize];
+        let may_be_sealed = part.ts_ms <= group.sealed_ms && !group.is_newer(&part);
+        let part = if may_be_sealed { self.unsealed(part, counts) } else { part };
         self.insert_open(part, counts);
     }
 
     /// [`Heads::insert`] for a part of which no chunk has a cell.
     fn insert_open(&mut self, part: Part, counts: &mut Appended) {
+        let now_ms = self.now_ms;
+        let group = &mut self.groups[part.group as usize];
+        let part = match &group.loose {
+            Some(loose) if loose.may_have(part.ts_ms) => without_loose(part, loose, counts),
+            _ => part,
+        };
         if part.columns.is_empty() {
             return;
         }
-        let now_ms = self.now_ms;
-        let group = &mut self.groups[part.group as usize];
-        if group.rows.is_empty() {
+        if group.is_sealed() {
             group.opened_ms = now_ms;
         }
-        let added = group.merge(part, counts);
+        let added = match group.takes_loose(&part) {
+            true => group.add_loose(&part),
+            false => group.merge(part, counts),
+        };
         counts.appended += added.cells as u64;
         counts.histograms += added.objects as u64;
         self.samples += added.cells as u64;
@@ -484,9 +565,9 @@ impl Heads {
         if let Ok(at) = chunk.timestamps_ms.binary_search(&ts_ms) {
             let group = chunk.group;
             for (column, value) in cells {
-                let stored = match chunk.body(*column) {
-                    Some(body) if !self.is_hidden(group, *column, meta.segment, ts_ms) => {
-                        Stored::in_column(body, chunk.timestamps_ms.len(), at).map_err(corrupt)?
+                let stored = match chunk.strip(*column) {
+                    Some(strip) if !self.is_hidden(group, *column, meta.segment, ts_ms) => {
+                        Stored::in_strip(strip, chunk.timestamps_ms.len(), at).map_err(corrupt)?
                     }
                     _ => Stored::Nothing,
                 };
@@ -502,51 +583,6 @@ impl Heads {
         counts.histograms += found.histograms;
         self.recent = Some(Recent { segment: here.0, offset: here.1, payload });
         Ok(still)
-    }
-
-    /// Seals the open rows of a group. Returns where the chunk ends; `None` when there is no row.
-    /// On an error the rows that have no chunk yet stay open.
-    pub(crate) fn seal(&mut self, at: u32) -> Result<Option<(u32, u64)>, DiskError> {
-        let mut end = None;
-        // A group restored from a log may hold more rows than one chunk takes.
-        while !self.groups[at as usize].rows.is_empty() {
-            let group = &mut self.groups[at as usize];
-            let count = group.rows.len().min(CHUNK_ROWS_MAX);
-            let rows = &group.rows[..count];
-            let columns = columns_of(rows);
-            let matrix = matrix_of(rows, &columns);
-            let times: Vec<i64> = rows.iter().map(|row| row.ts_ms).collect();
-            let objects = objects_of(rows);
-            let payload = self.encoder.encode(at, &times, &columns, &matrix, &objects);
-            let series = columns.iter().map(|column| group.series[*column as usize]);
-            let span = (times[0], times[count - 1]);
-            let meta = self.segments.append(self.now_ms, payload, count, span, series)?;
-            group.add_chunk(meta);
-            let sealed = group.rows.drain(..count);
-            self.open_bytes -= sealed.map(|row| row.bytes()).sum::<usize>();
-            end = Some((meta.segment, u64::from(meta.offset) + u64::from(meta.bytes)));
-        }
-        let group = &mut self.groups[at as usize];
-        group.rows.shrink_to(SEAL_ROWS);
-        group.object_bytes = 0;
-        group.opened_ms = 0;
-        group.head_start = 0;
-        Ok(end)
-    }
-
-    /// Whether a group has enough rows to seal, or enough bytes of objects.
-    pub(crate) fn is_full(&self, group: u32) -> bool {
-        let group = &self.groups[group as usize];
-        group.rows.len() >= group.seal_rows() || group.object_bytes >= OBJECT_BYTES_MAX
-    }
-
-    /// Forgets the open rows of a group: a log says that a chunk has them.
-    pub(crate) fn drop_open(&mut self, group: u32) {
-        if let Some(group) = self.groups.get_mut(group as usize).filter(|group| !group.keeps_rows) {
-            self.open_bytes -= group.open_bytes();
-            group.rows.clear();
-            group.object_bytes = 0;
-        }
     }
 
     /// Notes that a chunk which a log mentions is not there: the rows stay open and are sealed again.
@@ -586,53 +622,6 @@ impl Heads {
         Ok(())
     }
 
-    /// Puts open rows aside that stand in chunks too: a crash came between a chunk and its mark.
-    pub(crate) fn drop_sealed_again(&mut self) {
-        let mut ignored = Appended::default();
-        for at in 0..self.groups.len() {
-            let group = &self.groups[at];
-            if group.rows.first().is_none_or(|row| row.ts_ms > group.sealed_ms) {
-                continue;
-            }
-            let rows = std::mem::take(&mut self.groups[at].rows);
-            self.groups[at].object_bytes = 0;
-            self.open_bytes -= rows.iter().map(|row| row.bytes()).sum::<usize>();
-            let samples = self.samples;
-            for row in rows {
-                self.insert(row.to_part(at as u32), &mut ignored);
-            }
-            self.samples = samples;
-        }
-    }
-
-    /// The groups to seal because their rows have waited long, and notes the time.
-    pub(crate) fn waiting(&mut self, now_ms: i64, wait_ms: i64) -> Vec<u32> {
-        self.now_ms = now_ms;
-        let mut waiting = Vec::new();
-        for (at, group) in self.groups.iter_mut().enumerate() {
-            if group.rows.is_empty() {
-                continue;
-            }
-            if group.opened_ms == 0 {
-                group.opened_ms = now_ms;
-            }
-            if now_ms - group.opened_ms >= wait_ms {
-                waiting.push(at as u32);
-            }
-        }
-        waiting
-    }
-
-    /// Groups with open rows, those with the most bytes first.
-    pub(crate) fn by_open_bytes(&self) -> Vec<u32> {
-        let mut groups: Vec<(usize, u32)> = (0..self.groups.len() as u32)
-            .map(|at| (self.groups[at as usize].open_bytes(), at))
-            .filter(|(bytes, _)| *bytes > 0)
-            .collect();
-        groups.sort_unstable_by(|a, b| b.cmp(a));
-        groups.into_iter().map(|(_, at)| at).collect()
-    }
-
     /// All chunks of a segment by offset, each with its group.
     pub(crate) fn chunks_of(&self, segment: u32) -> Vec<(u32, ChunkMeta)> {
         let mut chunks: Vec<(u32, ChunkMeta)> = Vec::new();
@@ -656,8 +645,10 @@ impl Heads {
     /// Takes in a section of a block. `false` when its group is not known.
     pub(crate) fn note_section(&mut self, place: &SectionPlace) -> bool {
         let Some(group) = self.groups.get_mut(place.group as usize) else { return false };
-        group.sealed_ms = group.sealed_ms.max(place.max_ms);
-        group.newest_ms = group.newest_ms.max(place.max_ms);
+        group.note_sealed(place.max_ms);
+        if let Some(loose) = &mut group.loose {
+            loose.note_all(place.max_ms);
+        }
         true
     }
 
@@ -665,7 +656,7 @@ impl Heads {
     pub(crate) fn oldest_ms(&self) -> Option<i64> {
         let sealed = self.segments.list.iter().map(|segment| segment.min_ms);
         let blocks = self.blocks.iter().map(|block| block.entry.min_ms);
-        let open = self.groups.iter().filter_map(|group| group.rows.first()).map(|row| row.ts_ms);
+        let open = self.groups.iter().filter_map(|group| group.oldest_open_ms());
         sealed.chain(blocks).chain(open).min().filter(|ms| *ms != i64::MAX)
     }
 
@@ -688,6 +679,23 @@ fn encoded(cells: &[Cell], histograms: &[Placed<'_>]) -> Objects {
     objects
 }
 
+/// A part without the cells that stand loose already.
+fn without_loose(part: Part, loose: &Loose, counts: &mut Appended) -> Part {
+    let Part { group, ts_ms, columns, values, objects } = part;
+    let mut left = Vec::with_capacity(columns.len());
+    for (column, value) in columns.into_iter().zip(values) {
+        match loose.value(column, ts_ms) {
+            None => left.push((column, value)),
+            Some(known) => {
+                counts.met(known.to_bits() == value.to_bits(), objects.get(column).is_some());
+            }
+        }
+    }
+    let objects = objects.only(left.iter().map(|(column, _)| *column));
+    let (columns, values) = left.into_iter().unzip();
+    Part { group, ts_ms, columns, values, objects }
+}
+
 /// What a merge did.
 struct Added {
     cells: usize,
@@ -697,9 +705,30 @@ struct Added {
 }
 
 impl Group {
+    /// Whether a part is kept cell by cell: it is small, and its instant has no row.
+    fn takes_loose(&self, part: &Part) -> bool {
+        loose::suits(part, self.series.len())
+            && self.loose.as_ref().is_none_or(|loose| loose.takes(part.ts_ms))
+            && self.rows.binary_search_by_key(&part.ts_ms, |row| row.ts_ms).is_err()
+    }
+
+    fn add_loose(&mut self, part: &Part) -> Added {
+        let (columns, newest_ms) = (self.series.len(), self.newest_ms);
+        let loose = self.loose.get_or_insert_with(|| Box::new(Loose::new(columns, newest_ms)));
+        self.newest_ms = newest_ms.max(part.ts_ms);
+        for (column, value) in part.columns.iter().zip(&part.values) {
+            loose.push(*column, part.ts_ms, *value);
+        }
+        let cells = part.columns.len();
+        Added { cells, objects: 0, bytes: cells * loose::CELL_BYTES }
+    }
+
     /// Adds the cells of a part that are not there yet.
     fn merge(&mut self, part: Part, counts: &mut Appended) -> Added {
         self.newest_ms = self.newest_ms.max(part.ts_ms);
+        if let Some(loose) = &mut self.loose {
+            part.columns.iter().for_each(|column| loose.note(*column, part.ts_ms));
+        }
         match self.rows.binary_search_by_key(&part.ts_ms, |row| row.ts_ms) {
             Err(at) => {
                 let like = at.checked_sub(1).map(|before| &self.rows[before].columns);

@@ -2,10 +2,10 @@
 
 use crate::block::{Block, Place};
 use crate::chunk::Chunk;
-use crate::column;
 use crate::section::{self, Head, Slot};
 use crate::segment::{ChunkMeta, read_chunk};
 use crate::store::Store;
+use crate::strip::is_number;
 use crate::{CHUNK_ROWS_MAX, MetricsError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -286,18 +286,21 @@ impl Store {
             };
             let ids = self.heads.lock().groups[*group as usize].series.clone();
             for column in &chunk.columns {
-                let body = chunk.body(*column).expect("a column of the chunk");
+                let strip = chunk.strip(*column).expect("a column of the chunk");
                 let mut values = [ABSENT; CHUNK_ROWS_MAX];
                 let values = &mut values[..chunk.timestamps_ms.len()];
                 let mut objects = 0;
-                let decoded = column::decode(body, values).and_then(|()| {
-                    column::decode_objects(body, values.len(), &mut |_, _| objects += 1)
+                let decoded = strip.decode(values).and_then(|()| {
+                    if strip.is_plain() && !values.iter().all(|value| is_number(*value)) {
+                        return Err("a column is not as plain as its form says");
+                    }
+                    strip.decode_objects(values.len(), &mut |_, _| objects += 1)
                 });
                 let floats = values.iter().filter(|value| !is_absent(**value)).count() as u64;
                 let samples = floats + objects;
                 visit(match (decoded, ids.get(*column as usize)) {
                     (Ok(()), Some(series)) => {
-                        Ok(Seen { series: *series, samples, bytes: body.len() as u64 })
+                        Ok(Seen { series: *series, samples, bytes: strip.bytes.len() as u64 })
                     }
                     (Ok(()), None) => Err(corrupt("a column is of a series that is not known")),
                     (Err(what), _) => Err(corrupt(what)),

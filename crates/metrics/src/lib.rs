@@ -39,9 +39,11 @@ mod head;
 mod inspect;
 mod ints;
 mod listed;
+mod loose;
 mod manifest;
 mod merge;
 mod object;
+mod part;
 #[doc(hidden)]
 pub mod planted;
 mod push;
@@ -56,6 +58,7 @@ mod series_log;
 mod snapshot;
 mod sound;
 mod store;
+mod strip;
 mod tombstone;
 
 pub use compact::Pace;

@@ -7,7 +7,6 @@
 
 use crate::block::{Block, Writer};
 use crate::chunk::Chunk;
-use crate::column;
 use crate::planted::{self, Bug};
 use crate::section::{self, Head};
 use crate::tombstone::Tombstone;
@@ -55,9 +54,8 @@ impl Piece<'_> {
     fn read(&self, column: u32, out: &mut [f64]) -> Result<bool, DiskError> {
         match &self.body {
             Body::Chunk(chunk, path, offset) => {
-                let Some(body) = chunk.body(column) else { return Ok(false) };
-                column::decode(body, out)
-                    .map_err(|what| DiskError::corrupt(path, *offset, what))?;
+                let Some(strip) = chunk.strip(column) else { return Ok(false) };
+                strip.decode(out).map_err(|what| DiskError::corrupt(path, *offset, what))?;
             }
             Body::Section(block, head) => {
                 let Some(slot) = head.slot(column) else { return Ok(false) };
@@ -89,8 +87,9 @@ impl Piece<'_> {
         };
         match &self.body {
             Body::Chunk(chunk, path, offset) => {
-                let Some(body) = chunk.body(column) else { return Ok(objects) };
-                column::decode_objects(body, times.len(), take)
+                let Some(strip) = chunk.strip(column) else { return Ok(objects) };
+                strip
+                    .decode_objects(times.len(), take)
                     .map_err(|what| DiskError::corrupt(path, *offset, what))?;
             }
             Body::Section(block, head) if head.has_objects(column) => {

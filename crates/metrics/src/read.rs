@@ -6,30 +6,23 @@
 //! be torn. Of a block only the places of the columns are kept: it never changes, and stays readable
 //! when it is removed; each column is checked when it is read.
 
-use crate::CHUNK_ROWS_MAX;
 use crate::bitmap::Bitmap;
 use crate::block::Block;
 use crate::catalog::Catalog;
-use crate::chunk::Chunk;
-use crate::column;
+use crate::chunk::{Directory, Held};
 use crate::head::Heads;
-use crate::object;
+use crate::loose;
+use crate::part::{Group, Layout, Open, Part};
 use crate::row::OpenRow;
-use crate::section::{self, Head, Slot};
-use crate::segment::{Aside, ChunkMeta, read_chunk};
+use crate::segment::{Aside, ChunkMeta, read_chunk_into};
 use crate::store::Store;
 use crate::tombstone::{self, Source, Tombstone};
 use parking_lot::RwLock;
-use std::borrow::Cow;
 use std::sync::Arc;
 use vigie_disk::{DiskError, DiskFile};
 use vigie_model::{
-    ABSENT, Histogram, LabelLookup, Labels, Matcher, MetricGroup, ReadError, Selection, SeriesId,
-    TimeRange,
+    LabelLookup, Labels, Matcher, MetricGroup, ReadError, Selection, SeriesId, TimeRange,
 };
-
-/// For a row of a chunk that is outside the range.
-const OUTSIDE: u32 = u32::MAX;
 
 impl Store {
     /// The series that fulfil all matchers and have samples in the range, as groups of columns.
@@ -49,9 +42,10 @@ impl Store {
             (snapshots.collect::<Vec<_>>(), Sources::take(&heads, range))
         };
         let mut budget = Budget::new(self.options.selection_bytes_max);
+        let mut scratch = Scratch::default();
         let mut groups: Vec<Box<dyn MetricGroup>> = Vec::with_capacity(snapshots.len());
         for snapshot in snapshots {
-            let group = snapshot.load(range, &sources, &mut budget)?;
+            let group = snapshot.load(range, &sources, &mut budget, &mut scratch)?;
             if !group.timestamps_ms.is_empty() {
                 groups.push(Box::new(group));
             }
@@ -144,6 +138,9 @@ fn live(heads: &Heads, range: TimeRange) -> Bitmap {
             }
             before = Some(&row.columns);
         }
+        for (column, _, _) in group.loose_cells().filter(|cell| range.contains(cell.1)) {
+            live.insert(group.series[column as usize]);
+        }
     }
     live
 }
@@ -156,6 +153,8 @@ struct Budget {
 
 impl Budget {
     fn new(max: usize) -> Budget {
+        // What is held is found by offsets of 32 bits.
+        let max = max.min(u32::MAX as usize);
         Budget { left: max, max }
     }
 
@@ -211,6 +210,8 @@ struct Snapshot {
     ids: Vec<SeriesId>,
     chunks: Vec<(ChunkMeta, Arc<dyn DiskFile>)>,
     rows: Vec<Arc<OpenRow>>,
+    /// Open cells that are in no row, by index of their series.
+    loose: Vec<loose::Sample>,
 }
 
 impl Snapshot {
@@ -222,9 +223,15 @@ impl Snapshot {
             .filter(|meta| meta.min_ms <= range.end_ms && range.start_ms <= meta.max_ms)
             .filter_map(|meta| Some((*meta, heads.segments.get(meta.segment)?.file.clone())));
         let rows = group.rows.iter().filter(|row| range.contains(row.ts_ms));
+        let columns: Vec<u32> = places.iter().map(|place| place.1).collect();
+        let cells = group.loose_cells().filter(|cell| range.contains(cell.1));
+        let loose = cells.filter_map(|(column, ts_ms, value)| {
+            columns.binary_search(&column).ok().map(|at| (at as u32, ts_ms, value))
+        });
         Snapshot {
             group: places[0].0,
-            columns: places.iter().map(|place| place.1).collect(),
+            loose: loose.collect(),
+            columns,
             ids: places.iter().map(|place| SeriesId(place.2)).collect(),
             chunks: chunks.collect(),
             rows: rows.cloned().collect(),
@@ -237,301 +244,64 @@ impl Snapshot {
         range: TimeRange,
         sources: &Sources,
         budget: &mut Budget,
+        scratch: &mut Scratch,
     ) -> Result<Group, ReadError> {
-        let mut parts: Vec<(Part, Vec<i64>)> = Vec::with_capacity(self.chunks.len());
-        let mut timestamps_ms = Vec::new();
-        let mut add = |part: Part, times: Vec<i64>| {
-            let inside = times.iter().filter(|ts_ms| range.contains(**ts_ms));
-            if part.slots.is_empty() || inside.clone().next().is_none() {
-                return Ok(());
-            }
-            timestamps_ms.extend(inside);
-            budget.take(part.bytes() + 4 * times.len())?;
-            parts.push((part, times));
-            Ok::<(), ReadError>(())
-        };
+        let mut parts = Vec::with_capacity(self.chunks.len());
+        let (mut layout, mut held) = (Layout::new(range), Held::default());
         // Blocks first: what stands in a segment came later.
         for block in &sources.blocks {
             for place in block.places_of(self.group, (range.start_ms, range.end_ms))? {
                 let head = block.head(&place)?;
                 let hidden = sources.hidden(Source::Block(block.entry.id), block.span(), &self.ids);
                 let part = Part::of_section(block, &head, &self.columns, hidden);
-                add(part, head.timestamps_ms)?;
+                if let Some(part) = part.filter(|_| layout.wants(&head.timestamps_ms)) {
+                    budget.take(part.bytes() + 4 * head.timestamps_ms.len())?;
+                    layout.add(&head.timestamps_ms);
+                    parts.push(part);
+                }
             }
         }
-        for (meta, file) in self.chunks.iter().filter(|(meta, _)| !sources.aside.contains(meta)) {
+        let Scratch { bytes, times } = scratch;
+        let chunks = self.chunks.iter().filter(|(meta, _)| !sources.aside.contains(meta));
+        for (at, (meta, file)) in chunks.enumerate() {
             let corrupt = |what| DiskError::corrupt(file.path(), u64::from(meta.offset), what);
             let note = |error: &DiskError| sources.aside.note(meta, error);
-            let payload = read_chunk(&**file, meta).inspect_err(note)?;
-            let chunk = Chunk::parse(&payload).map_err(corrupt).inspect_err(note)?;
+            let payload = read_chunk_into(&**file, meta, bytes).inspect_err(note)?;
+            let chunk = Directory::parse(payload).map_err(corrupt).inspect_err(note)?;
+            chunk.read_times(times).map_err(corrupt).inspect_err(note)?;
+            let before = held.heap_bytes();
+            let more = self.chunks.len() - 1 - at;
+            if !layout.wants(times) || !held.add(&chunk, &self.columns, more) {
+                continue;
+            }
             let source = Source::Segment(meta.segment);
             let hidden = sources.hidden(source, (meta.min_ms, meta.max_ms), &self.ids);
-            let part = Part::of_chunk(&chunk, &self.columns, meta, file, hidden);
-            add(part, chunk.timestamps_ms)?;
+            let part = Part::of_chunk(file.clone(), u64::from(meta.offset), hidden);
+            budget.take(held.heap_bytes() - before + part.bytes() + 4 * times.len())?;
+            layout.add(times);
+            parts.push(part);
         }
-        timestamps_ms.extend(self.rows.iter().map(|row| row.ts_ms));
-        // Late rows make chunks overlap; otherwise everything ascends already.
-        if !timestamps_ms.windows(2).all(|pair| pair[0] < pair[1]) {
-            timestamps_ms.sort_unstable();
-            timestamps_ms.dedup();
-        }
-        let at = |ts_ms: &i64| match timestamps_ms.binary_search(ts_ms) {
-            Ok(at) => at as u32,
-            Err(_) => OUTSIDE,
-        };
-        let parts = parts.into_iter().map(|(mut part, times)| {
-            part.places = times.iter().map(at).collect();
-            part
-        });
-        let parts = parts.collect();
-        let rows = self.rows.into_iter().map(|row| (at(&row.ts_ms) as usize, row)).collect();
-        Ok(Group { timestamps_ms, ids: self.ids, columns: self.columns, parts, rows })
+        let mut loose = self.loose;
+        budget.take(size_of::<loose::Sample>() * loose.len())?;
+        loose.sort_unstable_by_key(|(_, ts_ms, _)| *ts_ms);
+        let instants = loose.chunk_by(|a, b| a.1 == b.1).map(|cells| cells[0].1);
+        let open = self.rows.iter().map(|row| row.ts_ms).chain(instants);
+        let (timestamps_ms, is_laid) = layout.finish(open, &mut parts);
+        let at = |ts_ms| timestamps_ms.binary_search(&ts_ms).expect("it was laid out");
+        let rows = self.rows.into_iter().map(|row| Open { at: at(row.ts_ms), row });
+        let rows = rows.collect();
+        let mut loose: Vec<_> = loose.iter().map(|c| (c.0, at(c.1) as u32, c.2)).collect();
+        loose.sort_unstable_by_key(|(column, place, _)| (*column, *place));
+        let (ids, columns) = (self.ids, self.columns);
+        Ok(Group { timestamps_ms, ids, columns, parts, held, rows, loose, is_laid })
     }
 }
 
-/// The bytes of a body and where they stand in their file.
-type Placed<'a> = (Cow<'a, [u8]>, u64);
-
-/// Where a selected column's body is.
-enum Body {
-    /// In `bodies`, from here to there.
-    Held(u32, u32),
-    /// In the block, at this offset, so many bytes.
-    Stored(u64, u32),
-}
-
-enum Origin {
-    Chunk(Arc<dyn DiskFile>, u64),
-    Section(Arc<Block>),
-}
-
-/// The selected columns of one chunk or section, still encoded.
-struct Part {
-    /// Per row of it: its row in the group, or [`OUTSIDE`].
-    places: Vec<u32>,
-    /// Per selected column that is there: its index and its body.
-    slots: Vec<(u32, Body)>,
-    bodies: Vec<u8>,
-    /// The selected columns with objects, by index, ascending.
-    object_columns: Vec<u32>,
-    origin: Origin,
-    /// Instants between which a column's samples are hidden.
-    hidden: Vec<(u32, i64, i64)>,
-}
-
-impl Part {
-    fn of_chunk(
-        chunk: &Chunk<'_>,
-        columns: &[u32],
-        meta: &ChunkMeta,
-        file: &Arc<dyn DiskFile>,
-        hidden: Vec<(u32, i64, i64)>,
-    ) -> Part {
-        let (mut slots, mut bodies, mut object_columns) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, column) in columns.iter().enumerate() {
-            if let Some(body) = chunk.body(*column) {
-                if column::has_objects(body) {
-                    object_columns.push(at as u32);
-                }
-                slots.push((at as u32, hold(&mut bodies, body)));
-            }
-        }
-        let origin = Origin::Chunk(file.clone(), u64::from(meta.offset));
-        Part { places: Vec::new(), slots, bodies, object_columns, origin, hidden }
-    }
-
-    fn of_section(
-        block: &Arc<Block>,
-        head: &Head,
-        columns: &[u32],
-        hidden: Vec<(u32, i64, i64)>,
-    ) -> Part {
-        let (mut slots, mut bodies, mut object_columns) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, column) in columns.iter().enumerate() {
-            if head.has_objects(*column) {
-                object_columns.push(at as u32);
-            }
-            let body = match head.slot(*column) {
-                Some(Slot::Inline(from, to)) => {
-                    hold(&mut bodies, &head.payload[from as usize..to as usize])
-                }
-                Some(Slot::Stored(offset, bytes)) => Body::Stored(offset, bytes),
-                None => continue,
-            };
-            slots.push((at as u32, body));
-        }
-        let origin = Origin::Section(block.clone());
-        Part { places: Vec::new(), slots, bodies, object_columns, origin, hidden }
-    }
-
-    fn bytes(&self) -> usize {
-        self.bodies.len() + size_of::<(u32, Body)>() * self.slots.len() + size_of::<Part>()
-    }
-
-    fn read(&self, column: usize, times: &[i64], out: &mut [f64]) -> Result<(), DiskError> {
-        let Ok(slot) = self.slots.binary_search_by_key(&(column as u32), |slot| slot.0) else {
-            return Ok(());
-        };
-        let mut spread = |first: usize, values: &[f64]| {
-            for (place, value) in self.places[first..].iter().zip(values) {
-                if *place != OUTSIDE && value.to_bits() != ABSENT.to_bits() {
-                    let at = *place as usize;
-                    if !self.is_hidden(column, times[at]) {
-                        out[at] = *value;
-                    }
-                }
-            }
-        };
-        match (&self.origin, &self.slots[slot].1) {
-            (Origin::Chunk(file, offset), Body::Held(from, to)) => {
-                let mut values = [ABSENT; CHUNK_ROWS_MAX];
-                let values = &mut values[..self.places.len()];
-                column::decode(&self.bodies[*from as usize..*to as usize], values)
-                    .map_err(|what| DiskError::corrupt(file.path(), *offset, what))?;
-                spread(0, values);
-                Ok(())
-            }
-            (Origin::Chunk(..), Body::Stored(..)) => unreachable!("a chunk is held"),
-            (Origin::Section(block), body) => {
-                let Some((bytes, offset)) = self.bytes_of(block, body)? else { return Ok(()) };
-                let wanted = |rows| self.is_wanted(rows);
-                section::each_page(&bytes, self.places.len(), &wanted, &mut spread)
-                    .map_err(|what| block.corrupt(offset, what))
-            }
-        }
-    }
-
-    fn has_objects(&self, column: usize) -> bool {
-        self.object_columns.binary_search(&(column as u32)).is_ok()
-    }
-
-    /// Hands over the objects of a column with their rows in the group.
-    fn each_object(
-        &self,
-        column: usize,
-        times: &[i64],
-        out: &mut dyn FnMut(usize, Arc<Histogram>),
-    ) -> Result<(), DiskError> {
-        let Ok(slot) = self.slots.binary_search_by_key(&(column as u32), |slot| slot.0) else {
-            return Ok(());
-        };
-        let rows = self.places.len();
-        let take = &mut |row: usize, histogram| {
-            let place = self.places[row];
-            if place != OUTSIDE && !self.is_hidden(column, times[place as usize]) {
-                out(place as usize, histogram);
-            }
-        };
-        match (&self.origin, &self.slots[slot].1) {
-            (Origin::Chunk(file, offset), Body::Held(from, to)) => {
-                column::decode_objects(&self.bodies[*from as usize..*to as usize], rows, take)
-                    .map_err(|what| DiskError::corrupt(file.path(), *offset, what))
-            }
-            (Origin::Chunk(..), Body::Stored(..)) => unreachable!("a chunk is held"),
-            (Origin::Section(block), body) => {
-                let Some((bytes, offset)) = self.bytes_of(block, body)? else { return Ok(()) };
-                section::each_object(&bytes, rows, &|rows| self.is_wanted(rows), take)
-                    .map_err(|what| block.corrupt(offset, what))
-            }
-        }
-    }
-
-    /// The bytes of a section's column and where they stand; `None` when they are set aside.
-    fn bytes_of<'a>(&'a self, block: &Block, body: &Body) -> Result<Option<Placed<'a>>, DiskError> {
-        match body {
-            Body::Held(from, to) => {
-                Ok(Some((Cow::Borrowed(&self.bodies[*from as usize..*to as usize]), 0)))
-            }
-            Body::Stored(offset, bytes) => {
-                Ok(block.body(*offset, *bytes)?.map(|body| (Cow::Owned(body), *offset)))
-            }
-        }
-    }
-
-    fn is_wanted(&self, rows: std::ops::Range<usize>) -> bool {
-        self.places[rows].iter().any(|place| *place != OUTSIDE)
-    }
-
-    fn is_hidden(&self, column: usize, ts_ms: i64) -> bool {
-        let mut of_column = self.hidden.iter().filter(|hidden| hidden.0 as usize == column);
-        of_column.any(|(_, min_ms, max_ms)| (*min_ms..=*max_ms).contains(&ts_ms))
-    }
-}
-
-/// Keeps a body and says where.
-fn hold(bodies: &mut Vec<u8>, body: &[u8]) -> Body {
-    let from = bodies.len() as u32;
-    bodies.extend_from_slice(body);
-    Body::Held(from, bodies.len() as u32)
-}
-
-/// A group of a selection.
-struct Group {
-    timestamps_ms: Vec<i64>,
-    ids: Vec<SeriesId>,
-    columns: Vec<u32>,
-    parts: Vec<Part>,
-    rows: Vec<(usize, Arc<OpenRow>)>,
-}
-
-impl MetricGroup for Group {
-    fn timestamps_ms(&self) -> &[i64] {
-        &self.timestamps_ms
-    }
-
-    fn series(&self) -> &[SeriesId] {
-        &self.ids
-    }
-
-    fn held_bytes(&self) -> usize {
-        let parts: usize = self.parts.iter().map(|part| part.bytes() + 4 * part.places.len()).sum();
-        parts + 8 * self.timestamps_ms.len() + 8 * self.ids.len()
-    }
-
-    fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
-        out.clear();
-        out.resize(self.timestamps_ms.len(), ABSENT);
-        for part in &self.parts {
-            part.read(column, &self.timestamps_ms, out)?;
-        }
-        for (at, row) in &self.rows {
-            if let Some(value) = row.value(self.columns[column]) {
-                out[*at] = value;
-            }
-        }
-        Ok(())
-    }
-
-    fn may_have_histograms(&self, column: usize) -> bool {
-        self.parts.iter().any(|part| part.has_objects(column))
-            || self.rows.iter().any(|(_, row)| row.objects().get(self.columns[column]).is_some())
-    }
-
-    fn read_histograms(
-        &self,
-        column: usize,
-        out: &mut Vec<(usize, Arc<Histogram>)>,
-    ) -> Result<(), ReadError> {
-        out.clear();
-        for part in self.parts.iter().filter(|part| part.has_objects(column)) {
-            part.each_object(column, &self.timestamps_ms, &mut |at, histogram| {
-                out.push((at, histogram));
-            })?;
-        }
-        for (at, row) in &self.rows {
-            if let Some(object) = row.objects().get(self.columns[column]) {
-                let histogram = object::decode_alone(object);
-                out.push((*at, histogram.expect("open rows hold what was checked")));
-            }
-        }
-        // Late rows make chunks overlap; of a cell that stands twice the later place is believed.
-        if !out.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-            out.reverse();
-            out.sort_by_key(|(at, _)| *at);
-            out.dedup_by_key(|(at, _)| *at);
-        }
-        Ok(())
-    }
+/// Buffers kept from chunk to chunk.
+#[derive(Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    times: Vec<i64>,
 }
 
 struct Lookup(Arc<RwLock<Catalog>>);

@@ -115,8 +115,12 @@ fn is_same(objects: (Option<&[u8]>, Option<&[u8]>)) -> bool {
 }
 
 /// The columns that have a cell in any of the rows, ascending.
-pub(crate) fn columns_of(rows: &[Arc<OpenRow>]) -> Vec<u32> {
-    let mut columns: Vec<u32> = rows[0].columns.to_vec();
+pub(crate) fn columns_of(rows: &[Arc<OpenRow>]) -> Arc<[u32]> {
+    let first = &rows[0].columns;
+    if rows.iter().all(|row| Arc::ptr_eq(&row.columns, first)) {
+        return first.clone();
+    }
+    let mut columns: Vec<u32> = first.to_vec();
     for pair in rows.windows(2) {
         if !Arc::ptr_eq(&pair[0].columns, &pair[1].columns) {
             columns.extend_from_slice(&pair[1].columns);
@@ -124,23 +128,40 @@ pub(crate) fn columns_of(rows: &[Arc<OpenRow>]) -> Vec<u32> {
     }
     columns.sort_unstable();
     columns.dedup();
-    columns
+    columns.into()
 }
 
-/// The rows turned into columns, one after the other.
-pub(crate) fn matrix_of(rows: &[Arc<OpenRow>], columns: &[u32]) -> Vec<f64> {
-    let mut matrix = vec![ABSENT; rows.len() * columns.len()];
-    for (at, row) in rows.iter().enumerate() {
-        let mut next = 0;
-        for (column, value) in row.columns.iter().zip(&row.values) {
-            while columns[next] != *column {
-                next += 1;
+/// Turns rows into columns, which must be asked for in order.
+pub(crate) struct Turned<'a> {
+    /// Per row: its columns and values that were not handed out yet.
+    rest: Vec<(&'a [u32], &'a [f64])>,
+    columns: &'a [u32],
+    /// All rows have all columns.
+    is_full: bool,
+}
+
+impl<'a> Turned<'a> {
+    pub(crate) fn new(rows: &'a [Arc<OpenRow>], columns: &'a [u32]) -> Turned<'a> {
+        let is_full = rows.iter().all(|row| row.columns.len() == columns.len());
+        let rest = rows.iter().map(|row| (&*row.columns, &row.values[..])).collect();
+        Turned { rest, columns, is_full }
+    }
+
+    /// Fills `out` with the rows of the column at an index: `ABSENT` where there is none.
+    pub(crate) fn fill(&mut self, at: usize, out: &mut [f64]) {
+        if self.is_full {
+            out.iter_mut().zip(&self.rest).for_each(|(out, (_, values))| *out = values[at]);
+            return;
+        }
+        let column = self.columns[at];
+        for (out, (columns, values)) in out.iter_mut().zip(&mut self.rest) {
+            *out = ABSENT;
+            if columns.first() == Some(&column) {
+                *out = values[0];
+                (*columns, *values) = (&columns[1..], &values[1..]);
             }
-            matrix[next * rows.len() + at] = *value;
-            next += 1;
         }
     }
-    matrix
 }
 
 /// The objects of the rows by column.

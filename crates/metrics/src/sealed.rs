@@ -2,13 +2,13 @@
 //!
 //! Late and repeated rows only; a row newer than everything sealed is never compared.
 
-use crate::Appended;
 use crate::block::Block;
-use crate::column;
 use crate::head::Heads;
 use crate::object::{self, Objects};
 use crate::section;
+use crate::strip::Strip;
 use crate::tombstone::Source;
+use crate::{Appended, CHUNK_ROWS_MAX};
 use std::cell::Cell;
 use std::sync::Arc;
 use vigie_disk::DiskError;
@@ -23,12 +23,12 @@ pub(crate) enum Stored {
 }
 
 impl Stored {
-    /// What row `at` of an encoded column of `rows` rows holds.
-    pub(crate) fn in_column(body: &[u8], rows: usize, at: usize) -> Result<Stored, Bad> {
-        let mut values = vec![ABSENT; rows];
-        column::decode(body, &mut values)?;
+    /// What row `at` of a strip of `rows` rows holds.
+    pub(crate) fn in_strip(strip: Strip<'_>, rows: usize, at: usize) -> Result<Stored, Bad> {
+        let mut values = [ABSENT; CHUNK_ROWS_MAX];
+        strip.decode(&mut values[..rows])?;
         let mut stored = Stored::of(values[at]);
-        column::decode_objects(body, rows, &mut |row, histogram| {
+        strip.decode_objects(rows, &mut |row, histogram| {
             if row == at {
                 stored = Stored::Object(histogram);
             }

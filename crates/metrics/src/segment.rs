@@ -570,14 +570,24 @@ fn scan_chunk(segment: u32, offset: u64, payload: &[u8]) -> Result<Scanned, Bad>
 
 /// Reads and checks the payload of a chunk's record.
 pub(crate) fn read_chunk(file: &dyn DiskFile, meta: &ChunkMeta) -> Result<Vec<u8>, DiskError> {
+    let mut bytes = Vec::new();
+    read_chunk_into(file, meta, &mut bytes)?;
+    bytes.drain(..record::HEADER_BYTES);
+    Ok(bytes)
+}
+
+/// [`read_chunk`] into a buffer that is used again.
+pub(crate) fn read_chunk_into<'a>(
+    file: &dyn DiskFile,
+    meta: &ChunkMeta,
+    bytes: &'a mut Vec<u8>,
+) -> Result<&'a [u8], DiskError> {
     let offset = u64::from(meta.offset);
-    let mut bytes = vec![0; meta.bytes as usize];
-    file.read_at(offset, &mut bytes)?;
-    match record::decode(&bytes) {
-        Ok(payload) if payload.len() + record::HEADER_BYTES == bytes.len() => {
-            bytes.drain(..record::HEADER_BYTES);
-            Ok(bytes)
-        }
+    // What it held is overwritten, so only what it grows by is filled with zeros.
+    bytes.resize(meta.bytes as usize, 0);
+    file.read_at(offset, bytes)?;
+    match record::decode(bytes) {
+        Ok(payload) if payload.len() + record::HEADER_BYTES == bytes.len() => Ok(payload),
         Ok(_) => Err(DiskError::corrupt(file.path(), offset, "the chunk has another length")),
         Err(what) => Err(DiskError::corrupt(file.path(), offset, what)),
     }
