@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::chunk::{Chunk, Encoder};
 use crate::head::Place;
 use crate::object::{self, Objects};
-use crate::record::{self, Part};
+use crate::record::{self, Durable, Part};
 use crate::section::{self, Builder, Head, Slot};
 use crate::{batch, column, manifest};
 use std::sync::Arc;
@@ -145,7 +145,8 @@ fn log_records() -> Vec<Vec<u8>> {
     let Part { group, ts_ms, columns, values, objects } = &part;
     record::put_part(&mut rows, *group, *ts_ms, columns, values, objects);
     let series = batches().iter().map(|batch| record::series(batch)).collect::<Vec<_>>();
-    let marks = [record::sealed(3, 2, 1 << 20), record::checkpoint(9, 1, 7)];
+    let durable = Durable { generation: 2, series_log_bytes: 9, segment: 1, segment_bytes: 7 };
+    let marks = [record::sealed(3, 2, 1 << 20), record::checkpoint(durable)];
     [rows].into_iter().chain(series).chain(marks).collect()
 }
 

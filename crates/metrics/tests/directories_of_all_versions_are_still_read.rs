@@ -2,7 +2,7 @@
 //!
 //! `fixtures/v1` holds a closed segment with its index, an open segment, `series.log` and a
 //! write-ahead log with new series, rows and marks. `fixtures/v2` holds the same and a manifest; its
-//! logs speak of series in batches. To write one for a new version, run `write_the_fixture` with
+//! logs speak of series in batches. `fixtures/v3` has the list of series twice, with a generation. To write one for a new version, run `write_the_fixture` with
 //! `VIGIE_FIXTURE_DIR` set to an empty directory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
@@ -82,7 +82,7 @@ fn write_the_fixture() {
 
 #[test]
 fn a_directory_of_any_version_is_read_bit_by_bit_and_can_be_written_on() {
-    for version in ["v1", "v2"] {
+    for version in ["v1", "v2", "v3"] {
         let dir = tempfile::tempdir().unwrap();
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         copy(&fixtures.join(version), dir.path());
