@@ -634,13 +634,14 @@ impl Heads {
         }
     }
 
-    /// The series of a scanned chunk, or `None` when one of its columns is not known, unless the
-    /// list of series has lost some.
+    /// The series of a scanned chunk, or `None` when one of its columns is not known, unless it may
+    /// be one that the list of series has lost.
     pub(crate) fn series_of(&self, scanned: &Scanned) -> Option<Vec<u32>> {
         let none = Vec::new();
+        let may_be_lost = self.has_lost_series || scanned.group < self.closed_groups;
         let series = match self.groups.get(scanned.group as usize) {
             Some(group) => &group.series,
-            None if self.has_lost_series => &none,
+            None if may_be_lost => &none,
             None => return None,
         };
         let mut known = Vec::with_capacity(scanned.columns.len());
@@ -648,7 +649,7 @@ impl Heads {
             match series.get(*column as usize) {
                 Some(id) if *id != NO_SERIES => known.push(*id),
                 Some(_) => {}
-                None if self.has_lost_series => {}
+                None if may_be_lost => {}
                 None => return None,
             }
         }

@@ -442,6 +442,7 @@ fn take_in(found: Found, heads: &mut Heads, log_is_damaged: bool) -> Result<(), 
             break;
         };
         heads.segments.note_series(id, &series);
+        heads.segments.note_unknown(&scanned.meta, scanned.columns.len() - series.len());
         heads.add_chunk(scanned.group, scanned.meta);
     }
     Ok(())
