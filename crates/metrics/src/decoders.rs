@@ -3,6 +3,8 @@
 //! Each must return whatever the bytes are; where something can be written again, it checks that it
 //! is then read as the same. Seeds are made by the encoders.
 
+mod files;
+
 use crate::catalog::Catalog;
 use crate::chunk::{Chunk, Encoder};
 use crate::head::Place;
@@ -19,14 +21,16 @@ pub type Decoder = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// All of them.
 pub fn decoders() -> Vec<Decoder> {
-    vec![
+    let mut all: Vec<Decoder> = vec![
         ("metrics_log_record", |data| drop(record::decode(data)), log_records),
         ("metrics_series_batch", series_batch, batches),
         ("metrics_object", one_object, objects),
         ("metrics_chunk", chunk, chunks),
         ("metrics_section", section, sections),
         ("metrics_manifest", |data| drop(manifest::decode(data)), || vec![vec![0, 0, 0, 0]]),
-    ]
+    ];
+    all.extend(files::files());
+    all
 }
 
 fn series_batch(data: &[u8]) {
