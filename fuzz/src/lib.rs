@@ -34,7 +34,19 @@ pub struct Target {
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
+/// Of the targets that open a whole store, one in so many changes is tried: each takes as long as
+/// that many of a decoder.
+const STORE_CHANGES_ONE_IN: u64 = 25;
+
 impl Target {
+    /// How many of so many changes are tried with it.
+    pub fn share_of(&self, changes: u64) -> u64 {
+        match self.name.starts_with("metrics_file_") {
+            true => changes / STORE_CHANGES_ONE_IN,
+            false => changes,
+        }
+    }
+
     /// The seeds of the code and the files of the corpus, the files in the order of their names.
     ///
     /// # Errors

@@ -3,8 +3,9 @@
 
 use crate::MetricsError;
 use crate::planted::{self, Bug};
-use crate::record;
+use crate::record::{self, Durable};
 use crate::segment::SEGMENT_BYTES;
+use crate::series_log::SeriesLog;
 use crate::store::Store;
 use std::sync::atomic::Ordering;
 use vigie_disk::DiskError;
@@ -155,24 +156,47 @@ impl Store {
             }
         }
         let mut series_log = self.series_log.lock();
-        let mut batches = Vec::new();
-        let pending_count = {
-            let heads = self.heads.lock();
-            let catalog = self.catalog.read();
-            heads.batches(&heads.pending, &catalog, |batch, _| {
-                batches.push(batch.to_vec());
-                Ok::<(), DiskError>(())
-            })?;
-            heads.pending.len()
-        };
-        series_log.append(&batches)?;
-        self.heads.lock().pending.drain(..pending_count);
+        self.write_pending_series(&mut series_log)?;
         let (segment, segment_bytes) = self.sync_active()?;
-        self.wal.append(&record::checkpoint(series_log.bytes(), segment, segment_bytes))?;
+        let (generation, series_log_bytes) = series_log.version();
+        let durable = Durable { generation, series_log_bytes, segment, segment_bytes };
+        self.wal.append(&record::checkpoint(durable))?;
         self.wal.sync_all()?;
         self.wal.remove_before(new_part)?;
         self.heads.lock().log_mentions_lost = false;
         self.log_bytes_after_cut.store(self.wal.bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes the series durable that only the log has; all of them when the list is not sound.
+    pub(crate) fn write_pending_series(&self, series_log: &mut SeriesLog) -> Result<(), DiskError> {
+        let pending_count = self.heads.lock().pending.len();
+        if series_log.is_sound() {
+            let mut batches = Vec::new();
+            {
+                let heads = self.heads.lock();
+                let catalog = self.catalog.read();
+                heads.batches(&heads.pending[..pending_count], &catalog, |batch, _| {
+                    batches.push(batch.to_vec());
+                    Ok::<(), DiskError>(())
+                })?;
+            }
+            series_log.append(&batches)?;
+        } else {
+            // A series that comes meanwhile may be written now and again later, which says the same.
+            let groups = self.heads.lock().groups.len();
+            series_log.write_anew(&mut |put| {
+                let mut first = 0;
+                while first < groups {
+                    let heads = self.heads.lock();
+                    let (ids, end) = heads.placed_from(first, groups);
+                    heads.batches(&ids, &self.catalog.read(), |batch, _| put(batch))?;
+                    first = end;
+                }
+                Ok(())
+            })?;
+        }
+        self.heads.lock().pending.drain(..pending_count);
         Ok(())
     }
 

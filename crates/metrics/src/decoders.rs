@@ -3,11 +3,13 @@
 //! Each must return whatever the bytes are; where something can be written again, it checks that it
 //! is then read as the same. Seeds are made by the encoders.
 
+mod files;
+
 use crate::catalog::Catalog;
 use crate::chunk::{Chunk, Directory, Encoder, Held, of_matrix};
 use crate::head::Place;
 use crate::object::{self, Objects};
-use crate::record::{self, Part};
+use crate::record::{self, Durable, Part};
 use crate::section::{self, Builder, Head, Slot};
 use crate::{batch, column, ints, manifest};
 use std::sync::Arc;
@@ -20,14 +22,16 @@ pub type Decoder = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
 
 /// All of them.
 pub fn decoders() -> Vec<Decoder> {
-    vec![
+    let mut all: Vec<Decoder> = vec![
         ("metrics_log_record", |data| drop(record::decode(data)), log_records),
         ("metrics_series_batch", series_batch, batches),
         ("metrics_object", one_object, objects),
         ("metrics_chunk", chunk, chunks),
         ("metrics_section", section, sections),
         ("metrics_manifest", |data| drop(manifest::decode(data)), || vec![vec![0, 0, 0, 0]]),
-    ]
+    ];
+    all.extend(files::files());
+    all
 }
 
 fn series_batch(data: &[u8]) {
@@ -158,7 +162,8 @@ fn log_records() -> Vec<Vec<u8>> {
     let Part { group, ts_ms, columns, values, objects } = &part;
     record::put_part(&mut rows, *group, *ts_ms, columns, values, objects);
     let series = batches().iter().map(|batch| record::series(batch)).collect::<Vec<_>>();
-    let marks = [record::sealed(3, 2, 1 << 20), record::checkpoint(9, 1, 7)];
+    let durable = Durable { generation: 2, series_log_bytes: 9, segment: 1, segment_bytes: 7 };
+    let marks = [record::sealed(3, 2, 1 << 20), record::checkpoint(durable)];
     [rows].into_iter().chain(series).chain(marks).collect()
 }
 

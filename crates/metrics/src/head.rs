@@ -12,6 +12,7 @@
 mod seal;
 
 use crate::batch::{self, Batch};
+use crate::bitmap::Bitmap;
 use crate::block::{Block, Place as SectionPlace};
 use crate::catalog::{Catalog, NO_PAIR};
 use crate::chunk::{Chunk, Encoder};
@@ -42,6 +43,10 @@ const POOL_COLUMNS_MAX: usize = 8;
 /// Bytes of objects with which a group is sealed, however few rows they are.
 const OBJECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 const NO_GROUP: u32 = u32::MAX;
+/// In place of a column's series: it was forgotten, or the list that had it is damaged.
+pub(crate) const NO_SERIES: u32 = u32::MAX;
+/// Series written to their list under one hold of the lock, give or take a group.
+const SERIES_PER_STEP: usize = 1 << 15;
 const TWO_IDS: Bad = "two series have one id, or one series two";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -165,6 +170,14 @@ pub(crate) struct Heads {
     /// a mark of a segment that is gone says that its rows are safe.
     pub(crate) log_mentions_lost: bool,
     placed: usize,
+    /// Groups below this number get no more columns: those that a damaged list has lost may have
+    /// samples.
+    closed_groups: u32,
+    /// The list of series has lost some: chunks, sections and rows may speak of series that nobody
+    /// knows.
+    pub(crate) has_lost_series: bool,
+    /// Rows of the log of which a series is not known.
+    pub(crate) rows_left_out: u64,
     encoder: Encoder,
     recent: Option<Recent>,
 }
@@ -187,6 +200,9 @@ impl Heads {
             torn: None,
             log_mentions_lost: false,
             placed: 0,
+            closed_groups: 0,
+            has_lost_series: false,
+            rows_left_out: 0,
             encoder: Encoder::default(),
             recent: None,
         }
@@ -323,7 +339,7 @@ impl Heads {
             let key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
             let group = match groups.get(&key) {
                 _ if is_alone => self.pool(key),
-                Some(g) if self.groups[*g as usize].series.len() < GROUP_COLUMNS_MAX => *g,
+                Some(g) if self.has_room(*g) => *g,
                 _ => {
                     let group = self.groups.len() as u32;
                     self.add_group(key);
@@ -339,7 +355,9 @@ impl Heads {
     /// A group of series of a target that came alone, with room for one more.
     fn pool(&mut self, key: (u32, u32)) -> u32 {
         let known = self.pools.get(&key).copied();
-        let has_room = |at: &u32| self.groups[*at as usize].series.len() < POOL_COLUMNS_MAX;
+        let has_room = |at: &u32| {
+            *at >= self.closed_groups && self.groups[*at as usize].series.len() < POOL_COLUMNS_MAX
+        };
         if let Some(group) = known.filter(has_room) {
             return group;
         }
@@ -348,6 +366,33 @@ impl Heads {
         self.groups[group as usize].is_pool = true;
         self.pools.insert(key, group);
         group
+    }
+
+    fn has_room(&self, group: u32) -> bool {
+        group >= self.closed_groups && self.groups[group as usize].series.len() < GROUP_COLUMNS_MAX
+    }
+
+    /// Gives no column of a group below `count`, nor such a number, to a new series.
+    pub(crate) fn close_groups(&mut self, count: u32) {
+        self.closed_groups = self.closed_groups.max(count);
+        self.know_groups(count as usize);
+    }
+
+    /// Makes all groups below `count` known.
+    fn know_groups(&mut self, count: usize) {
+        while self.groups.len() < count {
+            self.add_group((NO_PAIR, NO_PAIR));
+        }
+    }
+
+    /// The series of the groups from `first` on, and the group at which to go on.
+    pub(crate) fn placed_from(&self, first: usize, end: usize) -> (Vec<u32>, usize) {
+        let (mut ids, mut at) = (Vec::new(), first);
+        while at < end && ids.len() < SERIES_PER_STEP {
+            ids.extend(self.groups[at].series.iter().filter(|id| **id != NO_SERIES));
+            at += 1;
+        }
+        (ids, at)
     }
 
     fn add_group(&mut self, key: (u32, u32)) {
@@ -428,16 +473,15 @@ impl Heads {
         if group as usize > self.groups.len() + crate::GROUP_GAP_MAX {
             return Err("a group has an impossible number");
         }
-        while self.groups.len() <= group as usize {
-            self.add_group((NO_PAIR, NO_PAIR));
-        }
+        self.know_groups(group as usize + 1);
         let known = &mut self.groups[group as usize];
-        if known.series.is_empty() {
+        if known.key == (NO_PAIR, NO_PAIR) {
             known.key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
         }
-        if known.series.len() != column as usize {
-            return Err("a column of a group is missing");
+        if known.series.len() > column as usize {
+            return Err("a column of a group has two series");
         }
+        known.series.resize(column as usize, NO_SERIES);
         self.settle(id, group);
         Ok(true)
     }
@@ -485,17 +529,26 @@ impl Heads {
         self.open_bytes += added.bytes;
     }
 
-    /// Puts a part of the log back. Whether a chunk has it too is found out at the end.
-    pub(crate) fn replay(&mut self, part: Part) -> Result<(), &'static str> {
-        let group = self.groups.get(part.group as usize).ok_or("a row of an unknown group")?;
-        let last = part.columns.last().ok_or("a row without a column")?;
-        if *last as usize >= group.series.len() {
-            return Err("a row of an unknown series");
+    /// Puts a part of the log back, but for what is of series that nobody knows. Whether a chunk has
+    /// it too is found out at the end.
+    pub(crate) fn replay(&mut self, mut part: Part) {
+        let is_known = |column: &u32| {
+            let group = self.groups.get(part.group as usize);
+            let series = group.and_then(|group| group.series.get(*column as usize));
+            series.is_some_and(|series| *series != NO_SERIES)
+        };
+        if !part.columns.iter().all(is_known) {
+            self.rows_left_out += 1;
+            let cells = part.columns.iter().copied().zip(part.values.iter().copied());
+            let (columns, values): (Vec<u32>, Vec<f64>) =
+                cells.filter(|(column, _)| is_known(column)).unzip();
+            let Part { group, ts_ms, .. } = part;
+            let objects = part.objects.only(columns.iter().copied());
+            part = Part { group, ts_ms, columns, values, objects };
         }
         let samples = self.samples;
         self.insert_open(part, &mut Appended::default());
         self.samples = samples;
-        Ok(())
     }
 
     /// A part without the cells that a chunk has already. A chunk that cannot be read has none:
@@ -596,15 +649,49 @@ impl Heads {
 
     /// Takes in a chunk found in a segment. `false` when the group is not known.
     pub(crate) fn add_chunk(&mut self, group: u32, meta: ChunkMeta) -> bool {
+        self.know_if_lost(group);
         let Some(group) = self.groups.get_mut(group as usize) else { return false };
         group.add_chunk(meta);
         true
     }
 
-    /// The series of a scanned chunk, or `None` when one of its columns is not known.
+    /// The numbers of series that blocks and segments have and nobody knows, ascending.
+    pub(crate) fn lost_ids(&self) -> Vec<u32> {
+        let mut all = Bitmap::default();
+        self.segments.list.iter().for_each(|segment| all.union(&segment.series));
+        self.blocks.iter().for_each(|block| all.union(&block.series));
+        let mut ids = all.ids();
+        ids.retain(|id| self.place(*id).is_none());
+        ids
+    }
+
+    /// Once series are lost, groups of which no series is known may have samples.
+    fn know_if_lost(&mut self, group: u32) {
+        if self.has_lost_series && (group as usize) < self.groups.len() + crate::GROUP_GAP_MAX {
+            self.know_groups(group as usize + 1);
+        }
+    }
+
+    /// The series of a scanned chunk, or `None` when one of its columns is not known, unless it may
+    /// be one that the list of series has lost.
     pub(crate) fn series_of(&self, scanned: &Scanned) -> Option<Vec<u32>> {
-        let group = self.groups.get(scanned.group as usize)?;
-        scanned.columns.iter().map(|column| group.series.get(*column as usize).copied()).collect()
+        let none = Vec::new();
+        let may_be_lost = self.has_lost_series || scanned.group < self.closed_groups;
+        let series = match self.groups.get(scanned.group as usize) {
+            Some(group) => &group.series,
+            None if may_be_lost => &none,
+            None => return None,
+        };
+        let mut known = Vec::with_capacity(scanned.columns.len());
+        for column in &scanned.columns {
+            match series.get(*column as usize) {
+                Some(id) if *id != NO_SERIES => known.push(*id),
+                Some(_) => {}
+                None if may_be_lost => {}
+                None => return None,
+            }
+        }
+        Some(known)
     }
 
     /// Closes a segment that lost a chunk. Were it written to again, it would grow past the place
@@ -644,6 +731,7 @@ impl Heads {
 
     /// Takes in a section of a block. `false` when its group is not known.
     pub(crate) fn note_section(&mut self, place: &SectionPlace) -> bool {
+        self.know_if_lost(place.group);
         let Some(group) = self.groups.get_mut(place.group as usize) else { return false };
         group.note_sealed(place.max_ms);
         if let Some(loose) = &mut group.loose {

@@ -2,6 +2,7 @@
 
 use crate::block::{Block, Place};
 use crate::chunk::Chunk;
+use crate::head::NO_SERIES;
 use crate::section::{self, Head, Slot};
 use crate::segment::{ChunkMeta, read_chunk};
 use crate::store::Store;
@@ -298,7 +299,8 @@ impl Store {
                 });
                 let floats = values.iter().filter(|value| !is_absent(**value)).count() as u64;
                 let samples = floats + objects;
-                visit(match (decoded, ids.get(*column as usize)) {
+                let known = ids.get(*column as usize).filter(|id| **id != NO_SERIES);
+                visit(match (decoded, known) {
                     (Ok(()), Some(series)) => {
                         Ok(Seen { series: *series, samples, bytes: strip.bytes.len() as u64 })
                     }

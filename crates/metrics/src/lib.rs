@@ -15,7 +15,7 @@
 //! a sync that fails: the file is written again. Damage is named with file and offset:
 //! a damaged place is an error of the first query that meets it; from then on it is left out, logged
 //! and counted ([`Stats::damaged`]), and the rest serves.
-//! Only a damaged list of series, without which no chunk can be understood, keeps the store closed.
+//! The list of series, without which no chunk can be understood, is kept twice.
 //! The store takes no lock on its directory and starts no thread: the program does both.
 //! Formats: `docs/formats/metrics-manifest.md`, `docs/formats/metrics-block.md`,
 //! `docs/formats/metrics-segment.md`, `docs/formats/metrics-log.md` and `docs/formats/wal.md`.

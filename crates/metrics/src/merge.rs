@@ -7,6 +7,7 @@
 
 use crate::block::{Block, Writer};
 use crate::chunk::Chunk;
+use crate::head::NO_SERIES;
 use crate::planted::{self, Bug};
 use crate::section::{self, Head};
 use crate::tombstone::Tombstone;
@@ -103,6 +104,19 @@ impl Piece<'_> {
         Ok(objects)
     }
 
+    /// The damage that a column is whose series nobody knows, if there is such a column.
+    fn of_nobody(&self, column: u32) -> Option<DiskError> {
+        let what = format!("column {column} is of a series that is not known");
+        match &self.body {
+            Body::Chunk(chunk, path, offset) => {
+                chunk.strip(column).map(|_| DiskError::corrupt(path, *offset, what))
+            }
+            Body::Section(block, head) => {
+                head.slot(column).map(|_| DiskError::corrupt(block.path(), 0, what))
+            }
+        }
+    }
+
     fn hide(&self, series: u32, out: &mut [f64]) {
         for tombstone in self.tombstones.iter().filter(|t| t.series.contains(series)) {
             for (ts_ms, value) in self.timestamps_ms().iter().zip(&mut *out) {
@@ -150,7 +164,11 @@ pub(crate) fn merge(
         let mut merged = Merged { values: vec![ABSENT; times.len()], objects: BTreeMap::new() };
         for column in &columns {
             merged.values.fill(ABSENT);
-            let id = series[*column as usize];
+            let known = series.get(*column as usize).copied().filter(|id| *id != NO_SERIES);
+            let Some(id) = known else {
+                pieces.iter().filter_map(|piece| piece.of_nobody(*column)).for_each(&mut *damage);
+                continue;
+            };
             for (piece, places) in pieces.iter().zip(&places) {
                 match merged.take_in(piece, (*column, id), places, &mut scratch) {
                     Err(error) if error.is_corrupt() => damage(error),

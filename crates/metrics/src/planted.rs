@@ -22,6 +22,8 @@ pub enum Bug {
     RowsNotCarried,
     /// A compaction gives deleted samples new life.
     DeletedComesBack,
+    /// The copy of the list of series is not synced.
+    CopyNotSynced,
 }
 
 #[cfg(debug_assertions)]

@@ -10,7 +10,9 @@ use vigie_model::{ABSENT, Labels, is_absent};
 
 const ROWS: u8 = 1;
 const SEALED: u8 = 2;
-const CHECKPOINT: u8 = 3;
+/// Before the list of series had generations.
+const CHECKPOINT_1: u8 = 3;
+const CHECKPOINT: u8 = 4;
 /// In place of a value's length: the cell holds an object.
 const OBJECT: usize = 15;
 const SERIES: u8 = 16;
@@ -25,7 +27,17 @@ pub(crate) enum Record {
     /// Every row of `group` logged before this stands in a segment that is good up to `end`.
     Sealed { group: u32, segment: u32, end: u64 },
     /// What is known to be durable elsewhere.
-    Checkpoint { series_log_bytes: u64, segment: u32, segment_bytes: u64 },
+    Checkpoint(Durable),
+}
+
+/// Up to where other files were synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Durable {
+    /// Which writing of the list of series; 0 of a version that had none.
+    pub(crate) generation: u64,
+    pub(crate) series_log_bytes: u64,
+    pub(crate) segment: u32,
+    pub(crate) segment_bytes: u64,
 }
 
 /// A series and its place.
@@ -158,11 +170,12 @@ pub(crate) fn sealed(group: u32, segment: u32, end: u64) -> Vec<u8> {
     out
 }
 
-pub(crate) fn checkpoint(series_log_bytes: u64, segment: u32, segment_bytes: u64) -> Vec<u8> {
+pub(crate) fn checkpoint(durable: Durable) -> Vec<u8> {
     let mut out = vec![CHECKPOINT];
-    put_uint(&mut out, series_log_bytes);
-    put_uint(&mut out, u64::from(segment));
-    put_uint(&mut out, segment_bytes);
+    put_uint(&mut out, durable.generation);
+    put_uint(&mut out, durable.series_log_bytes);
+    put_uint(&mut out, u64::from(durable.segment));
+    put_uint(&mut out, durable.segment_bytes);
     out
 }
 
@@ -181,11 +194,12 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Record, Bad> {
             segment: input.count(u32::MAX as usize)? as u32,
             end: input.uint()?,
         },
-        CHECKPOINT => Record::Checkpoint {
+        kind @ (CHECKPOINT_1 | CHECKPOINT) => Record::Checkpoint(Durable {
+            generation: if kind == CHECKPOINT { input.uint()? } else { 0 },
             series_log_bytes: input.uint()?,
             segment: input.count(u32::MAX as usize)? as u32,
             segment_bytes: input.uint()?,
-        },
+        }),
         _ => return Err("a record of the log is of an unknown kind"),
     };
     input.end()?;
@@ -212,6 +226,8 @@ mod tests {
             part_of(0, -1, vec![4000], vec![f64::INFINITY]),
             mixed,
         ];
+        let durable =
+            Durable { generation: 300, series_log_bytes: 9, segment: 1, segment_bytes: 7 };
         let mut rows = Vec::new();
         put_rows_head(&mut rows, parts.len());
         for part in &parts {
@@ -221,10 +237,8 @@ mod tests {
         for (bytes, wanted) in [
             (rows, Record::Rows(Vec::new(), parts)),
             (sealed(3, 2, 1 << 30), Record::Sealed { group: 3, segment: 2, end: 1 << 30 }),
-            (
-                checkpoint(9, 1, 7),
-                Record::Checkpoint { series_log_bytes: 9, segment: 1, segment_bytes: 7 },
-            ),
+            (checkpoint(durable), Record::Checkpoint(durable)),
+            (vec![CHECKPOINT_1, 9, 1, 7], Record::Checkpoint(Durable { generation: 0, ..durable })),
         ] {
             // As text: what has no value is NaN, which equals nothing.
             assert_eq!(format!("{:?}", decode(&bytes)), format!("{:?}", Ok::<_, Bad>(wanted)));

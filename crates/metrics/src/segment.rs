@@ -342,6 +342,15 @@ impl Segments {
         }
     }
 
+    /// Tells that a chunk has columns of series that nobody knows.
+    pub(crate) fn note_unknown(&mut self, meta: &ChunkMeta, columns: usize) {
+        if columns > 0 {
+            let what = format!("{columns} columns of the chunk are of series that nobody knows");
+            let path = self.path(meta.segment);
+            self.damage.push(DiskError::corrupt(&path, u64::from(meta.offset), what));
+        }
+    }
+
     /// Forgets the segments before `end`, whose files are the caller's matter.
     pub(crate) fn forget_before(&mut self, end: u32) {
         self.list.retain(|segment| segment.id >= end);

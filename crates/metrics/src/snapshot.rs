@@ -1,4 +1,4 @@
-//! Snapshots: a second name for every file that never changes, and a copy of the two that do.
+//! Snapshots: a second name for every file that never changes, and a copy of those that do.
 //!
 //! A snapshot is a store of its own in another directory of the same file system: opening it reads
 //! the same samples. It takes no room until the store removes what it still has.
@@ -10,7 +10,7 @@ use crate::store::Store;
 use std::path::Path;
 use vigie_disk::{Disk, DiskError};
 
-/// Read and written at once when `series.log` is copied.
+/// Read and written at once when the list of series is copied.
 const COPY_BYTES: usize = 1 << 20;
 
 impl Store {
@@ -63,8 +63,14 @@ impl Store {
 
     fn copy_series_log(&self, to: &Path) -> Result<(), DiskError> {
         // Held, so that nothing is appended meanwhile.
-        let series_log = self.series_log.lock();
-        copy(&*self.disk, &self.dir.join("series.log"), &to.join("series.log"), series_log.bytes())
+        let mut series_log = self.series_log.lock();
+        if !series_log.is_sound() {
+            self.write_pending_series(&mut series_log)?;
+        }
+        let (names, bytes) = series_log.names_to_copy();
+        names
+            .iter()
+            .try_for_each(|name| copy(&*self.disk, &self.dir.join(name), &to.join(name), bytes))
     }
 }
 

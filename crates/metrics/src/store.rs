@@ -12,7 +12,7 @@ use crate::exemplars::Exemplars;
 use crate::head::Heads;
 use crate::manifest::Manifest;
 use crate::push::Keys;
-use crate::record::{self, Part, Record};
+use crate::record::{self, Durable, Part, Record};
 use crate::segment::{Found, Segments};
 use crate::series_log::{Said, SeriesLog};
 use crate::sound;
@@ -26,6 +26,8 @@ use vigie_model::{Labels, Row, SeriesId};
 
 /// The log's segments: small, so that cutting it frees space soon.
 const LOG_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+/// Runs of lost series that are named.
+const RUNS_TOLD_MAX: usize = 20;
 /// Open rows may outgrow their budget by this factor before rows are refused because the segments
 /// cannot be written.
 const OPEN_BYTES_SLACK: usize = 4;
@@ -93,19 +95,21 @@ impl Store {
         let mut heads = Heads::new(segments);
         let hidden = start.manifest.tombstones.iter();
         hidden.for_each(|tombstone| heads.segments.reserve(tombstone.segment_max));
-        let series_log =
-            SeriesLog::open(&*disk, &dir.join("series.log"), tell, &mut |said| match said {
-                Said::Batch(batch) => heads.restore_batch(&batch, &mut catalog, |_, _| ()),
-                Said::Definitions(definitions) => definitions
-                    .iter()
-                    .try_for_each(|definition| heads.restore(definition, &mut catalog).map(|_| ())),
-            })?;
-        let wal = open_log(&disk, dir, &series_log, &mut heads, &mut catalog, tell)?;
+        let mut series_log = SeriesLog::open(&disk, dir, tell, &mut |said| match said {
+            Said::Batch(batch) => heads.restore_batch(&batch, &mut catalog, |_, _| ()),
+            Said::Definitions(definitions) => definitions
+                .iter()
+                .try_for_each(|definition| heads.restore(definition, &mut catalog).map(|_| ())),
+        })?;
+        heads.close_groups(series_log.groups_closed());
+        let wal = open_log(&disk, dir, &mut series_log, &mut heads, &mut catalog, tell)?;
+        heads.has_lost_series = series_log.has_hole;
         note_unfinished(wal.cut_bytes(), found.cut_bytes);
         heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
         heads.tombstones.clone_from(&start.manifest.tombstones);
         let unfinished_bytes = wal.cut_bytes() + found.cut_bytes;
         take_in(found, &mut heads, !wal.damage().is_empty())?;
+        start.damage.extend(lost_series(&mut series_log, &mut heads, dir));
         for error in heads.segments.damage.iter().chain(&start.damage) {
             tracing::error!(%error, "stored metrics are damaged: what stood there is left out");
         }
@@ -132,12 +136,25 @@ impl Store {
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
         };
-        if !store.wal.damage().is_empty()
-            && let Err(error) = store.checkpoint()
-        {
-            tracing::warn!(%error, "what is left of the damaged log is not moved out of it yet");
-        }
+        store.mend();
         Ok(store)
+    }
+
+    /// Writes anew what was found damaged or of an older version. What cannot be written now is
+    /// written by the next checkpoint: a full disk must not keep the store closed.
+    fn mend(&self) {
+        if !self.wal.damage().is_empty() {
+            if let Err(error) = self.checkpoint() {
+                tracing::warn!(%error, "what is left of the damaged log is not moved out of it yet");
+            }
+            return;
+        }
+        let mut series_log = self.series_log.lock();
+        if !series_log.is_sound()
+            && let Err(error) = self.write_pending_series(&mut series_log)
+        {
+            tracing::warn!(%error, "the list of series is not written anew yet");
+        }
     }
 
     /// The id of a label set. It is durable with the first row that uses it.
@@ -329,7 +346,7 @@ impl Store {
 fn open_log(
     disk: &Arc<dyn Disk>,
     dir: &Path,
-    series_log: &SeriesLog,
+    series_log: &mut SeriesLog,
     heads: &mut Heads,
     catalog: &mut Catalog,
     tell: &Tell<'_>,
@@ -340,8 +357,13 @@ fn open_log(
     Wal::open(disk.clone(), &log_dir, log_options, &mut |payload| {
         meter.add(payload.len() as u64);
         match record::decode(payload)? {
-            Record::Checkpoint { series_log_bytes, segment, segment_bytes } => {
-                series_log.check(series_log_bytes)?;
+            Record::Checkpoint(Durable {
+                generation,
+                series_log_bytes,
+                segment,
+                segment_bytes,
+            }) => {
+                series_log.check(generation, series_log_bytes);
                 heads.segments.reserve(segment);
                 // It may be gone (retention), but not shorter than when it was last synced.
                 if heads.segments.get(segment).is_some_and(|s| s.bytes < segment_bytes) {
@@ -383,7 +405,8 @@ fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<()
                     heads.pending.push(definition.id);
                 }
             }
-            parts.into_iter().try_for_each(|part| heads.replay(part))
+            parts.into_iter().for_each(|part| heads.replay(part));
+            Ok(())
         }
         Record::Sealed { group, segment, end } => {
             heads.segments.reserve(segment);
@@ -395,7 +418,7 @@ fn replay(record: Record, heads: &mut Heads, catalog: &mut Catalog) -> Result<()
             }
             Ok(())
         }
-        Record::Checkpoint { .. } => unreachable!("checked by the caller"),
+        Record::Checkpoint(_) => unreachable!("checked by the caller"),
     }
 }
 
@@ -419,9 +442,49 @@ fn take_in(found: Found, heads: &mut Heads, log_is_damaged: bool) -> Result<(), 
             break;
         };
         heads.segments.note_series(id, &series);
+        heads.segments.note_unknown(&scanned.meta, scanned.columns.len() - series.len());
         heads.add_chunk(scanned.group, scanned.meta);
     }
     Ok(())
+}
+
+/// What the list of series and the log do not know of what files have: told, and from then on left
+/// out.
+fn lost_series(series_log: &mut SeriesLog, heads: &mut Heads, dir: &Path) -> Vec<DiskError> {
+    let mut damage = series_log.damage.clone();
+    if series_log.has_hole {
+        let groups = heads.groups.len() as u32;
+        series_log.close_groups(groups);
+        heads.close_groups(groups);
+        let lost = heads.lost_ids();
+        if let (false, Some(DiskError::Corrupt { file, offset, .. })) =
+            (lost.is_empty(), damage.first().cloned())
+        {
+            let what = format!("samples of series are lost with the list: {}", as_runs(&lost));
+            damage.push(DiskError::Corrupt { file, offset, what });
+        }
+    }
+    if heads.rows_left_out > 0 {
+        let rows = heads.rows_left_out;
+        let what = format!("{rows} rows of the log are left out: their series are not known");
+        damage.push(DiskError::corrupt(&dir.join("wal"), 0, what));
+    }
+    damage
+}
+
+/// Numbers as a person reads them, the first of them.
+fn as_runs(ids: &[u32]) -> String {
+    let runs = ids.chunk_by(|a, b| *b == a + 1);
+    let count = runs.clone().count();
+    let texts = runs.take(RUNS_TOLD_MAX).map(|run| match run {
+        [one] => format!("number {one}"),
+        run => format!("numbers {} to {}", run[0], run[run.len() - 1]),
+    });
+    let mut text = texts.collect::<Vec<_>>().join(", ");
+    if count > RUNS_TOLD_MAX {
+        text.push_str(" and others");
+    }
+    text
 }
 
 fn unknown_series(heads: &Heads, segment: u32, offset: u32) -> DiskError {

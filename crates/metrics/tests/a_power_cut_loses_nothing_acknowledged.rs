@@ -5,7 +5,7 @@
 //!
 //! It proves itself on planted faults, each of which it must notice:
 //!
-//! * syncs left out: of segments, `series.log`, the log, blocks, the manifest, and of each directory;
+//! * syncs left out: of segments, `series.log`, `series.copy`, the log, blocks, the manifest, and of each directory;
 //! * a compaction's inputs go before the manifest names its output; the manifest names a block whose
 //!   name is not durable; a compaction leaves out a row, or gives deleted samples new life;
 //! * a deletion is answered without the manifest;
@@ -364,7 +364,7 @@ fn is_noticed(lies: Lies) -> bool {
 
 #[test]
 fn syncs_that_are_left_out_are_noticed() {
-    let files = ["", ".chunks", "series.log", "wal-", ".block", "MANIFEST"];
+    let files = ["", ".chunks", "series.log", "series.copy", "wal-", ".block", "MANIFEST"];
     for of in files {
         assert!(is_noticed(Lies { file_sync: true, of, ..Lies::default() }), "files {of:?}");
     }
@@ -385,6 +385,7 @@ fn bugs_that_are_planted_are_noticed() {
         Bug::LogSpeaksOfLost,
         Bug::RowsNotCarried,
         Bug::DeletedComesBack,
+        Bug::CopyNotSynced,
     ] {
         plant(Some(bug));
         assert!(is_noticed(Lies::default()), "{bug:?}");

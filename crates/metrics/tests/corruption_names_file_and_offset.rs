@@ -4,10 +4,8 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use support::{ALL, append, open, patient, read, target};
-use vigie_disk::RealDisk;
-use vigie_metrics::{MetricsError, Store};
+use vigie_metrics::Store;
 use vigie_model::ReadError;
 
 fn only(dir: &Path, ending: &str) -> PathBuf {
@@ -135,21 +133,6 @@ fn chunks_whose_series_a_damaged_log_has_lost_do_not_become_those_of_other_serie
     let found = read(&open(dir.path(), patient()), &[], ALL);
     assert_eq!(found.len(), 6);
     assert!(found.keys().all(|(name, _)| name.contains("host-7")), "{found:?}");
-}
-
-#[test]
-fn a_damaged_list_of_series_is_an_error_of_the_start() {
-    let dir = tempfile::tempdir().unwrap();
-    filled(dir.path()).flush().unwrap();
-    let log = dir.path().join("series.log");
-    let good = flip(&log, 60);
-    let error = Store::open(Arc::new(RealDisk), dir.path(), patient()).map(|_| ()).unwrap_err();
-    assert!(matches!(error, MetricsError::Damaged { .. }));
-    let wanted = format!("{} at byte 24: the list of series is damaged here", log.display());
-    assert!(error.to_string().contains(&wanted), "{error}");
-    assert!(error.to_string().contains("rename it and start again"), "{error}");
-    std::fs::write(&log, good).unwrap();
-    assert_eq!(read(&open(dir.path(), patient()), &[], ALL).len(), 200);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! `fixtures/v1` holds a closed segment with its index, an open segment, `series.log` and a
 //! write-ahead log with new series, rows and marks. `fixtures/v2` holds the same and a manifest; its
-//! logs speak of series in batches. The chunks of `fixtures/v3` are of kind 2. To write one for a new version, run `write_the_fixture` with
+//! logs speak of series in batches. `fixtures/v3` has the list of series twice, with a generation, and
+//! chunks of kind 2. To write one for a new version, run `write_the_fixture` with
 //! `VIGIE_FIXTURE_DIR` set to an empty directory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]

@@ -3,7 +3,7 @@
 //! start ends the same way.
 //!
 //! 500 flips in every run, 10,000 with `VIGIE_SOAK=1`, over all files: manifest, blocks, segments
-//! and their indexes, list of series, write-ahead log.
+//! and their indexes, list of series and its copy, write-ahead log. None keeps the store closed.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
 
@@ -126,14 +126,6 @@ fn read_past_damage(store: &Store) -> (Samples, u64) {
     panic!("the damage does not end");
 }
 
-/// Damage of the one list without which nothing can be understood keeps the store closed. Of its end
-/// only the log can tell that it is damaged: it speaks of series that are in no list.
-fn is_named(error: &MetricsError, file: &Path) -> bool {
-    let text = error.to_string();
-    let is_closed = matches!(error, MetricsError::Damaged { .. }) && file.ends_with("series.log");
-    is_closed && text.contains(" at byte ")
-}
-
 #[test]
 fn a_flipped_bit_is_harmless_or_reported_and_never_a_wrong_value() {
     let good = SimDisk::new(0);
@@ -154,8 +146,9 @@ fn a_flipped_bit_is_harmless_or_reported_and_never_a_wrong_value() {
             let store = match open(&disk) {
                 Ok(store) => store,
                 Err(error) => {
-                    assert!(is_named(&error, path), "{place}: {error}");
-                    closed += u64::from(start == 0);
+                    assert!(matches!(error, MetricsError::Damaged { .. }), "{place}: {error}");
+                    println!("{place}: {error}");
+                    closed += 1;
                     continue;
                 }
             };
@@ -167,6 +160,7 @@ fn a_flipped_bit_is_harmless_or_reported_and_never_a_wrong_value() {
         }
     }
     println!("{flips} flips: {harmless} harmless, {reported} reported, {closed} kept it closed");
+    assert_eq!(closed, 0, "damage of one place kept the store closed");
     assert!(reported > flips / 4, "only {reported} flips were noticed");
 }
 
