@@ -507,6 +507,10 @@ impl Heads {
 
     /// [`Heads::insert`] for a part of which no chunk has a cell.
     fn insert_open(&mut self, part: Part, counts: &mut Appended) {
+        // What is left of a part of series that nobody knows may have no group either.
+        if part.columns.is_empty() {
+            return;
+        }
         let now_ms = self.now_ms;
         let group = &mut self.groups[part.group as usize];
         let part = match &group.loose {
