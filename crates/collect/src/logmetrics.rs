@@ -95,7 +95,15 @@ impl LogMetrics {
         if series.is_empty() {
             return Ok(());
         }
-        sink.append(&[Row::floats(ts_ms, &series, &values)])
+        sink.append(&[Row::floats(ts_ms, &series, &values)]).inspect_err(|_| self.look_up_again())
+    }
+
+    /// The store may have forgotten series that were away for long, and has told so.
+    fn look_up_again(&self) {
+        for rule in &self.rules {
+            let mut rule = rule.lock().unwrap_or_else(PoisonError::into_inner);
+            rule.sums.values_mut().for_each(|sums| sums.series.clear());
+        }
     }
 }
 

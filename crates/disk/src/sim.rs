@@ -3,8 +3,8 @@
 //! It keeps two states of everything: what a running program sees, and what is on the platter.
 //! A file's bytes reach the platter with [`DiskFile::sync`], a directory's names with
 //! [`Disk::sync_dir`]. [`SimDisk::power_cut`] throws the first state away, except for a part that a
-//! real disk may have written on its own: a random prefix of every unsynced tail and of the
-//! unsynced changes of names, drawn from the seed.
+//! real disk may have written on its own, drawn from the seed: a prefix of every unsynced tail, with or
+//! without zeros behind it; and of the unsynced changes of names a prefix, or some of them.
 //! [`SimDisk::fail_sync_after`] makes one sync fail as it does on Linux: what it should have written is
 //! taken for clean, and no later sync of the file brings it to the platter.
 //! [`SimDisk::stop_after`] makes every operation fail from some moment on, so that a test can cut
@@ -130,9 +130,13 @@ impl SimDisk {
         state.operations_left = None;
         let changes: Vec<Change> = std::mem::take(&mut state.unsynced);
         let kept = state.below(changes.len() as u64 + 1) as usize;
+        // Without a sync between them, a later change may be kept and an earlier one not.
+        let in_order = state.below(2) == 0;
         let mut names = std::mem::take(&mut state.durable_names);
-        for change in changes.into_iter().take(kept) {
-            apply(&change, &mut names);
+        for (at, change) in changes.into_iter().enumerate() {
+            if if in_order { at < kept } else { state.below(2) == 0 } {
+                apply(&change, &mut names);
+            }
         }
         for at in 0..state.files.len() {
             let bytes = state.files[at].kept();
@@ -141,6 +145,11 @@ impl SimDisk {
                 let tail = &bytes[left.len()..];
                 let kept = state.below(tail.len() as u64 + 1) as usize;
                 left.extend_from_slice(&tail[..kept]);
+                if state.below(4) == 0 {
+                    // The length was written, and not all that it counts.
+                    let zeros = state.below((tail.len() - kept) as u64 + 1) as usize;
+                    left.resize(left.len() + zeros, 0);
+                }
             } else if state.below(2) == 0 {
                 // A cut that was not synced may have happened or not.
                 left = bytes;

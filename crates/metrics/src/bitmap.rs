@@ -54,6 +54,14 @@ impl Bitmap {
         }
     }
 
+    /// Keeps what `other` has too.
+    pub(crate) fn intersect(&mut self, other: &Bitmap) {
+        self.words.truncate(other.words.len());
+        for (word, both) in self.words.iter_mut().zip(&other.words) {
+            *word &= both;
+        }
+    }
+
     /// Whether the two have an id in common.
     pub(crate) fn meets(&self, other: &Bitmap) -> bool {
         self.words.iter().zip(&other.words).any(|(a, b)| a & b != 0)
@@ -91,5 +99,9 @@ mod tests {
         assert_eq!(bitmap, of(&[0, 64]));
         bitmap.union(&of(&[70]));
         assert!(bitmap.contains(70) && !bitmap.contains(63));
+        bitmap.intersect(&of(&[0, 1, 70, 700]));
+        assert_eq!(bitmap.ids(), [0, 70]);
+        bitmap.intersect(&of(&[0]));
+        assert_eq!(bitmap.ids(), [0]);
     }
 }

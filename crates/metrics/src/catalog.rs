@@ -83,6 +83,8 @@ pub(crate) struct Catalog {
     /// Where it comes from.
     target: Halves,
     series: Vec<Series>,
+    /// How many of them are not vacant.
+    known: usize,
     by_halves: Slots,
 }
 
@@ -206,6 +208,37 @@ impl Catalog {
     /// How many ids were given.
     pub(crate) fn len(&self) -> usize {
         self.series.len()
+    }
+
+    /// How many series there are.
+    pub(crate) fn known(&self) -> usize {
+        self.known
+    }
+
+    /// Whether an id stands for a label set.
+    pub(crate) fn knows(&self, id: u32) -> bool {
+        self.series.get(id as usize).is_some_and(|series| *series != VACANT)
+    }
+
+    /// The ids of all series.
+    pub(crate) fn all_known(&self) -> Bitmap {
+        let mut all = Bitmap::default();
+        (0..self.series.len() as u32).filter(|id| self.knows(*id)).for_each(|id| all.insert(id));
+        all
+    }
+
+    /// Takes a series of another catalogue over, under its id.
+    pub(crate) fn copy_from(&mut self, other: &Catalog, id: u32) {
+        if other.knows(id) {
+            let is_free = self.define(id, &other.labels(id));
+            assert!(is_free, "one catalogue gives an id once");
+        }
+    }
+
+    /// Never gives an id that another catalogue has given.
+    pub(crate) fn take_numbers_of(&mut self, other: &Catalog) {
+        assert!(self.series.len() <= other.series.len(), "it is a part of the other");
+        self.series.resize(other.series.len(), VACANT);
     }
 
     /// The two halves of a series.
@@ -378,6 +411,7 @@ impl Catalog {
             self.series.resize(id as usize + 1, VACANT);
         }
         self.series[id as usize] = series;
+        self.known += 1;
         self.own.add_series(series.own, id);
         self.target.add_series(series.target, id);
         let all = &self.series;

@@ -31,6 +31,7 @@ pub(crate) struct Ticks {
     retention_ms: Option<i64>,
     free_space_ms: Option<i64>,
     close_ms: Option<i64>,
+    pub(crate) dying: crate::forget::Dying,
     /// When the last checkpoint failed, and why.
     failed_checkpoint: Option<(i64, DiskError)>,
 }
@@ -70,6 +71,7 @@ impl Store {
         }
         if Ticks::is_due(&mut ticks.retention_ms, now_ms, RETENTION_EVERY_MS) {
             step(self.forget_old(&mut ticks, now_ms));
+            step(self.forget_series(&mut ticks, now_ms));
         }
         Ok(first?)
     }
@@ -156,7 +158,9 @@ impl Store {
             }
         }
         let mut series_log = self.series_log.lock();
-        self.write_pending_series(&mut series_log)?;
+        if !planted::is(Bug::SeriesNotListed) {
+            self.write_pending_series(&mut series_log)?;
+        }
         let (segment, segment_bytes) = self.sync_active()?;
         let (generation, series_log_bytes) = series_log.version();
         let durable = Durable { generation, series_log_bytes, segment, segment_bytes };
@@ -209,6 +213,9 @@ impl Store {
             let Some(active) = heads.segments.active() else { return Ok((0, 0)) };
             (active.id, active.bytes, active.file.clone())
         };
+        if planted::is(Bug::LogCutFirst) {
+            return Ok((id, bytes));
+        }
         file.sync().map_err(|error| {
             self.heads.lock().segments.not_kept(id);
             error.not_kept()

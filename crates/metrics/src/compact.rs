@@ -277,6 +277,14 @@ impl Store {
                 }
             }
         }
+        if planted::is(Bug::LateLeftOut) {
+            let mut newest_ms = i64::MIN;
+            chunks.retain(|(_, meta, _)| {
+                let is_late = meta.min_ms <= newest_ms;
+                newest_ms = newest_ms.max(meta.max_ms);
+                !is_late
+            });
+        }
         let pieces = pieces(job, input, &chunks);
         for (at, window) in job.windows.iter().enumerate() {
             if !pieces.iter().any(|piece| piece.has_rows(*window)) {

@@ -7,7 +7,9 @@
 //! that is older than the newest of its series is refused.
 //! The bytes stand in `docs/formats/metrics-exemplars.md`.
 
+use crate::bitmap::Bitmap;
 use crate::catalog::Catalog;
+use crate::planted::{self, Bug};
 use crate::{Durability, MetricsError, Store};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -191,7 +193,9 @@ impl Exemplars {
     fn push(&mut self, entry: Entry) {
         self.newest.insert(entry.series, entry.exemplar.clone());
         self.ring.push_back(entry);
-        while self.ring.len() > self.ring_max {
+        // A file holds twice as many as the ring, so this would only be seen after a start.
+        let is_endless = planted::is(Bug::RingWithoutEnd) && self.file.is_none();
+        while self.ring.len() > self.ring_max && !is_endless {
             let Some(gone) = self.ring.pop_front() else { break };
             if self.newest.get(&gone.series).is_some_and(|newest| *newest == gone.exemplar) {
                 self.newest.remove(&gone.series);
@@ -226,6 +230,9 @@ impl Exemplars {
             return Ok(());
         }
         let Some(file) = &self.file else { return Ok(()) };
+        if planted::is(Bug::ExemplarsNotSynced) {
+            return Ok(());
+        }
         if let Err(error) = file.sync() {
             self.file = None;
             return Err(error);
@@ -237,6 +244,13 @@ impl Exemplars {
     /// How many are kept, and how many there is room for.
     pub(crate) fn len(&self) -> usize {
         self.ring.len()
+    }
+
+    /// The series that have one.
+    pub(crate) fn series(&self) -> Bitmap {
+        let mut series = Bitmap::default();
+        self.ring.iter().for_each(|entry| series.insert(entry.series));
+        series
     }
 
     /// What was found damaged at the opening.

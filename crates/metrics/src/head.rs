@@ -23,13 +23,13 @@ use crate::row::OpenRow;
 use crate::sealed::{self, Stored};
 use crate::segment::{ChunkMeta, Scanned, Segments, read_chunk};
 use crate::tombstone::{Source, Tombstone};
-use crate::{Appended, GROUP_COLUMNS_MAX, Options};
+use crate::{Appended, GROUP_COLUMNS_MAX, MetricsError, Options};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use vigie_disk::DiskError;
 use vigie_disk::wire::Bad;
 use vigie_model::value::canonical;
-use vigie_model::{ABSENT, Histogram, Row, SeriesId, is_absent};
+use vigie_model::{ABSENT, Histogram, Row, STALE_NAN, SeriesId, is_absent};
 
 /// A group is sealed when it has so many rows, so that few are open and few are replayed.
 pub(crate) const SEAL_ROWS: usize = 16;
@@ -226,18 +226,22 @@ impl Heads {
         catalog: &Catalog,
         parts: &mut Vec<Part>,
         counts: &mut Appended,
-    ) {
+    ) -> Result<(), MetricsError> {
         assert_eq!(row.series.len(), row.values.len(), "one value per series");
         if self.now_ms > 0 {
             let samples = row.series.len() as u64;
             if row.ts_ms > self.now_ms.saturating_add(FUTURE_MS_MAX) {
                 counts.too_new += samples;
-                return;
+                return Ok(());
             }
             if row.ts_ms < self.now_ms.saturating_sub(options.retention_ms) {
                 counts.too_old += samples;
-                return;
+                return Ok(());
             }
+        }
+        if self.has_forgotten(row, catalog) {
+            let known = Known::of(row, catalog).ok_or(MetricsError::Forgotten)?;
+            return self.stage(&known.row(row.ts_ms), options, catalog, parts, counts);
         }
         self.assign(row, catalog);
         let histograms = self.histograms_of(row, counts);
@@ -269,6 +273,16 @@ impl Heads {
                 objects: encoded(cells, &histograms),
             });
         }
+        Ok(())
+    }
+
+    /// Whether a row has a series that was forgotten.
+    fn has_forgotten(&self, row: &Row<'_>, catalog: &Catalog) -> bool {
+        let mut without = row.series.iter().filter(|id| self.place(id.0).is_none());
+        without.any(|id| {
+            assert!((id.0 as usize) < catalog.len(), "series {} is of another store", id.0);
+            !catalog.knows(id.0)
+        })
     }
 
     /// The cells of a row by place, each once: the first counts. [`ABSENT`] for a histogram's.
@@ -335,7 +349,6 @@ impl Heads {
             if self.place(id).is_some() {
                 continue;
             }
-            assert!((id as usize) < catalog.len(), "series {id} is of another store");
             let key = (catalog.pair_named(id, "job"), catalog.pair_named(id, "instance"));
             let group = match groups.get(&key) {
                 _ if is_alone => self.pool(key),
@@ -669,6 +682,57 @@ impl Heads {
         ids
     }
 
+    /// The series of which something is kept.
+    pub(crate) fn living(&self) -> Bitmap {
+        let mut living = Bitmap::default();
+        self.segments.list.iter().for_each(|segment| living.union(&segment.series));
+        self.blocks.iter().for_each(|block| living.union(&block.series));
+        for group in &self.groups {
+            let mut before: Option<&Arc<[u32]>> = None;
+            for row in &group.rows {
+                if !before.is_some_and(|columns| Arc::ptr_eq(columns, &row.columns)) {
+                    let ids = row.columns.iter().map(|column| group.series[*column as usize]);
+                    ids.for_each(|id| living.insert(id));
+                }
+                before = Some(&row.columns);
+            }
+            let loose = group.loose_cells().map(|(column, ..)| group.series[column as usize]);
+            loose.for_each(|id| living.insert(id));
+        }
+        living
+    }
+
+    /// Takes series out of their places, which no other series gets, and follows a catalogue that
+    /// numbers its pairs anew.
+    pub(crate) fn forget(&mut self, dead: &Bitmap, catalog: &Catalog) {
+        for id in dead.ids() {
+            let Some(Place { group, column }) = self.place(id) else { continue };
+            self.groups[group as usize].series[column as usize] = NO_SERIES;
+            self.places[id as usize].group = NO_GROUP;
+            self.placed -= 1;
+        }
+        self.pending.retain(|id| !dead.contains(*id));
+        self.unlogged.retain(|id| !dead.contains(*id));
+        self.pools.clear();
+        for group in &mut self.groups {
+            match group.series.iter().find(|id| **id != NO_SERIES) {
+                Some(id) => {
+                    let pair = |name| catalog.pair_named(*id, name);
+                    group.key = (pair("job"), pair("instance"));
+                }
+                // No series leads to it any more, so none can be added.
+                None if group.is_sealed() && group.chunks.is_empty() => {
+                    group.series = Vec::new();
+                    group.rows = Vec::new();
+                    group.loose = None;
+                    group.chunks = Vec::new();
+                    group.key = (NO_PAIR, NO_PAIR);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Once series are lost, groups of which no series is known may have samples.
     fn know_if_lost(&mut self, group: u32) {
         if self.has_lost_series && (group as usize) < self.groups.len() + crate::GROUP_GAP_MAX {
@@ -755,6 +819,40 @@ impl Heads {
     /// The newest instant there is.
     pub(crate) fn newest_ms(&self) -> Option<i64> {
         self.groups.iter().map(|group| group.newest_ms).max().filter(|ms| *ms != i64::MIN)
+    }
+}
+
+/// A row without the series that were forgotten.
+struct Known<'a> {
+    series: Vec<SeriesId>,
+    values: Vec<f64>,
+    histograms: Vec<(usize, &'a Histogram)>,
+}
+
+impl<'a> Known<'a> {
+    /// `None` when a forgotten series has more to say than that it ended.
+    fn of(row: &Row<'a>, catalog: &Catalog) -> Option<Known<'a>> {
+        let mut known = Known { series: vec![], values: vec![], histograms: vec![] };
+        let mut histograms = row.histograms.iter().peekable();
+        for (at, (id, value)) in row.series.iter().zip(row.values).enumerate() {
+            let histogram = histograms.next_if(|(index, _)| *index == at).map(|(_, h)| *h);
+            if !catalog.knows(id.0) {
+                let says = histogram.map_or(*value, |histogram| histogram.sum);
+                if says.to_bits() != STALE_NAN.to_bits() {
+                    return None;
+                }
+                continue;
+            }
+            known.histograms.extend(histogram.map(|histogram| (known.series.len(), histogram)));
+            known.series.push(*id);
+            known.values.push(*value);
+        }
+        Some(known)
+    }
+
+    fn row(&self, ts_ms: i64) -> Row<'_> {
+        let Known { series, values, histograms } = self;
+        Row { ts_ms, series, values, histograms }
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Analysis {
     pub files: Vec<FileStats>,
     /// Metrics, those with the most bytes first.
     pub metrics: Vec<MetricStats>,
+    /// Series that the store knows and that have no sample left: they are forgotten within hours.
+    pub dead: u64,
 }
 
 /// What a verification went through.
@@ -86,8 +88,12 @@ impl Store {
             let ids = 0..catalog.len() as u32;
             ids.map(|id| catalog.labels(id).metric_name().unwrap_or("").to_owned()).collect()
         };
-        for name in &names {
-            of_metric.entry(name.clone()).or_default().series += 1;
+        let dead = self.dead_series().ids().len() as u64;
+        for id in self.catalog.read().all_known().ids() {
+            // One that came after the names were read is counted the next time.
+            if let Some(name) = names.get(id as usize) {
+                of_metric.entry(name.clone()).or_default().series += 1;
+            }
         }
         let mut files = Vec::new();
         self.each_file(&mut |mut file, walk| {
@@ -106,7 +112,7 @@ impl Store {
         let mut metrics: Vec<MetricStats> =
             of_metric.into_iter().map(|(metric, stats)| MetricStats { metric, ..stats }).collect();
         metrics.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.metric.cmp(&b.metric)));
-        Ok(Analysis { files, metrics })
+        Ok(Analysis { files, metrics, dead })
     }
 
     /// Checks every checksum and invariant of every file, and tells `report` of each damaged place:

@@ -35,6 +35,7 @@ mod compact;
 pub mod decoders;
 mod delete;
 mod exemplars;
+mod forget;
 mod head;
 mod inspect;
 mod ints;
@@ -186,6 +187,8 @@ pub struct Stats {
     pub series: u64,
     /// Groups of series that arrive together.
     pub groups: u64,
+    /// Series without a sample left that were forgotten since the store was opened.
+    pub series_forgotten: u64,
     /// Samples taken in since the store was opened.
     pub samples_appended: u64,
     /// Memory of the open rows.
@@ -232,6 +235,12 @@ pub enum MetricsError {
         /// The file, the offset and what is wrong there.
         error: DiskError,
     },
+    /// The number of a series is no longer one.
+    #[error(
+        "a series of these rows had no sample left and was forgotten: look its labels up again, and \
+         send them again"
+    )]
+    Forgotten,
     /// A limit; the text says which, in Prometheus' words where it has any.
     #[error("{0}")]
     Limit(String),

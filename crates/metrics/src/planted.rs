@@ -24,6 +24,28 @@ pub enum Bug {
     DeletedComesBack,
     /// The copy of the list of series is not synced.
     CopyNotSynced,
+    /// A seal leaves out its last row.
+    SealOffByOne,
+    /// A compaction leaves out chunks that overlap the one before them.
+    LateLeftOut,
+    /// The retention takes the oldest block, whatever it has.
+    NeededBlockDropped,
+    /// A start does not load the deletions.
+    TombstonesNotLoaded,
+    /// A snapshot is made without the open rows.
+    SnapshotWithoutRows,
+    /// The log is cut before the segment that has its rows is synced.
+    LogCutFirst,
+    /// The log is cut before its series are in their list.
+    SeriesNotListed,
+    /// Rows that a chunk has already are put back from the log a second time.
+    ReplayedTwice,
+    /// Series that came back to life while the dead were collected are forgotten with them.
+    LivingForgotten,
+    /// Exemplars are answered without a sync.
+    ExemplarsNotSynced,
+    /// Exemplars that the ring has lost are not forgotten when its file is read.
+    RingWithoutEnd,
 }
 
 #[cfg(debug_assertions)]

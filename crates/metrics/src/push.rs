@@ -80,6 +80,11 @@ impl Keys {
         Some(id)
     }
 
+    /// Forgets which series a key means; the seed stays, since pushes under way have used it.
+    pub(crate) fn forget(&mut self) {
+        *self = Keys { seed: self.seed, ..Keys::default() };
+    }
+
     fn follow(&mut self, before: u32, id: u32) {
         if let Some(before) = self.known.get_mut(before as usize) {
             before.next = id;
@@ -137,8 +142,15 @@ impl Store {
     ) -> Result<PushOutcome, MetricsError> {
         self.floor.check()?;
         let mut outcome = PushOutcome::default();
-        let ids = self.resolve(pushed, &mut outcome.reasons);
-        outcome.samples = self.append(&Rows::of(pushed, &ids).rows(), durability)?;
+        let mut ids = self.resolve(pushed, &mut outcome.reasons);
+        outcome.samples = match self.append(&Rows::of(pushed, &ids).rows(), durability) {
+            Err(MetricsError::Forgotten) => {
+                outcome.reasons.clear();
+                ids = self.resolve(pushed, &mut outcome.reasons);
+                self.append(&Rows::of(pushed, &ids).rows(), durability)?
+            }
+            done => done?,
+        };
         if outcome.samples.invalid > 0 {
             let given = pushed.histograms.iter().map(|pushed| &pushed.histogram);
             outcome.reasons.extend(sound::reasons(given, TOLD_MAX));

@@ -5,6 +5,7 @@
 use crate::checkpoint::Ticks;
 use crate::compact::DAY_MS;
 use crate::manifest;
+use crate::planted::{self, Bug};
 use crate::store::Store;
 use vigie_disk::DiskError;
 
@@ -16,7 +17,8 @@ impl Store {
     /// disk has too little left; of the last, one at a time.
     pub(crate) fn forget_old(&self, ticks: &mut Ticks, now_ms: i64) -> Result<(), DiskError> {
         let kept_ms = now_ms.saturating_sub(self.options.retention_ms);
-        self.forget_blocks(|block_max_ms, _| block_max_ms < kept_ms)?;
+        let is_eager = planted::is(Bug::NeededBlockDropped);
+        self.forget_blocks(|max_ms, is_oldest| max_ms < kept_ms || is_eager && is_oldest)?;
         self.forget_segments(ticks, now_ms, |max_ms| max_ms < kept_ms)?;
         while let Some(max) = self.options.disk_bytes_max
             && self.stats().disk_bytes > max

@@ -152,14 +152,16 @@ impl Segments {
         let path = self.path(id);
         let file: Arc<dyn DiskFile> = self.disk.append(&path)?.into();
         let len = file.len()?;
-        if len < HEADER_BYTES && is_last {
+        let mut bytes = [0; HEADER_BYTES as usize];
+        if len >= HEADER_BYTES || !is_last {
+            file.read_at(0, &mut bytes)?;
+        }
+        if len <= HEADER_BYTES && is_last && !frame::is_whole(&bytes) {
             // Its creation was cut short, so it has no chunk.
             drop(file);
             self.disk.remove(&path)?;
             return self.disk.sync_dir(&self.dir);
         }
-        let mut bytes = [0; HEADER_BYTES as usize];
-        file.read_at(0, &mut bytes)?;
         let header = frame::decode(SEGMENT, &bytes, &path)
             .map(|body| i64::from_le_bytes(body.try_into().expect("eight bytes follow a frame")));
         let mut segment = Segment::new(id, file, len, *header.as_ref().unwrap_or(&0));

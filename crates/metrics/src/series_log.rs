@@ -199,6 +199,11 @@ impl SeriesLog {
         }
     }
 
+    /// Both must be written anew: what memory has is no longer what they have.
+    pub(crate) fn outdate(&mut self) {
+        self.files = None;
+    }
+
     /// Writes batches and makes them durable, in the list and then in its copy.
     ///
     /// # Panics

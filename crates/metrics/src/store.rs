@@ -1,7 +1,7 @@
 //! The store itself: opening, the door for rows, numbers.
 //!
-//! Locks, in the order in which they may be taken: `compaction`, `manifest`, `heads`, `catalog`; the
-//! log has its own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
+//! Locks, in the order in which they may be taken: `compaction`, `manifest`, `keys`, `heads`, `catalog`;
+//! the log has its own. Callers wait for their sync without `heads`; it is held during a sync only when a segment
 //! of the log or of the chunks is full, every few million samples.
 //! A row is written to the log and put into its group under one hold of `heads`, so the log's order
 //! is the order in which the groups saw the rows.
@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::exemplars::Exemplars;
 use crate::head::Heads;
 use crate::manifest::Manifest;
+use crate::planted::{self, Bug};
 use crate::push::Keys;
 use crate::record::{self, Durable, Part, Record};
 use crate::segment::{Found, Segments};
@@ -20,7 +21,7 @@ use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, S
 use parking_lot::{Mutex, RwLock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use vigie_disk::{Disk, DiskError, Floor, Meter, Refused, Tell, Wal, WalOptions};
 use vigie_model::{Labels, Row, SeriesId};
 
@@ -55,6 +56,8 @@ pub struct Store {
     /// The log's length when it was last cut: the rows that were carried over.
     pub(crate) log_bytes_after_cut: AtomicU64,
     pub(crate) ticks: Mutex<crate::checkpoint::Ticks>,
+    /// Series forgotten since the start.
+    pub(crate) forgotten: AtomicU64,
 }
 
 impl Store {
@@ -106,7 +109,9 @@ impl Store {
         heads.has_lost_series = series_log.has_hole;
         note_unfinished(wal.cut_bytes(), found.cut_bytes);
         heads.blocks = start.open(&*disk, dir, &mut |place| heads.note_section(place))?;
-        heads.tombstones.clone_from(&start.manifest.tombstones);
+        if !planted::is(Bug::TombstonesNotLoaded) {
+            heads.tombstones.clone_from(&start.manifest.tombstones);
+        }
         let unfinished_bytes = wal.cut_bytes() + found.cut_bytes;
         take_in(found, &mut heads, !wal.damage().is_empty())?;
         start.damage.extend(lost_series(&mut series_log, &mut heads, dir));
@@ -135,6 +140,7 @@ impl Store {
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
             ticks: Mutex::default(),
+            forgotten: AtomicU64::new(0),
         };
         store.mend();
         Ok(store)
@@ -166,7 +172,7 @@ impl Store {
         let mut catalog = self.catalog.write();
         let metric = labels.metric_name().unwrap_or("");
         let limit = self.options.series_max;
-        if catalog.len() >= limit {
+        if catalog.known() >= limit {
             return Err(MetricsError::Limit(format!(
                 "series limit exceeded (metric: {metric:.50}, limit: {limit}): send fewer series, or \
                  drop labels whose values never end"
@@ -241,7 +247,7 @@ impl Store {
         {
             let catalog = self.catalog.read();
             for row in rows {
-                heads.stage(row, &self.options, &catalog, &mut parts, counts);
+                heads.stage(row, &self.options, &catalog, &mut parts, counts)?;
             }
             if parts.is_empty() {
                 return Ok(());
@@ -308,6 +314,7 @@ impl Store {
         Stats {
             series: heads.placed() as u64,
             groups: heads.groups.len() as u64,
+            series_forgotten: self.forgotten.load(Ordering::Relaxed),
             samples_appended: heads.samples,
             open_bytes: heads.open_bytes as u64,
             chunks: heads.groups.iter().map(|group| group.chunks.len() as u64).sum(),

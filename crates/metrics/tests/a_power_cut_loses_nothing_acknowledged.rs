@@ -1,16 +1,31 @@
 //! The store on a simulated disk whose power is cut between any two operations.
 //!
-//! Kill -9 cannot show a missing fsync; this can. It appends, ticks, cuts the log, compacts, deletes,
-//! cleans, takes snapshots and lets everything grow too old.
+//! Kill -9 cannot show a missing fsync; this can. A cut keeps a part of what was not synced: of each
+//! file a prefix, or one with zeros behind it; of the names some changes and not others. In some lives
+//! the disk fills up or a sync fails, and the clock jumps by a day. The store appends, late rows too, ticks, cuts the log, compacts, deletes,
+//! cleans, takes snapshots, lets everything grow too old, and forgets the series of it.
 //!
-//! It proves itself on planted faults, each of which it must notice:
+//! It proves itself on planted faults, each of which it must notice. Left out are in turn the syncs of
 //!
-//! * syncs left out: of segments, `series.log`, `series.copy`, the log, blocks, the manifest, and of each directory;
-//! * a compaction's inputs go before the manifest names its output; the manifest names a block whose
-//!   name is not durable; a compaction leaves out a row, or gives deleted samples new life;
-//! * a deletion is answered without the manifest;
-//! * a segment goes while the log speaks of a chunk that it lost;
-//! * rows too few to seal are not carried over when the log is cut.
+//! 1. segments, 2. `series.log`, 3. `series.copy`, 4. the log, 5. blocks, 6. the manifest, and
+//! 7. to 10. of the directories of the store, of the log, of segments and of blocks.
+//!
+//! Bugs that are built in (`planted.rs`):
+//!
+//! 11. the manifest names a block whose name is not durable;
+//! 12. a compaction's inputs go before the manifest names its output;
+//! 13. a compaction leaves out the last row, 14. or late rows, 15. or gives deleted samples new life;
+//! 16. a seal is off by one;
+//! 17. a deletion is answered without the manifest, 18. or not applied after a restart;
+//! 19. the retention drops a block that is still needed;
+//! 20. a snapshot misses the open rows;
+//! 21. a segment goes while the log speaks of a chunk that it lost;
+//! 22. rows too few to seal are not carried over when the log is cut;
+//! 23. the log is cut before the segment that has its rows is synced,
+//! 24. or before its series are in their list; 25. the copy of that list is not synced.
+//!
+//! In `exemplars_survive_and_make_room`: 26. exemplars are answered without a sync; 27. the ring forgets
+//! its end. In `a_cell_stands_in_one_place`: 28. a replay puts back rows that a chunk has already.
 //!
 //! Planted by hand, it found besides: a mark is believed without its chunk; an unfinished chunk is
 //! not cut away; a segment, or the log, is synced a second time after a sync that failed, and
@@ -48,6 +63,7 @@ struct Run {
     /// Snapshots, and what the store had when they were made.
     snapshots: Vec<(String, Samples)>,
     snapshot_next: u32,
+    late_count: i64,
 }
 
 /// With it nothing is removed but by a tick that says so.
@@ -64,6 +80,7 @@ impl Run {
             fading: Samples::new(),
             snapshots: Vec::new(),
             snapshot_next: 0,
+            late_count: 0,
         }
     }
 
@@ -130,7 +147,10 @@ impl Run {
     fn forget(&mut self, store: &Store) -> Result<(), MetricsError> {
         self.fading.append(&mut self.sure);
         self.fading.append(&mut self.written);
-        store.tick(self.clock_ms + 2 * RETENTION_MS)?;
+        let later_ms = self.clock_ms + 2 * RETENTION_MS;
+        store.tick(later_ms)?;
+        // An hour later series without samples are forgotten.
+        store.tick(later_ms + 3600 * 1000)?;
         store.tick(self.clock_ms)
     }
 
@@ -157,6 +177,9 @@ impl Run {
 
     fn append(&mut self, store: &Store) -> Result<(), MetricsError> {
         self.clock_ms += 1000;
+        let late = if self.dice.roll(8) == 0 { 1 + self.dice.roll(600) as i64 } else { 0 };
+        // Between the seconds of other rows, and no two at one instant.
+        let ts_ms = self.clock_ms - late * 1000 + if late > 0 { self.late_next() } else { 0 };
         let instance = self.dice.roll(3) as usize;
         let count = 1 + self.dice.roll(6) as usize;
         let churn = self.dice.roll(20) as usize;
@@ -169,19 +192,24 @@ impl Run {
                 _ => Sample::Float(self.dice.roll(1000) as f64 / 8.0),
             };
             series.push(store.intern(&labels)?);
-            added.insert((labels.to_string(), self.clock_ms), sample.bits());
+            added.insert((labels.to_string(), ts_ms), sample.bits());
             samples.push(sample);
         }
         self.tried = added;
         let synced = self.dice.roll(3) == 0;
         let durability = if synced { Durability::Synced } else { Durability::Written };
-        let done = append_samples(store, self.clock_ms, &series, &samples, durability)?;
+        let done = append_samples(store, ts_ms, &series, &samples, durability)?;
         assert_eq!(done.appended, series.len() as u64, "the clock is right: {done:?}");
         self.written.append(&mut self.tried);
         if synced {
             self.sure.append(&mut self.written);
         }
         Ok(())
+    }
+
+    fn late_next(&mut self) -> i64 {
+        self.late_count = self.late_count % 998 + 1;
+        self.late_count
     }
 
     /// Works until the power goes.
@@ -198,6 +226,11 @@ impl Run {
                 37 => {
                     self.clock_ms += 3600 * 1000;
                     store.tick(self.clock_ms)
+                }
+                38 => {
+                    // The clock goes back by a day, and is put right.
+                    let before_ms = self.clock_ms - 25 * 3600 * 1000;
+                    store.tick(before_ms).and_then(|()| store.tick(self.clock_ms))
                 }
                 0 | 1 => store.flush(),
                 2 => store.tick(self.clock_ms + 25 * 3600 * 1000),
@@ -227,15 +260,24 @@ fn run(seed: u64, lies: Lies) -> Result<(), String> {
     let mut run = Run::new(seed);
     for cut in 0..CUTS_PER_SEED {
         disk.stop_after(run.dice.roll(120));
+        // The disk fills up in some lives, and in others a sync fails.
+        let trouble = run.dice.roll(12);
+        disk.set_free_bytes(if trouble == 0 { run.dice.roll(4_000) } else { u64::MAX });
+        disk.fail_sync_after((trouble == 1).then(|| run.dice.roll(30)));
         // The power may go while the store is being opened, too.
         if let Ok(store) = open() {
             run.work(&store);
         }
-        let death_only = run.dice.roll(3) == 0;
+        disk.set_free_bytes(u64::MAX);
+        disk.fail_sync_after(None);
+        // What a failed sync has dropped, only a power cut shows, and then no start can bring it back.
+        let death_only = run.dice.roll(3) == 0 && trouble != 1;
         run.end(&disk, death_only);
         let store = open().map_err(|e| format!("cut {cut}: {e}"))?;
         if store.stats().damaged > 0 {
-            return Err(format!("cut {cut}: an unfinished write was taken for damage"));
+            let mut told = Vec::new();
+            let _ = store.verify(&mut |error| told.push(error.to_string()));
+            return Err(format!("cut {cut}: an unfinished write was taken for damage: {told:?}"));
         }
         run.check(&store).map_err(|e| format!("cut {cut}: {e}"))?;
         run.check_snapshots(&disk).map_err(|e| format!("cut {cut}: {e}"))?;
@@ -246,11 +288,14 @@ fn run(seed: u64, lies: Lies) -> Result<(), String> {
 #[test]
 fn a_power_cut_at_any_operation_loses_nothing_that_was_synced() {
     let seeds = support::slice_or_soak(500, 10_000);
-    for seed in 0..seeds {
+    // To see one again: VIGIE_SEED=32.
+    let only = std::env::var("VIGIE_SEED").ok().and_then(|seed| seed.parse().ok());
+    for seed in only.map_or(0..seeds, |seed: u64| seed..seed + 1) {
         if let Err(e) = run(seed, Lies::default()) {
             panic!("seed {seed}: {e}");
         }
     }
+    let seeds = only.map_or(seeds, |_| 1);
     println!("{seeds} seeds, {CUTS_PER_SEED} cuts each, nothing synced is lost");
 }
 
@@ -386,6 +431,13 @@ fn bugs_that_are_planted_are_noticed() {
         Bug::RowsNotCarried,
         Bug::DeletedComesBack,
         Bug::CopyNotSynced,
+        Bug::SealOffByOne,
+        Bug::LateLeftOut,
+        Bug::NeededBlockDropped,
+        Bug::TombstonesNotLoaded,
+        Bug::SnapshotWithoutRows,
+        Bug::LogCutFirst,
+        Bug::SeriesNotListed,
     ] {
         plant(Some(bug));
         assert!(is_noticed(Lies::default()), "{bug:?}");

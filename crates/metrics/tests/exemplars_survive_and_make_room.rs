@@ -88,6 +88,25 @@ fn repetitions_old_ones_and_long_ones_are_told_apart() {
 
 #[test]
 fn a_power_cut_after_any_operation_loses_none_that_was_acknowledged() {
+    let (cuts, kept) = cut_power_everywhere().unwrap();
+    println!("{cuts} power cuts, {kept} exemplars that had to be there");
+    assert!(kept > 200, "the test must have had something to lose");
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn exemplars_that_are_not_synced_and_a_ring_without_an_end_are_noticed() {
+    use vigie_metrics::planted::{Bug, plant};
+    for bug in [Bug::ExemplarsNotSynced, Bug::RingWithoutEnd] {
+        plant(Some(bug));
+        let noticed = cut_power_everywhere();
+        plant(None);
+        assert!(noticed.is_err(), "{bug:?}");
+    }
+}
+
+/// How often the power was cut, and how many exemplars had to be there; or which was not.
+fn cut_power_everywhere() -> Result<(usize, usize), String> {
     let (mut cuts, mut kept) = (0, 0);
     for stop in (5..400).step_by(3) {
         let disk = Arc::new(SimDisk::new(stop));
@@ -119,15 +138,16 @@ fn a_power_cut_after_any_operation_loses_none_that_was_acknowledged() {
         // One that was not acknowledged may be there, and then one less of the older ones is.
         let oldest_gone = usize::from(newest.last().is_some_and(|last| found.last() != Some(last)));
         for trace in newest.iter().skip(oldest_gone) {
-            assert!(
-                found.contains(trace),
-                "stop {stop}: {trace} of {newest:?} is not in {found:?}"
-            );
+            if !found.contains(trace) {
+                return Err(format!("stop {stop}: {trace} of {newest:?} is not in {found:?}"));
+            }
+        }
+        if found.len() > small().exemplars_max {
+            return Err(format!("stop {stop}: the ring has {} exemplars", found.len()));
         }
         (cuts, kept) = (cuts + 1, kept + newest.len());
     }
-    println!("{cuts} power cuts, {kept} exemplars that had to be there");
-    assert!(kept > 200, "the test must have had something to lose");
+    Ok((cuts, kept))
 }
 
 #[test]

@@ -133,8 +133,9 @@ fn print_analysis(
     writeln!(out, "{:<58} {samples:>60} {bytes:>12} {per_sample:>8.3}", "everything")?;
     writeln!(
         out,
-        "\n{} series, {} blocks, {} segments, {} deletions not folded in, {} damaged places",
-        stats.series, stats.blocks, stats.segments, stats.tombstones, stats.damaged
+        "\n{} series ({} without a sample left), {} blocks, {} segments, {} deletions not folded in, \
+         {} damaged places",
+        stats.series, analysis.dead, stats.blocks, stats.segments, stats.tombstones, stats.damaged
     )?;
     writeln!(
         out,

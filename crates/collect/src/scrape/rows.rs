@@ -140,8 +140,11 @@ impl TargetRows {
         let error = fetched.error.or(read_error);
         let stored = self.store(ts_ms, &mut batch, &gone, error.is_none(), fetched.duration_s);
         if stored.is_err() {
-            // The markers were not written, so they are still owed.
+            // The markers were not written, so they are still owed. The store may have forgotten a
+            // series that was away for long, and has told so: all are looked up again.
             self.cache.owe(gone);
+            self.cache.forget_mapping();
+            self.report_ids = None;
         }
         stored?;
         error.map_or(Ok(()), Err)

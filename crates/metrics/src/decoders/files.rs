@@ -80,7 +80,8 @@ fn made() -> Result<Files, MetricsError> {
         match step {
             0 | 1 => {
                 store.flush()?;
-                store.tick(clock_ms + 3 * HOUR_MS)?;
+                // Two hours after the segment was started it is closed.
+                store.tick(clock_ms + (3 + 2 * step as i64) * HOUR_MS)?;
             }
             2 => store.flush()?,
             _ => {}
