@@ -1,13 +1,24 @@
 //! What questions cost inside the engine, without HTTP: CPU milliseconds per question, the best of
-//! many, over a store of its own that is filled first.
+//! many, over a store of its own that is filled first; and which part of it is whose.
+//!
+//! A question is asked of the store as it is, then of selections that were made before, then of
+//! columns that were decoded before. The differences are what selecting takes (matchers to groups
+//! and columns) and what decoding takes; what is left is the evaluator's: kernels and folding, and
+//! the labels that it asks for, which are timed one by one.
 //!
 //! `cargo run --release -p vigie-engine --example query_cost [SERIES] [STEPS] [FILTER]`
 
 #![allow(clippy::unwrap_used, reason = "a measuring tool may stop with a panic")]
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine, QueryOptions, When};
-use vigie_model::{Labels, Row, SeriesId};
+use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine};
+use vigie_model::{
+    LabelLookup, Labels, Matcher, MetricGroup, ReadError, Row, Selection, SeriesId, TimeRange,
+};
+use vigie_promql::{Expr, Options, Source};
 
 /// Series of one instance.
 const PER_INSTANCE: usize = 450;
@@ -30,29 +41,163 @@ fn main() {
     let engine = Embedded::open(folder.path(), options).unwrap();
     fill(&engine, series, steps);
     let end_ms = START_MS + (steps as i64 - 1) * STEP_MS;
-    let range = When::Range { start_ms: end_ms - 600_000, end_ms, step_ms: STEP_MS };
-    for query in [
-        "sum(rate(node_cpu_seconds_total{instance=~\"host-000[0-9][0-9]|host-0010.|host-0011.|host-0012[0-4]\"}[5m]))",
-        "count({__name__=~\"node_.*\"})",
-        "sum by(instance)(rate(node_cpu_seconds_total[2m]))",
-        "max by(mode)(node_cpu_seconds_total)",
-        "rate(node_cpu_seconds_total{instance=\"host-00007\"}[1m])",
-        "topk(5, rate(node_cpu_seconds_total[1m]))",
-        "sum(rate(node_cpu_seconds_total[1m])) / sum(rate(node_cpu_seconds_total[5m]))",
-    ] {
-        if !query.contains(&filter) {
-            continue;
-        }
+    println!(
+        "{:>9} {:>9} {:>9} {:>9} {:>9}  CPU ms",
+        "all", "select", "decode", "evaluate", "labels"
+    );
+    for query in QUERIES.iter().filter(|query| query.contains(&filter)) {
         let expr = vigie_promql::parse(query).unwrap();
-        let mut best = f64::INFINITY;
-        let (started, mut asked) = (Instant::now(), 0);
-        while asked < 5 || asked < 200 && started.elapsed().as_secs() < 3 {
-            let before = cpu_ms();
-            engine.query_metrics(&expr, range, &QueryOptions::default()).unwrap();
-            best = best.min(cpu_ms() - before);
-            asked += 1;
+        let [all, held, plain] = [Stage::Store, Stage::Held, Stage::Decoded].map(|stage| {
+            let source = Staged {
+                engine: &engine,
+                stage,
+                kept: Mutex::default(),
+                labels_ns: Arc::default(),
+            };
+            (best_ms(&source, &expr, end_ms), source)
+        });
+        let asked = plain.1.labels_ns.swap(0, Ordering::Relaxed);
+        ask(&plain.1, &expr, end_ms);
+        let labels_ms = (plain.1.labels_ns.load(Ordering::Relaxed).min(asked)) as f64 / 1e6;
+        println!(
+            "{:>9.3} {:>9.3} {:>9.3} {:>9.3} {labels_ms:>9.3}  {query}",
+            all.0,
+            all.0 - held.0,
+            held.0 - plain.0,
+            plain.0 - labels_ms,
+        );
+    }
+}
+
+const QUERIES: &[&str] = &[
+    "sum(rate(node_cpu_seconds_total{instance=~\"host-000[0-9][0-9]|host-0010.|host-0011.|host-0012[0-4]\"}[5m]))",
+    "count({__name__=~\"node_.*\"})",
+    "count(present_over_time({__name__=~\"node_.*\"}[1m]))",
+    "absent({__name__=~\"node_.*\"})",
+    "sum by(instance)(rate(node_cpu_seconds_total[2m]))",
+    "max by(mode)(node_cpu_seconds_total)",
+    "rate(node_cpu_seconds_total{instance=\"host-00007\"}[1m])",
+    "topk(5, rate(node_cpu_seconds_total[1m]))",
+    "sum(rate(node_cpu_seconds_total[1m])) / sum(rate(node_cpu_seconds_total[5m]))",
+    "node_cpu_seconds_total / on(instance, cpu, mode) node_cpu_seconds_total",
+    "node_cpu_seconds_total / ignoring(cpu, mode) group_left node_field_64",
+];
+
+fn ask(source: &Staged<'_>, expr: &Expr, end_ms: i64) {
+    let (start_ms, options) = (end_ms - 600_000, Options::default());
+    vigie_promql::range(source, expr, start_ms, end_ms, STEP_MS, &options).unwrap();
+}
+
+fn best_ms(source: &Staged<'_>, expr: &Expr, end_ms: i64) -> f64 {
+    ask(source, expr, end_ms);
+    let mut best = f64::INFINITY;
+    let (started, mut asked) = (Instant::now(), 0);
+    while asked < 5 || asked < 100 && started.elapsed().as_secs() < 2 {
+        let before = cpu_ms();
+        ask(source, expr, end_ms);
+        best = best.min(cpu_ms() - before);
+        asked += 1;
+    }
+    best
+}
+
+/// How much is done before the question is asked.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Store,
+    Held,
+    Decoded,
+}
+
+type Kept = HashMap<String, (Vec<Arc<dyn MetricGroup>>, Arc<dyn LabelLookup>)>;
+
+/// The engine's store, with selections that are kept.
+struct Staged<'a> {
+    engine: &'a Embedded,
+    stage: Stage,
+    kept: Mutex<Kept>,
+    labels_ns: Arc<AtomicU64>,
+}
+
+impl Source for Staged<'_> {
+    fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection, ReadError> {
+        if self.stage == Stage::Store {
+            return Ok(self.engine.select_metrics(matchers, range).unwrap());
         }
-        println!("{best:>10.3} ms CPU  {query}");
+        let mut kept = self.kept.lock().unwrap();
+        let (groups, lookup) = kept.entry(format!("{matchers:?} {range:?}")).or_insert_with(|| {
+            let selection = self.engine.select_metrics(matchers, range).unwrap();
+            let groups = selection.groups.into_iter().map(|group| match self.stage {
+                Stage::Decoded => Arc::new(Decoded::of(group.as_ref())) as Arc<dyn MetricGroup>,
+                _ => group.into(),
+            });
+            (groups.collect(), selection.lookup)
+        });
+        let shared = |group: &Arc<dyn MetricGroup>| Box::new(Shared(group.clone()));
+        let groups = groups.iter().map(|group| shared(group) as Box<dyn MetricGroup>).collect();
+        let lookup = Arc::new(Timed(lookup.clone(), self.labels_ns.clone()));
+        Ok(Selection { groups, lookup })
+    }
+}
+
+struct Timed(Arc<dyn LabelLookup>, Arc<AtomicU64>);
+
+impl LabelLookup for Timed {
+    fn labels(&self, id: SeriesId) -> Labels {
+        let started = Instant::now();
+        let labels = self.0.labels(id);
+        self.1.fetch_add(started.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        labels
+    }
+}
+
+struct Shared(Arc<dyn MetricGroup>);
+
+impl MetricGroup for Shared {
+    fn timestamps_ms(&self) -> &[i64] {
+        self.0.timestamps_ms()
+    }
+    fn series(&self) -> &[SeriesId] {
+        self.0.series()
+    }
+    fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
+        self.0.read(column, out)
+    }
+}
+
+/// A group that costs a copy to read.
+struct Decoded {
+    timestamps_ms: Vec<i64>,
+    ids: Vec<SeriesId>,
+    columns: Vec<Vec<f64>>,
+}
+
+impl Decoded {
+    fn of(group: &dyn MetricGroup) -> Decoded {
+        let columns = (0..group.series().len()).map(|at| {
+            let mut column = Vec::new();
+            group.read(at, &mut column).unwrap();
+            column
+        });
+        Decoded {
+            timestamps_ms: group.timestamps_ms().to_vec(),
+            ids: group.series().to_vec(),
+            columns: columns.collect(),
+        }
+    }
+}
+
+impl MetricGroup for Decoded {
+    fn timestamps_ms(&self) -> &[i64] {
+        &self.timestamps_ms
+    }
+    fn series(&self) -> &[SeriesId] {
+        &self.ids
+    }
+    fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
+        out.clear();
+        out.extend_from_slice(&self.columns[column]);
+        Ok(())
     }
 }
 

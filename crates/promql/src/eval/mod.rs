@@ -8,12 +8,15 @@
 mod aggregate;
 mod binary;
 mod call;
+mod cells;
 mod dates;
 mod extended;
 mod features;
 mod histogram;
 mod info;
+mod join;
 mod kernels;
+mod keys;
 mod labels;
 mod length;
 mod math;

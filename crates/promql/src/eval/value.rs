@@ -244,7 +244,7 @@ pub(super) enum Metric {
 }
 
 /// The labels that describe a metric rather than a series.
-const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+pub(super) const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 impl Metric {
     pub(super) fn labels(&self) -> Labels {

@@ -24,6 +24,8 @@ pub(super) enum Plan {
     Last,
     /// How many values.
     Count,
+    /// 1 where there is any value.
+    Presence,
     /// One window at a time.
     Windows(Kernel),
 }
@@ -41,8 +43,14 @@ impl Plan {
             "min_over_time" => Plan::Extreme(|new, old| new < old),
             "last_over_time" => Plan::Last,
             "count_over_time" => Plan::Count,
+            "present_over_time" | "absent_over_time" => Plan::Presence,
             _ => Plan::Windows(kernel),
         }
+    }
+
+    /// Whether it matters only where there are values.
+    pub(super) fn only_counts(self) -> bool {
+        matches!(self, Plan::Count | Plan::Presence)
     }
 }
 
@@ -61,7 +69,8 @@ pub(super) struct Frame<'a> {
 pub(super) struct Samples<'a> {
     pub(super) timestamps_ms: &'a [i64],
     pub(super) values: &'a [f64],
-    /// Per step, the half-open range of the samples in the window.
+    /// Per step, the half-open range of the samples in the window. Plans that only count look at
+    /// nothing else.
     pub(super) bounds: &'a [(usize, usize)],
     /// Per step, the stretch of that window, where the function has one and the window is wide
     /// enough.
@@ -128,6 +137,12 @@ pub(super) fn fill<E>(
         Plan::Count => {
             for (out, (low, high)) in steps {
                 *out = (high - low) as f64;
+                any = true;
+            }
+        }
+        Plan::Presence => {
+            for (out, _) in steps {
+                *out = 1.0;
                 any = true;
             }
         }
