@@ -382,7 +382,8 @@ fn joins_of_rows_answer_what_joins_of_steps_answer() {
             let (rows, mut steps) = (ask(false), ask(true));
             if let Ok((series, _, infos)) = &mut steps {
                 // What only the stranger leaves, and what is told of it.
-                series.retain(|(labels, points)| !labels.contains("stranger") && !points.is_empty());
+                series
+                    .retain(|(labels, points)| !labels.contains("stranger") && !points.is_empty());
                 infos.clear();
             }
             refused += u32::from(rows.is_err());

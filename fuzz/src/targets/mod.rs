@@ -3,12 +3,14 @@
 mod disk;
 mod doors;
 mod languages;
+mod questions;
 
 use crate::Target;
 
 /// All of them.
 pub fn targets() -> Vec<Target> {
-    [doors::targets(), languages::targets(), disk::targets()].into_iter().flatten().collect()
+    let all = [doors::targets(), languages::targets(), questions::targets(), disk::targets()];
+    all.into_iter().flatten().collect()
 }
 
 /// Text of an input; what is not UTF-8 is replaced, since the doors of text refuse it before.

@@ -284,7 +284,7 @@ impl Eval<'_> {
                 let place = match places.get(&labels) {
                     Some(place) => *place,
                     None => {
-                        self.room_for(((found.len() + 1) * steps.count) as u64)?;
+                        self.room_for_rows(found.len() + 1, steps.count)?;
                         places.insert(labels.clone(), found.len());
                         let (metric, values) = (Metric::Built(labels), absent(steps.count));
                         found.push(Series::floats(metric, false, values));

@@ -38,14 +38,15 @@ pub(super) fn compares(op: BinaryOp, left: f64, right: f64) -> bool {
 impl Eval<'_> {
     /// Evaluates a chain of operators from left to right.
     pub(super) fn chain(&mut self, chain: &Chain, steps: Steps) -> Result<Out> {
-        let before = self.samples;
+        let before = (self.samples, self.series);
         let mut left = self.node(&chain.first, steps)?;
         for step in &chain.steps {
             let right = self.node(&step.rhs, steps)?;
             let span = chain.first.span.to(step.rhs.span);
             left = self.binary(step, span, left, right, steps)?;
             // The operands are gone; a long chain must not be charged for all of them.
-            self.samples = before + left.samples();
+            self.samples = before.0 + left.samples();
+            self.series = before.1 + left.series();
         }
         Ok(left)
     }
@@ -381,7 +382,7 @@ impl Join<'_> {
             return Ok(*place);
         }
         eval.tick()?;
-        eval.room_for(((self.found.len() + 1) * self.count) as u64)?;
+        eval.room_for_rows(self.found.len() + 1, self.count)?;
         let labels = self.sides.result_labels(left, right, signature);
         let drop_name = self.sides.step.return_bool
             || matches!(left, Partner::Series(at) if self.sides.left.series[at].drop_name);

@@ -166,7 +166,7 @@ impl Eval<'_> {
         }
         let mut series: Vec<Series> = Vec::new();
         self.stream_over_time(call, steps, &mut |eval, metric, drop_name, row| {
-            eval.room_for(((series.len() + 1) * steps.count) as u64)?;
+            eval.room_for_rows(series.len() + 1, steps.count)?;
             let (values, histograms) = (row.values.to_vec(), row.histograms.to_vec());
             series.push(Series { metric, drop_name, values, histograms });
             Ok(())

@@ -36,7 +36,7 @@ pub(super) fn paired(
     let mut found = Vec::with_capacity(pairs.len());
     let mut known: HashSet<Labels> = HashSet::with_capacity(pairs.len());
     for (_, left, right) in pairs {
-        eval.room_for(((found.len() + 1) * steps.count) as u64)?;
+        eval.room_for_rows(found.len() + 1, steps.count)?;
         let partners = (Partner::Series(left), Partner::Series(right));
         let labels = sides.result_labels(partners.0, partners.1, many[left]);
         if !known.insert(labels.clone()) {

@@ -96,7 +96,7 @@ impl Eval<'_> {
         let one_name = equal_name(&selector.matchers).is_some();
         let mut series = Vec::new();
         self.stream_selector(selector, steps, reading, &mut |eval, metric, drop_name, row| {
-            eval.room_for(((series.len() + 1) * steps.count) as u64)?;
+            eval.room_for_rows(series.len() + 1, steps.count)?;
             let (values, histograms) = (row.values.to_vec(), row.histograms.to_vec());
             series.push(Series { metric, drop_name, values, histograms });
             Ok(())
@@ -340,7 +340,7 @@ impl Eval<'_> {
             start += step_ms;
         }
         let grid = Steps::between(start, last, step_ms);
-        let held = self.samples;
+        let held = (self.samples, self.series);
         self.hold(grid.count)?;
         let hints = std::mem::replace(&mut self.hints, Hints::StoredBelow);
         self.grids += 1;
@@ -362,7 +362,7 @@ impl Eval<'_> {
             let who = (&series.metric, series.drop_name);
             buffers.visit(self, &timestamps_ms, windows, who, &mut visit)?;
         }
-        self.samples = held;
+        (self.samples, self.series) = held;
         Ok(())
     }
 }

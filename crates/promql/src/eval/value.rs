@@ -70,6 +70,16 @@ impl Out {
     }
 }
 
+impl Out {
+    /// How many series there are; a number is none.
+    pub(super) fn series(&self) -> u64 {
+        match self {
+            Out::Vector(vector) => vector.series.len() as u64,
+            Out::Scalar(_) | Out::Text(_) => 0,
+        }
+    }
+}
+
 /// Series with one value per step, [`ABSENT`] where there is none.
 #[derive(Default)]
 pub(super) struct Vector {
