@@ -70,11 +70,14 @@ fn main() -> Result<()> {
             let series = number(1, metrics::GATED_SERIES as u64)?;
             metrics::run(&gates, series as usize, number(2, metrics::GATED_STEPS)?)
         }
-        "queries" => queries::run(number(1, queries::SERIES as u64)? as usize),
+        "queries" => {
+            let series = number(1, queries::SERIES as u64)? as usize;
+            queries::run(&gates, series, number(2, queries::ALL_SERIES as u64)? as usize)
+        }
         "disk" => disk::run(&gates),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], disk, logs, queries [SERIES], load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], disk, logs, queries [SERIES ALL], load --url URL"
         ),
     }
 }

@@ -63,3 +63,25 @@ impl HttpBody for Paid {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vigie_engine::{About, Detail, Queries};
+
+    #[test]
+    fn an_answer_is_paid_for_until_its_body_is_gone() {
+        let queries = Arc::new(Queries::default());
+        let ticket = queries.ask(About::default(), Detail::default()).unwrap();
+        let mut answer = charge(Response::new(Body::from(vec![b'a'; 5000])), &ticket);
+        drop(ticket);
+        assert_eq!(queries.stats().held_bytes, 5000);
+        let charged = answer.extensions_mut().remove::<Charged>().unwrap();
+        // Packed meanwhile.
+        let answer = charged.hold(Response::new(Body::from(vec![b'a'; 70])));
+        assert_eq!(queries.stats().held_bytes, 70);
+        assert_eq!(answer.body().size_hint().exact(), Some(70));
+        drop(answer);
+        assert_eq!(queries.stats().held_bytes, 0);
+    }
+}

@@ -123,8 +123,9 @@ async fn ask(
             options.lookback_ms = lookback_ms.filter(|ms| *ms > 0);
             options.no_cache = no_cache;
             let started = Instant::now();
-            let answer = engine.query_metrics(&expr, when, &options).map_err(refused)?;
+            let mut answer = engine.query_metrics(&expr, when, &options).map_err(refused)?;
             // Still on the thread that may block: a million points take a while to write.
+            answer.warnings.extend(report.warning());
             let response = respond(answer, limit, |json| {
                 report.write(json, &expr, ticket, started.elapsed());
             });

@@ -229,11 +229,11 @@ impl Eval<'_> {
                 let members = group.members.iter();
                 let at_step = members.map(|member| (vector.series[*member].values[step], *member));
                 ranked.extend(at_step.filter(|(value, _)| !is_absent(*value)));
+                let count = k.max(0.0) as usize;
                 if op != AggregateOp::LimitK {
-                    let descending = op == AggregateOp::TopK;
-                    ranked.sort_by(|left, right| by_value(left.0, right.0, descending));
+                    take_best(&mut ranked, count, op == AggregateOp::TopK);
                 }
-                for (value, member) in ranked.iter().take(k.max(0.0) as usize) {
+                for (value, member) in ranked.iter().take(count) {
                     if kept[*member].is_empty() {
                         kept[*member] = absent(steps.count);
                         order.push(*member);
@@ -297,6 +297,18 @@ impl Eval<'_> {
         }
         Ok(Vector { series: found, one_name: false })
     }
+}
+
+/// Puts the best `count` in front, the best first; of equals the earlier member. The rest is dropped.
+fn take_best(ranked: &mut Vec<(f64, usize)>, count: usize, descending: bool) {
+    let order = |left: &(f64, usize), right: &(f64, usize)| {
+        by_value(left.0, right.0, descending).then(left.1.cmp(&right.1))
+    };
+    if count > 0 && count < ranked.len() {
+        ranked.select_nth_unstable_by(count - 1, order);
+    }
+    ranked.truncate(count);
+    ranked.sort_unstable_by(order);
 }
 
 fn go(value: f64) -> String {
