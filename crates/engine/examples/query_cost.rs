@@ -180,8 +180,8 @@ impl MetricGroup for Shared {
     fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
         self.0.read(column, out)
     }
-    fn is_full(&self, column: usize) -> bool {
-        self.0.is_full(column)
+    fn is_plain(&self, column: usize) -> bool {
+        self.0.is_plain(column)
     }
 }
 

@@ -77,10 +77,10 @@ pub trait MetricGroup: Send + Sync {
     /// there is none. The caller reuses `out` from column to column.
     /// Rows that hold a native histogram count as absent here.
     fn read(&self, column: usize, out: &mut Vec<f64>) -> Result<(), ReadError>;
-    /// Whether every row of a column holds a plain number: no gap, no stale marker, no native
-    /// histogram. `true` must be certain. A question that wants to know only where there are samples
-    /// (`count`, `absent`, `present_over_time`) then reads no value.
-    fn is_full(&self, _column: usize) -> bool {
+    /// Whether every row of a column certainly has a float that is no stale marker. It is told from
+    /// what is known without reading the column, so `false` says nothing. A reader that needs only
+    /// to know where samples are has its answer in [`MetricGroup::timestamps_ms`] then.
+    fn is_plain(&self, _column: usize) -> bool {
         false
     }
     /// Whether any row of a column may hold a native histogram. `false` must be certain.

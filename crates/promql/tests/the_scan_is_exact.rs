@@ -203,7 +203,7 @@ impl MetricGroup for Group {
         out.extend_from_slice(&self.columns[column]);
         Ok(())
     }
-    fn is_full(&self, column: usize) -> bool {
+    fn is_plain(&self, column: usize) -> bool {
         let values = &self.columns[column];
         self.way == Way::Hinted && !values.iter().any(|v| is_absent(*v) || is_stale(*v))
     }

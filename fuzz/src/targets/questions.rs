@@ -186,7 +186,7 @@ impl MetricGroup for Group {
         out.extend_from_slice(self.values(column));
         Ok(())
     }
-    fn is_full(&self, column: usize) -> bool {
+    fn is_plain(&self, column: usize) -> bool {
         let gap = |value: &f64| is_absent(*value) || is_stale(*value);
         self.way == Way::Hinted && !self.values(column).iter().any(gap)
     }

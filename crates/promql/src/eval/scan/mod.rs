@@ -99,12 +99,12 @@ impl<'a> Eval<'a> {
                 scratch.note_presence();
             }
             let presence = reading == Reading::Presence;
-            let is_full = presence && group.is_full(at);
-            if !is_full {
+            let is_plain = presence && group.is_plain(at);
+            if !is_plain {
                 group.read(at, &mut scratch.column)?;
             }
             let column = &scratch.column[..];
-            if presence && (is_full || !column.iter().any(|value| value.is_nan())) {
+            if presence && (is_plain || !column.iter().any(|value| value.is_nan())) {
                 out.values.copy_from_slice(&scratch.presence);
                 out.count_values();
                 return Ok(scratch.any);
@@ -158,12 +158,12 @@ impl<'a> Eval<'a> {
                 find_bounds(timestamps_ms, frame.ends_ms, frame.length_ms, shared);
                 kernels::stretches(plan, &frame, timestamps_ms, shared, stretches);
             }
-            let is_full = plan.only_counts() && group.is_full(at);
-            if !is_full {
+            let is_plain = plan.only_counts() && group.is_plain(at);
+            if !is_plain {
                 group.read(at, column)?;
             }
             let has_gaps = |value: &f64| is_absent(*value) || is_stale(*value);
-            let samples = if !is_full && column.iter().any(has_gaps) {
+            let samples = if !is_plain && column.iter().any(has_gaps) {
                 packed.pack(timestamps_ms, column, plan, &frame)
             } else {
                 Samples { timestamps_ms, values: column, bounds: shared, stretches }
