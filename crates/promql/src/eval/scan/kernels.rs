@@ -82,6 +82,8 @@ pub(super) struct Samples<'a> {
 pub(super) struct Scratch {
     /// Per sample: how many pairs up to it fulfil the test.
     counts: Vec<u32>,
+    /// What a counter had reached at each of its resets.
+    reached: Vec<f64>,
     queue: VecDeque<usize>,
 }
 
@@ -175,6 +177,9 @@ fn stretched(
         is_counter && values.windows(2).fold(false, |resets, pair| resets | is_reset(pair));
     if resets {
         count_pairs(values, |a, b| b < a, &mut scratch.counts);
+        scratch.reached.clear();
+        let pairs = values.windows(2).filter(|pair| is_reset(pair));
+        scratch.reached.extend(pairs.map(|pair| pair[0]));
     }
     let mut any = false;
     let windows = samples.bounds.iter().zip(samples.stretches);
@@ -182,11 +187,12 @@ fn stretched(
         let Some(stretch) = stretch else { continue };
         let (first, last) = (values[*low], values[high - 1]);
         let mut rise = last - first;
-        if resets && scratch.counts[high - 1] != scratch.counts[*low] {
+        if resets {
             // After a reset the counter starts from zero: what it had reached is added again, in
             // the order of time.
-            let pairs = values[*low..*high].windows(2);
-            pairs.filter(|pair| is_reset(pair)).for_each(|pair| rise += pair[0]);
+            let (from, to) = (scratch.counts[*low], scratch.counts[high - 1]);
+            let reached = &scratch.reached[from as usize..to as usize];
+            reached.iter().for_each(|value| rise += value);
         }
         *out = stretch.of(first, rise, is_counter);
         any = true;
