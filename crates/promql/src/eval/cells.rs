@@ -131,11 +131,9 @@ fn add_to_sums(counts: &mut [f64], sums: &mut [f64], errors: &mut [f64], row: &[
     let cells = counts.iter_mut().zip(sums).zip(errors).zip(row);
     for (((count, sum), error), value) in cells {
         let there = !is_absent(*value);
-        let is_first = *count == 0.0;
+        // Upstream takes the first value as it is; added to zero it is the same, but for the sign
+        // of a zero, which the sum of value and error loses in any case.
         let (total, lost) = kahan(*value, *sum, *error);
-        // The first value is taken as it is: zero and minus zero make zero.
-        let total = if is_first { *value } else { total };
-        let lost = if is_first { *error } else { lost };
         *sum = if there { total } else { *sum };
         *error = if there { lost } else { *error };
         *count += f64::from(u8::from(there));
