@@ -75,11 +75,14 @@ fn main() -> Result<()> {
             let only = arguments.get(1).map(String::as_str).filter(|name| *name != "all");
             metrics::shapes(&gates, only, number(2, 100)?)
         }
-        "queries" => queries::run(number(1, queries::SERIES as u64)? as usize),
+        "queries" => {
+            let series = number(1, queries::SERIES as u64)? as usize;
+            queries::run(&gates, series, number(2, queries::ALL_SERIES as u64)? as usize)
+        }
         "disk" => disk::run(&gates),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], shapes [all|churn|own|target|devops|million [PERCENT]], disk, logs, queries [SERIES], load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], shapes [all|churn|own|target|devops|million [PERCENT]], disk, logs, queries [SERIES ALL], load --url URL"
         ),
     }
 }

@@ -246,7 +246,11 @@ fn measure(gates: &Gates, who: Who, case: &Case) -> Result<()> {
     Ok(())
 }
 
-fn queries(running: &Running, figure: impl Fn(&str, &str, f64), end_s: i64) -> Result<()> {
+pub(crate) fn queries(
+    running: &Running,
+    figure: impl Fn(&str, &str, f64),
+    end_s: i64,
+) -> Result<()> {
     for (name, query) in [
         ("sum_rate_cpu_ms", sum_rate()),
         ("count_all_cpu_ms", "count({__name__=~\"node_.*\"})".to_owned()),

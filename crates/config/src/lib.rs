@@ -16,6 +16,7 @@ pub mod http_client;
 mod language;
 mod load;
 mod matchers;
+mod queries;
 pub mod rules;
 pub mod scrape;
 mod shown;
@@ -26,10 +27,12 @@ pub use error::{ConfigError, Finding};
 pub use language::Language;
 pub use load::{DISK_BUDGET_BYTES_MIN, LoadOptions, load, rule_groups};
 pub use matchers::parse_matchers;
+pub use queries::check_queries;
 pub use shown::Shown;
 pub use written::rules::ExprCheck;
 
 use vigie_model::Labels;
+use vigie_model::limits::QueryLimits;
 
 /// Everything the program is told, as used.
 #[derive(Clone, Debug)]
@@ -51,6 +54,8 @@ pub struct Config {
     pub late_window_ms: i64,
     /// Exemplars that are kept; 0 keeps none.
     pub exemplars_max: usize,
+    /// What questions may take.
+    pub queries: QueryLimits,
     /// The oldest log lines are removed while their files are larger than this.
     pub logs_disk_bytes_max: Option<u64>,
     /// Added to what leaves the machine; never stored.

@@ -10,12 +10,12 @@ use crate::written::promtail::{self, Promtail};
 use crate::written::rules::{self, ExprCheck};
 use crate::written::vigie::Vigie;
 use crate::yaml::{DurationMs, Location, Section, SizeBytes, Source, Spanned};
-use crate::{Config, env};
+use crate::{Config, env, queries};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vigie_model::Labels;
-use vigie_model::limits::{EXEMPLARS_MAX, EXEMPLARS_MOST};
+use vigie_model::limits::{EXEMPLARS_MAX, EXEMPLARS_MOST, QueryLimits};
 
 /// Retention of metrics when nothing is written: 30 days.
 const METRICS_RETENTION_MS: i64 = 30 * 24 * 3_600_000;
@@ -49,6 +49,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         metrics_disk_bytes_max: None,
         late_window_ms: LATE_WINDOW_MS,
         exemplars_max: EXEMPLARS_MAX,
+        queries: QueryLimits::default(),
         logs_disk_bytes_max: None,
         external_labels: Labels::default(),
         scrape_interval_ms: INTERVAL_MS,
@@ -81,6 +82,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     let budget = written.storage.disk;
     config.metrics_disk_bytes_max = disk_budget(&source, budget.metrics)?;
     config.logs_disk_bytes_max = disk_budget(&source, budget.logs)?;
+    config.queries = queries::read(&source, &written.storage.queries)?;
     let here = Place { source: &source, directory, options };
     if let Some(section) = written.metrics {
         let inline = matches!(section.value, Section::Inline(_)).then_some("metrics");

@@ -110,6 +110,19 @@ fn every_error_names_the_place_and_the_next_action() {
         ("- a\n", ":1:1: ", "mapping"),
         ("storage: {retention: {logs: 0s}}\n", ":1:29: ", "greater than zero"),
         ("storage: {disk: {logs: 1MB}}\n", ":1:24: ", "at least 256MB"),
+        ("storage: {queries: {memory: 1KB}}\n", ":1:29: ", "between 1MB and 1TB"),
+        (
+            "storage: {queries: {memory: 64MB, memory_of_all: 32MB}}\n",
+            ":1:50: ",
+            "must be at least that of one",
+        ),
+        ("storage: {queries: {samples: 0}}\n", ":1:30: ", "greater than zero"),
+        ("storage: {queries: {at_once: 0}}\n", ":1:30: ", "between 1 and 1024"),
+        ("storage: {queries: {queue: 100000}}\n", ":1:28: ", "between 1 and 65536"),
+        ("storage: {queries: {timeout: 0s}}\n", ":1:30: ", "between 1ms and 1d"),
+        ("storage: {queries: {lookback: 0s}}\n", ":1:31: ", "for example 5m"),
+        ("storage: {queries: {cache: much}}\n", ":1:28: ", "for example 512MB or 20GB"),
+        ("storage: {queries: {size: 1}}\n", ":1:21: ", "size"),
         ("storage: {disk: {metrics: lots}}\n", ":1:27: ", "for example 512MB or 20GB"),
         ("metrics: nosuch.yml\n", "vigie.yml:1:10: cannot read ", "nosuch.yml: No such file"),
         ("rule_files:\n- nosuch.yml\n", "vigie.yml:2:3: cannot read ", "nosuch.yml: No such"),
@@ -160,6 +173,11 @@ fn what_is_left_empty_is_left_out() {
 
 #[test]
 fn a_disk_budget_is_read_in_powers_of_1024() {
+    let text = "storage: {queries: {memory: 512MB, at_once: 4, timeout: 30s, cache: 0B}}\n";
+    let queries = load_text("vigie.yml", text).unwrap().queries;
+    assert_eq!((queries.memory_bytes_max, queries.all_memory_bytes_max), (512 << 20, 512 << 20));
+    assert_eq!((queries.at_once(), queries.timeout_ms, queries.cache_bytes_max), (4, 30_000, 0));
+    assert_eq!(queries.lookback_ms, 300_000);
     let config = load_text("vigie.yml", "storage: {disk: {metrics: 20GB}}\n").unwrap();
     assert_eq!(config.metrics_disk_bytes_max, Some(20 << 30));
     assert_eq!(config.logs_disk_bytes_max, None);

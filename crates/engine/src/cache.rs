@@ -15,13 +15,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use vigie_model::limits::QUERY_CACHE_BYTES_MAX;
 use vigie_promql::Series;
 
 /// Steps younger than this are evaluated again: samples arrive late by a scrape or two.
 const SETTLED_MS: i64 = 5 * 60 * 1000;
-/// Most bytes of one answer that is kept.
-const ENTRY_BYTES_MAX: usize = QUERY_CACHE_BYTES_MAX / 4;
+/// One answer takes at most this part of the room.
+const ENTRY_ONE_IN: usize = 4;
 /// What a native histogram costs, about.
 const HISTOGRAM_BYTES: usize = 1024;
 /// What a series costs beside its points, about.
@@ -64,6 +63,7 @@ struct Kept {
 
 /// The cache.
 pub(crate) struct Cache {
+    bytes_max: usize,
     kept: Mutex<Kept>,
     epoch: AtomicU64,
     kept_until_ms: AtomicI64,
@@ -72,9 +72,11 @@ pub(crate) struct Cache {
     pub(crate) invalidations: AtomicU64,
 }
 
-impl Default for Cache {
-    fn default() -> Cache {
+impl Cache {
+    /// An empty one with room for `bytes_max` bytes.
+    pub(crate) fn new(bytes_max: usize) -> Cache {
         Cache {
+            bytes_max,
             kept: Mutex::default(),
             epoch: AtomicU64::new(0),
             kept_until_ms: AtomicI64::new(i64::MIN),
@@ -101,7 +103,7 @@ impl Cache {
     /// Looks a question up. `None` when no step of it is old enough to be kept.
     pub(crate) fn visit(&self, key: Key, span: Span, now_ms: i64) -> Option<Visit> {
         let until_ms = now_ms.saturating_sub(SETTLED_MS).saturating_sub(span.step_ms);
-        if span.start_ms > until_ms {
+        if span.start_ms > until_ms || self.bytes_max == 0 {
             return None;
         }
         self.kept_until_ms.fetch_max(until_ms, Ordering::SeqCst);
@@ -141,7 +143,7 @@ impl Cache {
 
     fn keep(&self, key: Key, mut entry: Entry, epoch: u64) {
         entry.bytes = key.text.len() + entry.series.iter().map(bytes_of).sum::<usize>();
-        if entry.bytes > ENTRY_BYTES_MAX {
+        if entry.bytes > self.bytes_max / ENTRY_ONE_IN {
             return;
         }
         let mut kept = self.lock();
@@ -154,7 +156,7 @@ impl Cache {
         if let Some(before) = kept.entries.insert(key, entry) {
             kept.bytes -= before.bytes;
         }
-        while kept.bytes > QUERY_CACHE_BYTES_MAX {
+        while kept.bytes > self.bytes_max {
             let oldest = kept.entries.iter().min_by_key(|(_, entry)| entry.used);
             let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
             if let Some(entry) = kept.entries.remove(&key) {

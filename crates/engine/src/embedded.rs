@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use vigie_disk::{DirLock, Disk, DiskError, Meter, RealDisk, Tell};
+use vigie_model::limits::QueryLimits;
 use vigie_model::{
     Direction, Exemplar, Labels, LogRange, Matcher, Pushed, Row, Selection, SeriesId, TimeRange,
 };
@@ -41,6 +42,8 @@ pub struct EmbeddedOptions {
     pub late_window_ms: i64,
     /// Exemplars that are kept.
     pub exemplars_max: usize,
+    /// What questions may take.
+    pub queries: QueryLimits,
 }
 
 impl Default for EmbeddedOptions {
@@ -55,6 +58,7 @@ impl Default for EmbeddedOptions {
             delayed_name_removal: false,
             late_window_ms: metrics.late_window_ms,
             exemplars_max: metrics.exemplars_max,
+            queries: QueryLimits::default(),
         }
     }
 }
@@ -92,6 +96,9 @@ impl Embedded {
             disk_bytes_max: options.metrics_disk_bytes_max,
             late_window_ms: options.late_window_ms,
             exemplars_max: options.exemplars_max,
+            // A selection is held by its query.
+            selection_bytes_max: usize::try_from(options.queries.memory_bytes_max)
+                .unwrap_or(usize::MAX),
             ..Default::default()
         };
         let metrics_dir = directory.join("metrics");
@@ -108,8 +115,8 @@ impl Embedded {
             directory: directory.to_owned(),
             metrics: metrics.map_err(metrics::error)?,
             logs: logs.map_err(logs::error)?,
-            queries: Arc::default(),
-            cache: Cache::default(),
+            queries: Arc::new(Queries::new(options.queries)),
+            cache: Cache::new(options.queries.cache_bytes_max),
             language: metrics::Language {
                 features: options.features,
                 delayed_name_removal: options.delayed_name_removal,

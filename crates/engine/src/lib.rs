@@ -125,11 +125,12 @@ pub trait LogObserver: Send + Sync {
 /// The limits of one question.
 #[derive(Clone, Default)]
 pub struct QueryOptions {
-    /// When to give up; `model::limits::QUERY_TIMEOUT_MS` from now when not given.
+    /// When to give up; [`QueryLimits::timeout_ms`](vigie_model::limits::QueryLimits) from now when
+    /// not given.
     pub deadline: Option<Instant>,
     /// Set by the caller when the client has gone.
     pub cancel: Option<Arc<AtomicBool>>,
-    /// How far back an instant vector looks, in milliseconds; Prometheus' five minutes when not given.
+    /// How far back an instant vector looks, in milliseconds; as configured when not given.
     pub lookback_ms: Option<i64>,
     /// What the question takes is written down here ([`Queries::ask`]); into an account of its own
     /// when not given.
@@ -143,8 +144,8 @@ pub struct QueryOptions {
 
 impl QueryOptions {
     /// The deadline, which every question has.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let most = Duration::from_millis(vigie_model::limits::QUERY_TIMEOUT_MS);
+    pub(crate) fn deadline(&self, timeout_ms: u64) -> Option<Instant> {
+        let most = Duration::from_millis(timeout_ms);
         self.deadline.or_else(|| Instant::now().checked_add(most))
     }
 }

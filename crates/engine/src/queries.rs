@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use vigie_model::limits::{QUERIES_MEMORY_BYTES_MAX, QUERY_MEMORY_BYTES_MAX, QUERY_QUEUE_MAX};
+use vigie_model::limits::QueryLimits;
 use vigie_promql::{Account, Budget, Detail};
 
 /// Questions kept among the slowest.
@@ -33,6 +33,7 @@ pub struct About {
 /// All questions of an engine.
 #[derive(Debug)]
 pub struct Queries {
+    limits: QueryLimits,
     budget: Arc<Budget>,
     next_id: AtomicU64,
     listed: Mutex<Listed>,
@@ -125,15 +126,26 @@ pub struct QueryStats {
 
 impl Default for Queries {
     fn default() -> Queries {
-        Queries {
-            budget: Budget::new(QUERIES_MEMORY_BYTES_MAX),
-            next_id: AtomicU64::new(1),
-            listed: Mutex::default(),
-        }
+        Queries::new(QueryLimits::default())
     }
 }
 
 impl Queries {
+    /// No question yet.
+    pub fn new(limits: QueryLimits) -> Queries {
+        Queries {
+            limits,
+            budget: Budget::new(limits.all_memory_bytes_max),
+            next_id: AtomicU64::new(1),
+            listed: Mutex::default(),
+        }
+    }
+
+    /// What a question may take.
+    pub fn limits(&self) -> &QueryLimits {
+        &self.limits
+    }
+
     /// Puts a question on the list, waiting.
     pub fn ask(self: &Arc<Queries>, about: About, detail: Detail) -> Result<Ticket, QueryError> {
         let mut about = about;
@@ -154,11 +166,12 @@ impl Queries {
             account: Arc::new(self.account(detail)),
         });
         let mut listed = self.lock();
-        if listed.open.len() >= QUERY_QUEUE_MAX {
+        let queue_max = self.limits.queue_max;
+        if listed.open.len() >= queue_max {
             return Err(QueryError {
                 kind: QueryErrorKind::Timeout,
                 message: format!(
-                    "query queue is full: {QUERY_QUEUE_MAX} queries are waiting; try again later"
+                    "query queue is full: {queue_max} queries are waiting; try again later"
                 ),
             });
         }
@@ -169,7 +182,7 @@ impl Queries {
 
     /// An account for a question that nobody lists.
     pub fn account(&self, detail: Detail) -> Account {
-        Account::new(self.budget.clone(), QUERY_MEMORY_BYTES_MAX, detail)
+        Account::new(self.budget.clone(), self.limits.memory_bytes_max, detail)
     }
 
     /// Tells a question to stop. `false` when there is none of that number.
@@ -314,9 +327,10 @@ mod tests {
 
     #[test]
     fn the_queue_has_an_end() {
-        let queries = Arc::new(Queries::default());
+        let limits = QueryLimits { queue_max: 7, ..QueryLimits::default() };
+        let queries = Arc::new(Queries::new(limits));
         let ask = |_| queries.ask(about("up"), Detail::default());
-        let tickets: Vec<_> = (0..QUERY_QUEUE_MAX).map(ask).collect();
+        let tickets: Vec<_> = (0..7).map(ask).collect();
         assert!(tickets.iter().all(Result::is_ok));
         let error = ask(0).unwrap_err();
         assert!(error.message.starts_with("query queue is full"), "{}", error.message);

@@ -1,6 +1,7 @@
 //! gzip for the JSON and text of the APIs, at the fastest level: a phone on a train is slower than
 //! any core. The UI's files come compressed already.
 
+use crate::held::Charged;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
@@ -31,6 +32,13 @@ pub(crate) fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
 pub async fn compress(request: Request, next: Next) -> Response {
     let accepted = accepts(request.headers(), "gzip");
     let mut response = next.run(request).await;
+    match response.extensions_mut().remove::<Charged>() {
+        Some(charged) => charged.hold(pack(response, accepted).await),
+        None => pack(response, accepted).await,
+    }
+}
+
+async fn pack(mut response: Response, accepted: bool) -> Response {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let gains = kind
         .is_some_and(|kind| kind.starts_with("application/json") || kind.starts_with("text/plain"));

@@ -17,6 +17,7 @@ pub mod content;
 mod documents;
 mod error;
 mod guard;
+mod held;
 mod json;
 mod loki;
 mod metadata;

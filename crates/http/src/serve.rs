@@ -13,13 +13,16 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tower::ServiceExt;
 use vigie_engine::Progress;
 
 /// Most connections at once on one listener (Prometheus' `web.max-connections`).
 const CONNECTIONS_MAX: usize = 512;
+/// Connections that wait for a place, in the system's queue: where the library's 128 are full, the
+/// system cuts clients off without a word. (The system may have a lower limit of its own.)
+const WAITING_MAX: u32 = 4096;
 /// How long a client may take to send the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest head of a request, and how much of a body is read ahead.
@@ -31,7 +34,15 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens a port. The error is the system's; the caller knows what the port was for.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As the library does: a restart need not wait for the connections of the last run.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_MAX)
 }
 
 /// What a listener answers with: nothing but 503 until the stores are open, so that a client that

@@ -16,12 +16,8 @@ use vigie_engine::{
     About, Detail, Engine, EngineError, QueryError, QueryErrorKind, QueryOptions, Ticket,
 };
 use vigie_model::Labels;
-use vigie_model::limits::QUERY_TIMEOUT_MS;
 use vigie_model::relabel::Rule;
 
-/// Questions answered at once, at least; with more cores as many as there are. More wait their turn.
-/// (Prometheus' `query.max-concurrency` is 20; a question here uses all cores that are free.)
-const QUERIES_AT_ONCE_MIN: usize = 2;
 /// Pushes unpacked and stored at once; more wait their turn with their bodies still packed.
 const PUSHES_AT_ONCE_MAX: usize = 4;
 
@@ -131,10 +127,11 @@ impl State {
     pub fn new(parts: Parts) -> State {
         let tails = Arc::new(Hub::default());
         parts.engine.observe_logs(tails.clone());
+        let queries = Arc::new(Semaphore::new(parts.engine.queries().limits().at_once()));
         State(Arc::new(Shared {
             parts,
             tails,
-            queries: Arc::new(Semaphore::new(queries_at_once())),
+            queries,
             pushes: Arc::new(Semaphore::new(PUSHES_AT_ONCE_MAX)),
         }))
     }
@@ -149,7 +146,8 @@ impl State {
         &self,
         work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let deadline = Instant::now() + Duration::from_millis(QUERY_TIMEOUT_MS);
+        let timeout_ms = self.engine.queries().limits().timeout_ms;
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
         let turn = self.turn(deadline).await?;
         let done = blocking(move || {
             let answer = work();
@@ -235,11 +233,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| ApiError::internal("internal error: the log of Vigie says more"))
-}
-
-fn queries_at_once() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    cores.max(QUERIES_AT_ONCE_MIN)
 }
 
 struct CancelOnDrop(Arc<AtomicBool>);

@@ -116,6 +116,18 @@ pub trait LabelLookup: Send + Sync {
     /// # Panics
     /// If `id` did not come from the same store.
     fn labels(&self, id: SeriesId) -> Labels;
+    /// The labels of `id` in two parts, each by a number, when the store keeps them so.
+    ///
+    /// A part is a label set. No name is in a first part of one series and in a second part of
+    /// another, so two series whose parts are the same, or the same in the names that matter, have
+    /// the same labels in those names: series are grouped and joined without a text being compared.
+    fn parts(&self, _id: SeriesId) -> Option<[u32; 2]> {
+        None
+    }
+    /// The labels of a part: a number that [`LabelLookup::parts`] answered at place `place`, 0 or 1.
+    fn part(&self, _place: usize, _number: u32) -> Labels {
+        Labels::default()
+    }
 }
 
 /// What matched a selector in a range.

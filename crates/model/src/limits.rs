@@ -24,6 +24,11 @@ pub const QUERY_REGEXES_MAX: usize = 64;
 pub const LOG_ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Most points per series that a range query may answer (Prometheus' and Loki's 11,000).
 pub const QUERY_POINTS_MAX: i64 = 11_000;
+/// How far back an instant looks for a sample (Prometheus' `query.lookback-delta`).
+pub const QUERY_LOOKBACK_MS: i64 = 300_000;
+/// Queries evaluated at once, at least; with more cores as many as there are. (Prometheus'
+/// `query.max-concurrency` is 20; a query here uses all cores that are free.)
+pub const QUERIES_AT_ONCE_MIN: usize = 2;
 /// A query's deadline when the caller names none (Prometheus' `query.timeout`).
 pub const QUERY_TIMEOUT_MS: u64 = 120_000;
 /// Largest body of a scrape, after decompression.
@@ -50,3 +55,56 @@ pub const QUERIES_MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const QUERY_QUEUE_MAX: usize = 2048;
 /// Most bytes of kept answers.
 pub const QUERY_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Most memory that a configuration may give to queries, in bytes.
+pub const QUERY_MEMORY_BYTES_MOST: u64 = 1 << 40;
+/// Least memory that it may give: with less no question of any use is answered.
+pub const QUERY_MEMORY_BYTES_LEAST: u64 = 1 << 20;
+/// Most queries at once that a configuration may ask for.
+pub const QUERIES_AT_ONCE_MOST: usize = 1024;
+/// Longest queue that a configuration may ask for.
+pub const QUERY_QUEUE_MOST: usize = 65_536;
+
+/// What questions may take, as a configuration has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Most bytes that one query may hold, its answer included.
+    pub memory_bytes_max: u64,
+    /// Most bytes that all queries together may hold.
+    pub all_memory_bytes_max: u64,
+    /// Most samples that one query may hold at once.
+    pub samples_max: u64,
+    /// Queries evaluated at once; `None`: as many as there are cores, but two at least.
+    pub at_once_max: Option<usize>,
+    /// Most queries that run or wait for their turn.
+    pub queue_max: usize,
+    /// A query's deadline when it names none, and the latest that it may name, in milliseconds.
+    pub timeout_ms: u64,
+    /// How far back an instant looks for a sample when the query does not say, in milliseconds.
+    pub lookback_ms: i64,
+    /// Most bytes of kept answers; 0 keeps none.
+    pub cache_bytes_max: usize,
+}
+
+impl Default for QueryLimits {
+    fn default() -> QueryLimits {
+        QueryLimits {
+            memory_bytes_max: QUERY_MEMORY_BYTES_MAX,
+            all_memory_bytes_max: QUERIES_MEMORY_BYTES_MAX,
+            samples_max: QUERY_SAMPLES_MAX,
+            at_once_max: None,
+            queue_max: QUERY_QUEUE_MAX,
+            timeout_ms: QUERY_TIMEOUT_MS,
+            lookback_ms: QUERY_LOOKBACK_MS,
+            cache_bytes_max: QUERY_CACHE_BYTES_MAX,
+        }
+    }
+}
+
+impl QueryLimits {
+    /// How many queries are evaluated at once on this machine.
+    pub fn at_once(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.at_once_max.unwrap_or_else(|| cores().max(QUERIES_AT_ONCE_MIN))
+    }
+}

@@ -7,6 +7,7 @@
 //! way ahead, so a hostile pattern costs linear time. The errors that users see are Go's.
 
 use regex::{Regex, RegexBuilder, bytes};
+use std::sync::{Mutex, PoisonError};
 
 /// Largest compiled expression, so that a hostile one cannot take the memory.
 const REGEX_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -28,8 +29,42 @@ pub struct RegexpError {
     pub place: String,
 }
 
+/// Compiled patterns that are remembered, and the longest of them: dashboards ask with the same
+/// list of instances again and again, and compiling it costs more than running it.
+const REMEMBERED_MAX: usize = 16;
+const REMEMBERED_BYTES_MAX: usize = 4096;
+
+/// A pattern and whether its dot matches a new line; the one used last stands last.
+type Remembered = Vec<((String, bool), Regex)>;
+static REMEMBERED: Mutex<Remembered> = Mutex::new(Vec::new());
+
 /// Compiles a pattern that must match a whole text, as matchers and relabelling rules do.
 pub fn whole(pattern: &str, dot_matches_newline: bool) -> Result<Regex, RegexpError> {
+    // Nothing is half done under the lock.
+    let lock = || REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
+    {
+        let mut remembered = lock();
+        let is_same = |(known, _): &((String, bool), Regex)| {
+            known.1 == dot_matches_newline && known.0 == pattern
+        };
+        if let Some(at) = remembered.iter().position(is_same) {
+            let found = remembered.remove(at);
+            remembered.push(found);
+            return Ok(remembered[remembered.len() - 1].1.clone());
+        }
+    }
+    let regex = compile_whole(pattern, dot_matches_newline)?;
+    if pattern.len() <= REMEMBERED_BYTES_MAX {
+        let mut remembered = lock();
+        if remembered.len() >= REMEMBERED_MAX {
+            remembered.remove(0);
+        }
+        remembered.push(((pattern.to_owned(), dot_matches_newline), regex.clone()));
+    }
+    Ok(regex)
+}
+
+fn compile_whole(pattern: &str, dot_matches_newline: bool) -> Result<Regex, RegexpError> {
     RegexBuilder::new(&format!("^(?:{})$", translate(pattern)?))
         .dot_matches_new_line(dot_matches_newline)
         .size_limit(REGEX_BYTES_MAX)
@@ -352,6 +387,21 @@ fn named_class(text: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_remembered_pattern_is_the_one_that_was_asked_for() {
+        for round in 0..3 {
+            for number in 0..2 * REMEMBERED_MAX {
+                let pattern = format!("host-{number:02}.*");
+                let text = format!("host-{number:02}\n{round}");
+                for dot_matches_newline in [false, true] {
+                    let regex = whole(&pattern, dot_matches_newline).unwrap();
+                    assert_eq!(regex.is_match(&text), dot_matches_newline, "{pattern}");
+                }
+            }
+        }
+        assert!(REMEMBERED.lock().unwrap().len() <= REMEMBERED_MAX);
+    }
 
     #[test]
     fn patterns_match_as_in_go() {

@@ -4,8 +4,9 @@
 //! [`Budget`]. Memory is taken before it is used, in pieces of a megabyte, and given back when the
 //! account is closed, so a query that would need ten gigabytes ends at its own limit and a thousand
 //! queries together at the budget's, while the others go on.
-//! Samples are counted as eight bytes where an evaluation holds them; what a point of an answer costs
-//! on its way out is added when the answer is made.
+//! Samples are counted as eight bytes where an evaluation holds them, and a series with its lists
+//! beside them; what a point of an answer costs on its way out is added when the answer is made, and
+//! whoever sends it keeps the account until it has left ([`Account::settle`]).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,6 +179,17 @@ impl Account {
         Ok(())
     }
 
+    /// Gives back all but `bytes` bytes: the evaluation is over, and that is what its answer takes
+    /// while it is on its way. An answer that was underestimated is charged for, whatever the budget.
+    pub fn settle(&self, bytes: u64) {
+        let reserved = self.reserved_bytes.swap(bytes, Ordering::AcqRel);
+        if bytes > reserved {
+            self.budget.held_bytes.fetch_add(bytes - reserved, Ordering::AcqRel);
+        } else {
+            self.budget.give(reserved - bytes);
+        }
+    }
+
     /// Counts what was read from the source.
     pub(crate) fn read(&self, series: u64, samples: u64) {
         self.series.fetch_add(series, Ordering::Relaxed);
@@ -237,7 +249,12 @@ mod tests {
         assert!(two.hold(0, 4 * PIECE_BYTES).unwrap_err().starts_with("all queries together"));
         drop(one);
         two.hold(0, 4 * PIECE_BYTES).unwrap();
-        drop(two);
-        assert_eq!((budget.held_bytes(), budget.refused()), (0, 2));
+        two.settle(PIECE_BYTES + 1);
+        assert_eq!(budget.held_bytes(), PIECE_BYTES + 1);
+        let three = account();
+        three.settle(9 * PIECE_BYTES);
+        assert!(two.hold(0, 3 * PIECE_BYTES).is_err(), "{budget:?}");
+        drop((two, three));
+        assert_eq!((budget.held_bytes(), budget.refused()), (0, 3));
     }
 }

@@ -4,9 +4,10 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::Memory;
-use vigie_promql::{Answer, EvalError, Options, instant, parse, range};
+use vigie_promql::{Account, Answer, Budget, Detail, EvalError, Options, instant, parse, range};
 
 fn memory() -> Memory {
     let mut memory = Memory::default();
@@ -46,6 +47,38 @@ fn a_long_chain_is_charged_for_what_it_holds_only() {
     let chain = vec!["many"; 10_000].join("+");
     let options = Options { samples_max: 100, ..Options::default() };
     assert!(instant(&memory(), &parse(&chain).unwrap(), 600_000, &options).is_ok());
+}
+
+/// What an answer holds is more than its samples: labels, lists, text.
+#[test]
+fn answers_are_charged_whole() {
+    let mut memory = Memory::default();
+    for at in 0..300 {
+        memory.load(10_000, &format!("wide{{i=\"{at}\"}} 1x60"));
+    }
+    let account = |bytes_max| Account::new(Budget::new(u64::MAX), bytes_max, Detail::default());
+    for (query, least_bytes) in [
+        ("wide", 300 * 600),
+        ("wide * 2", 300 * 600),
+        ("sort(wide)", 300 * 600),
+        ("wide[5m]", 300 * (600 + 30 * 50)),
+        ("count(wide)", 0),
+    ] {
+        let ask = |bytes_max| {
+            let account = Arc::new(account(bytes_max));
+            let options = Options { account: Some(account.clone()), ..Options::default() };
+            let answer = instant(&memory, &parse(query).unwrap(), 600_000, &options);
+            (answer, account.bytes())
+        };
+        let (answer, held) = ask(64 << 20);
+        assert!(answer.is_ok() && held >= least_bytes, "{query} holds {held} bytes");
+        let (refused, held) = ask(100_000);
+        assert!(held <= 100_000, "{query} holds {held} bytes");
+        match least_bytes {
+            0 => assert!(refused.is_ok(), "{query}"),
+            _ => assert!(refused.unwrap_err().to_string().contains("more than 100000 bytes")),
+        }
+    }
 }
 
 #[test]

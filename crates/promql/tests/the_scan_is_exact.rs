@@ -1,15 +1,18 @@
 //! Columns read whole and in morsels answer what one series at a time answers, bit for bit.
 //!
-//! The same store is asked twice: as it is, and as one that says of every column that it may hold
-//! histograms, which takes the other way. Data and queries are random, from a seed that a failure
-//! prints; groups are wide enough that helpers are woken.
+//! The same store is asked three times: as it is; as one that knows which columns have no gaps and
+//! keeps label sets in parts; and as one that says of every column that it may hold histograms,
+//! which takes the other way. A join is asked with a native histogram beside it, too, which has no
+//! partner and sends the join the general way. Data and queries are random, from a seed that a
+//! failure prints; groups are wide enough that helpers are woken.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
 
 use std::sync::Arc;
+use vigie_model::histogram::{Counts, ResetHint, Span};
 use vigie_model::{
     ABSENT, Histogram, LabelLookup, Labels, Matcher, MetricGroup, ReadError, STALE_NAN, Selection,
-    SeriesId, TimeRange,
+    SeriesId, TimeRange, is_absent, is_stale,
 };
 use vigie_promql::{Answer, Options, Source, Value, parse, range};
 
@@ -58,6 +61,35 @@ const QUERIES: &[&str] = &[
     "predict_linear(b[2m], 60)",
     "deriv(b[2m])",
     "max_over_time(rate(a[1m])[2m:17s])",
+    "count({__name__=~\"a|b\"})",
+    "count without(i)(a)",
+    "group by(mode)(b offset 20s)",
+    "absent(a{i=\"3\"})",
+    "absent({mode=\"2\"})",
+    "count(present_over_time({__name__=~\"a|b\"}[20s]))",
+    "sum by(mode, i)(count_over_time(b[30s]))",
+    "sum without(mode)(-a)",
+    "quantile by(mode)(0.5, a)",
+    "topk by(mode)(2, b)",
+    "a and on(i, mode) b > 100",
+    "a unless ignoring(mode) b",
+    "sum(a) or sum by(mode)(b)",
+];
+
+/// Joins of every kind; what is made of them depends on the order of their results.
+const JOINS: &[&str] = &[
+    "a / on(i, mode) b",
+    "sum by(mode)(a - on(i, mode) b)",
+    "a > on(i, mode) b",
+    "a <= bool on(i, mode) b",
+    "a ^ ignoring(i, mode) group_left sum(b{i!=\"stranger\"})",
+    "sum by(mode)(a) * on(mode) group_right a",
+    "a / on(mode) group_left(none) sum by(mode)(b)",
+    "a / on(mode) group_left b",
+    "a + on(mode) b",
+    "a == ignoring(mode) a",
+    "sum(a atan2 a)",
+    "-a % a",
 ];
 
 /// A generator that needs nothing (xorshift64*).
@@ -97,7 +129,66 @@ struct Group {
     timestamps_ms: Vec<i64>,
     ids: Vec<SeriesId>,
     columns: Vec<Vec<f64>>,
-    says_histograms: bool,
+    way: Way,
+}
+
+/// What a store says of itself.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Plain,
+    /// Which columns have no gaps; label sets in parts.
+    Hinted,
+    /// That there may be histograms everywhere.
+    Single,
+}
+
+/// A native histogram that no other series has to do with.
+struct Stranger {
+    ts_ms: i64,
+    id: SeriesId,
+}
+
+impl MetricGroup for Stranger {
+    fn timestamps_ms(&self) -> &[i64] {
+        std::slice::from_ref(&self.ts_ms)
+    }
+    fn series(&self) -> &[SeriesId] {
+        std::slice::from_ref(&self.id)
+    }
+    fn read(&self, _column: usize, out: &mut Vec<f64>) -> Result<(), ReadError> {
+        out.clear();
+        out.push(ABSENT);
+        Ok(())
+    }
+    fn may_have_histograms(&self, _column: usize) -> bool {
+        true
+    }
+    fn read_histograms(
+        &self,
+        _column: usize,
+        out: &mut Vec<(usize, Arc<Histogram>)>,
+    ) -> Result<(), ReadError> {
+        out.clear();
+        out.push((
+            0,
+            Arc::new(Histogram {
+                reset_hint: ResetHint::Unknown,
+                schema: 0,
+                zero_threshold: 0.001,
+                sum: 1.0,
+                counts: Counts::Float {
+                    count: 1.0,
+                    zero_count: 0.0,
+                    positive: vec![1.0],
+                    negative: Vec::new(),
+                },
+                positive_spans: vec![Span { offset: 0, length: 1 }],
+                negative_spans: Vec::new(),
+                custom_values: Vec::new(),
+            }),
+        ));
+        Ok(())
+    }
 }
 
 impl MetricGroup for Group {
@@ -112,8 +203,12 @@ impl MetricGroup for Group {
         out.extend_from_slice(&self.columns[column]);
         Ok(())
     }
+    fn is_plain(&self, column: usize) -> bool {
+        let values = &self.columns[column];
+        self.way == Way::Hinted && !values.iter().any(|v| is_absent(*v) || is_stale(*v))
+    }
     fn may_have_histograms(&self, _column: usize) -> bool {
-        self.says_histograms
+        self.way == Way::Single
     }
     fn read_histograms(
         &self,
@@ -133,20 +228,30 @@ type Bits = (Vec<(String, Vec<(i64, u64)>)>, Vec<String>, Vec<String>);
 struct Store {
     labels: Vec<Labels>,
     groups: Vec<Stored>,
-    says_histograms: bool,
+    way: Way,
+    /// Whether there is a [`Stranger`] of each name.
+    has_strangers: bool,
 }
 
-struct Lookup(Vec<Labels>);
+struct Lookup(Vec<Labels>, Way);
 
 impl LabelLookup for Lookup {
     fn labels(&self, id: SeriesId) -> Labels {
         self.0[id.0 as usize].clone()
     }
+    /// `i` is the target's label, and the numbers of parts are those of a series that has them.
+    fn parts(&self, id: SeriesId) -> Option<[u32; 2]> {
+        (self.1 == Way::Hinted).then_some([id.0 % 14, id.0])
+    }
+    fn part(&self, place: usize, number: u32) -> Labels {
+        self.0[number as usize].filter(|name| (name == "i") == (place == 1))
+    }
 }
 
 impl Store {
     fn new(dice: &mut Dice) -> Store {
-        let mut store = Store { labels: Vec::new(), groups: Vec::new(), says_histograms: false };
+        let mut store =
+            Store { labels: Vec::new(), groups: Vec::new(), way: Way::Plain, has_strangers: false };
         for _ in 0..2 + dice.below(4) {
             let mut at_ms = dice.below(30_000) as i64;
             let timestamps_ms: Vec<i64> = (0..40 + dice.below(40))
@@ -199,10 +304,22 @@ impl Source for Store {
                 timestamps_ms: times[from..to].to_vec(),
                 ids: selected.iter().map(|(id, _)| SeriesId(*id)).collect(),
                 columns: selected.iter().map(|(_, values)| values[from..to].to_vec()).collect(),
-                says_histograms: self.says_histograms,
+                way: self.way,
             }));
         }
-        Ok(Selection { groups, lookup: Arc::new(Lookup(self.labels.clone())) })
+        let mut labels = self.labels.clone();
+        for name in ["a", "b"].into_iter().filter(|_| self.has_strangers) {
+            let id = SeriesId(labels.len() as u32);
+            labels.push(Labels::from_pairs([
+                ("__name__", name),
+                ("i", "stranger"),
+                ("mode", if name == "a" { "here" } else { "there" }),
+            ]));
+            if matchers.iter().all(|matcher| matcher.matches_labels(&labels[id.0 as usize])) {
+                groups.push(Box::new(Stranger { ts_ms: range.start_ms, id }));
+            }
+        }
+        Ok(Selection { groups, lookup: Arc::new(Lookup(labels, self.way)) })
     }
 }
 
@@ -216,29 +333,64 @@ fn bits(answer: Answer) -> Bits {
     (series.collect(), answer.warnings, answer.infos)
 }
 
+/// What a query answers, or the text of its error.
+fn ask(
+    store: &Store,
+    query: &str,
+    (start_ms, step_ms, count): (i64, i64, i64),
+) -> Result<Bits, String> {
+    let (expr, options) = (parse(query).unwrap(), Options::default());
+    let answer = range(store, &expr, start_ms, start_ms + step_ms * count, step_ms, &options);
+    answer.map(bits).map_err(|error| error.to_string())
+}
+
 #[test]
 fn whole_columns_answer_what_single_series_answer() {
     let mut compared = 0;
     for seed in 1..=seeds() {
         let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut store = Store::new(&mut dice);
-        for query in QUERIES {
-            let expr = parse(query).unwrap();
+        for query in QUERIES.iter().chain(JOINS) {
             for (step_ms, count) in [(7_000, 90), (31_000, 3 + dice.below(30) as i64)] {
-                let start_ms = dice.below(400_000) as i64;
-                let end_ms = start_ms + step_ms * count;
-                let mut ask = |says_histograms| {
-                    store.says_histograms = says_histograms;
-                    let options = Options::default();
-                    range(&store, &expr, start_ms, end_ms, step_ms, &options)
-                        .map(bits)
-                        .map_err(|error| error.to_string())
+                let when = (dice.below(400_000) as i64, step_ms, count);
+                let mut ask = |way| {
+                    store.way = way;
+                    ask(&store, query, when)
                 };
-                let (scanned, single) = (ask(false), ask(true));
-                assert!(scanned == single, "seed {seed}: {query} from {start_ms} by {step_ms}");
+                let (scanned, hinted) = (ask(Way::Plain), ask(Way::Hinted));
+                assert!(scanned == hinted, "seed {seed}: {query} at {when:?}: hints");
+                assert!(scanned == ask(Way::Single), "seed {seed}: {query} at {when:?}");
                 compared += 1;
             }
         }
     }
     println!("{compared} random queries: the same bits");
+}
+
+#[test]
+fn joins_of_rows_answer_what_joins_of_steps_answer() {
+    let (mut compared, mut refused) = (0, 0);
+    for seed in 1..=seeds() {
+        let mut dice = Dice(seed.wrapping_mul(0xD1B5_4A32_D192_ED03));
+        let mut store = Store::new(&mut dice);
+        for query in JOINS {
+            let when = (dice.below(400_000) as i64, 9_000, 20 + dice.below(30) as i64);
+            let mut ask = |has_strangers| {
+                store.has_strangers = has_strangers;
+                ask(&store, query, when)
+            };
+            let (rows, mut steps) = (ask(false), ask(true));
+            if let Ok((series, _, infos)) = &mut steps {
+                // What only the stranger leaves, and what is told of it.
+                series
+                    .retain(|(labels, points)| !labels.contains("stranger") && !points.is_empty());
+                infos.clear();
+            }
+            refused += u32::from(rows.is_err());
+            assert!(rows == steps, "seed {seed}: {query} at {when:?}\n{rows:?}\n{steps:?}");
+            compared += 1;
+        }
+    }
+    assert!(refused > 0 && refused < compared / 2, "{refused} of {compared} are errors");
+    println!("{compared} random joins: the same bits, or the same {refused} errors");
 }

@@ -144,6 +144,9 @@ pub struct RunArgs {
     /// Prometheus' experimental features, by name, with commas between them.
     #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',', value_parser = FEATURES)]
     pub features: Vec<String>,
+    /// Limits of questions.
+    #[command(flatten)]
+    pub queries: QueryFlags,
     /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
@@ -162,6 +165,23 @@ pub struct RunArgs {
     /// Accepted for compose files written for Prometheus; changes nothing.
     #[arg(long = "web.console.templates", hide = true)]
     pub console_templates: Option<PathBuf>,
+}
+
+/// Prometheus' flags for the limits of questions; `storage.queries` of vigie.yml has them all.
+#[derive(Debug, Default, Clone, Args)]
+pub struct QueryFlags {
+    /// Most samples that one question may hold (overrides the file).
+    #[arg(long = "query.max-samples", value_name = "COUNT")]
+    pub samples: Option<u64>,
+    /// How long a question may take (overrides the file), for example 2m.
+    #[arg(long = "query.timeout", value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Questions answered at once (overrides the file). [default: as many as there are cores]
+    #[arg(long = "query.max-concurrency", value_name = "COUNT")]
+    pub at_once: Option<usize>,
+    /// How far back an instant looks for a sample (overrides the file), for example 5m.
+    #[arg(long = "query.lookback-delta", value_name = "DURATION")]
+    pub lookback: Option<String>,
 }
 
 /// Flags of `demo`.
@@ -211,7 +231,7 @@ const REFUSED: [(&str, &str); 15] = [
     ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
     ("--web.max-connections", "the limit is fixed at 512 for each port: remove the flag"),
     ("--web.telemetry-path", "the pages of the exporters are at /metrics: remove the flag"),
-    ("--query.", "the limits of queries are fixed: remove the flag"),
+    ("--query.", "it is no flag of Prometheus': see `storage.queries` of vigie.yml"),
     ("--rules.", "the timing of rules is fixed: remove the flag"),
     ("--alertmanager.", "Vigie is its own Alertmanager: remove the flag"),
     ("--log.format", "there is one format, a line each on stderr: remove the flag"),
@@ -222,8 +242,15 @@ const REFUSED: [(&str, &str); 15] = [
     ("--client.url", "promtail's -client.url has no meaning here: Vigie stores the lines itself"),
 ];
 /// Flags that are taken although a refused name is the beginning of theirs.
-const TAKEN: [&str; 3] =
-    ["--storage.tsdb.path", "--storage.tsdb.retention.time", "--storage.tsdb.retention.size"];
+const TAKEN: [&str; 7] = [
+    "--query.lookback-delta",
+    "--query.max-concurrency",
+    "--query.max-samples",
+    "--query.timeout",
+    "--storage.tsdb.path",
+    "--storage.tsdb.retention.time",
+    "--storage.tsdb.retention.size",
+];
 
 /// Commands that take no flags of the originals.
 const COMMANDS_OF_OUR_OWN: [&str; 1] = ["query"];
@@ -292,12 +319,19 @@ mod tests {
             ("vigie --cluster.listen-address=", "--cluster.listen-address: Vigie has no cluster"),
             ("vigie -target=all", "--target: Loki's"),
             ("vigie --collector.disable-defaults", "--collector.disable-defaults: the host"),
+            ("vigie --query.replica-label=a", "--query.replica-label: it is no flag"),
             ("vigie --storage.tsdb.wal-compression", "--storage.tsdb.wal-compression: Vigie's"),
         ] {
             let error = line(text).unwrap_err().to_string();
             assert!(error.starts_with(reason), "{error}");
         }
-        for taken in ["-version", "-h", "--storage.tsdb.retention.size=1GB", "--targets"] {
+        for taken in [
+            "-version",
+            "-h",
+            "--storage.tsdb.retention.size=1GB",
+            "--targets",
+            "--query.timeout=1m",
+        ] {
             assert!(line(taken).is_ok(), "{taken}");
         }
         assert!(Cli::try_parse_from(["vigie", "--log.level=loud"]).is_err());

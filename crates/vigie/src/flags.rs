@@ -1,20 +1,19 @@
-//! Every flag with the value it has, as `/api/v1/status/flags` shows it. Limits that are fixed here
-//! and are flags of Prometheus' stand among them, so that a client finds what counts.
+//! Every flag with the value it has, as `/api/v1/status/flags` shows it. What the file says or what
+//! is fixed here, and is a flag of Prometheus', stands among them, so that a client finds what
+//! counts.
 
 use crate::cli::RunArgs;
 use vigie_config::Config;
 use vigie_model::duration::format_duration_ms;
-use vigie_model::limits::{QUERY_SAMPLES_MAX, QUERY_TIMEOUT_MS};
 
-/// How far an instant looks back, in milliseconds.
-const LOOKBACK_MS: i64 = 300_000;
 /// Connections of one listener.
 const CONNECTIONS_MAX: &str = "512";
 
 /// The flags by name.
 pub fn of(arguments: &RunArgs, config: &Config) -> Vec<(String, String)> {
     let path = |path: &std::path::Path| path.display().to_string();
-    let timeout_ms = i64::try_from(QUERY_TIMEOUT_MS).unwrap_or(i64::MAX);
+    let queries = &config.queries;
+    let timeout_ms = i64::try_from(queries.timeout_ms).unwrap_or(i64::MAX);
     let size = config.metrics_disk_bytes_max.map_or("0B".to_owned(), |bytes| format!("{bytes}B"));
     let config_file = arguments.config_file.as_deref().map(path).unwrap_or_default();
     let mut flags = vec![
@@ -25,8 +24,9 @@ pub fn of(arguments: &RunArgs, config: &Config) -> Vec<(String, String)> {
         ("path.procfs", path(&arguments.procfs)),
         ("path.rootfs", path(&arguments.rootfs)),
         ("path.sysfs", path(&arguments.sysfs)),
-        ("query.lookback-delta", format_duration_ms(LOOKBACK_MS)),
-        ("query.max-samples", QUERY_SAMPLES_MAX.to_string()),
+        ("query.lookback-delta", format_duration_ms(queries.lookback_ms)),
+        ("query.max-concurrency", queries.at_once().to_string()),
+        ("query.max-samples", queries.samples_max.to_string()),
         ("query.timeout", format_duration_ms(timeout_ms)),
         ("storage.path", path(&arguments.storage_path)),
         ("storage.tsdb.path", path(&arguments.storage_path)),

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use vigie_codec::exposition::{Family, MetricKind};
 use vigie_collect::tail::TailStats;
 use vigie_engine::{Engine, QueryStats};
+use vigie_model::limits::QueryLimits;
 use vigie_watch::WatchHandle;
 
 /// Help of `vigie_metrics_damaged`.
@@ -33,6 +34,7 @@ impl Sources {
             families.extend(watch_families(watch));
         }
         families.extend(query_families(&self.engine.stats().queries));
+        families.extend(limit_families(self.engine.queries().limits()));
         families
     }
 
@@ -107,6 +109,50 @@ fn query_families(stats: &QueryStats) -> Vec<Family> {
         counted.map(|(name, help, value)| Family::single(name, help, Counter, value as f64));
     let now = now.map(|(name, help, value)| Family::single(name, help, Gauge, value as f64));
     counted.into_iter().chain(now).collect()
+}
+
+/// The limits of questions, by the names under which the figures beside them are exported.
+fn limit_families(limits: &QueryLimits) -> Vec<Family> {
+    let limits = [
+        (
+            "vigie_query_memory_limit_bytes",
+            "Memory that one question may hold.",
+            limits.memory_bytes_max as f64,
+        ),
+        (
+            "vigie_queries_memory_limit_bytes",
+            "Memory that all questions together may hold.",
+            limits.all_memory_bytes_max as f64,
+        ),
+        (
+            "vigie_query_samples_limit",
+            "Samples that one question may hold.",
+            limits.samples_max as f64,
+        ),
+        ("vigie_queries_running_limit", "Questions answered at once.", limits.at_once() as f64),
+        (
+            "vigie_queries_queued_limit",
+            "Questions that are answered or wait.",
+            limits.queue_max as f64,
+        ),
+        (
+            "vigie_query_timeout_seconds",
+            "How long a question may take.",
+            limits.timeout_ms as f64 / 1000.0,
+        ),
+        (
+            "vigie_query_lookback_seconds",
+            "How far back an instant looks for a sample.",
+            limits.lookback_ms as f64 / 1000.0,
+        ),
+        (
+            "vigie_query_cache_limit_bytes",
+            "Memory that kept answers may take.",
+            limits.cache_bytes_max as f64,
+        ),
+    ];
+    let gauge = |(name, help, value)| Family::single(name, help, MetricKind::Gauge, value);
+    limits.into_iter().map(gauge).collect()
 }
 
 fn tail_families(tail: &TailStats) -> Vec<Family> {

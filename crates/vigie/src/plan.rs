@@ -1,8 +1,8 @@
 //! What is to be watched and served: arguments and files, put together before anything is started.
 
-use crate::cli::{DemoArgs, RunArgs};
+use crate::cli::{DemoArgs, QueryFlags, RunArgs};
 use crate::demo::Demo;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use vigie_collect::host::HostConfig;
 use vigie_collect::tail::{StartAt, TailSource, TimestampFrom};
@@ -12,6 +12,7 @@ use vigie_config::scrape::{PostgresTarget, ScrapeJob, ScrapeProtocol, StaticTarg
 use vigie_config::{Config, LoadOptions};
 use vigie_model::Labels;
 use vigie_model::duration::parse_duration_ms;
+use vigie_model::limits::QueryLimits;
 
 /// Longest time a scrape of a job that no file describes may take.
 const TIMEOUT_MS: i64 = 10_000;
@@ -80,6 +81,7 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         });
         config.metrics_disk_bytes_max = bytes.context("--storage.tsdb.retention.size")?;
     }
+    limit_queries(&mut config.queries, &arguments.queries)?;
     let host = HostConfig {
         procfs: arguments.procfs.clone(),
         sysfs: arguments.sysfs.clone(),
@@ -116,6 +118,32 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         admin_api: arguments.admin_api,
         lifecycle: arguments.lifecycle,
         config,
+    })
+}
+
+/// The limits of questions with those that flags override.
+fn limit_queries(limits: &mut QueryLimits, flags: &QueryFlags) -> Result<()> {
+    let duration_ms = |flag: &str, text: &str| {
+        parse_duration_ms(text).map_err(|reason| {
+            anyhow!("--query.{flag} {text:?}: {reason}: write a number and a unit, for example 2m")
+        })
+    };
+    limits.samples_max = flags.samples.unwrap_or(limits.samples_max);
+    limits.at_once_max = flags.at_once.or(limits.at_once_max);
+    if let Some(text) = &flags.timeout {
+        limits.timeout_ms = u64::try_from(duration_ms("timeout", text)?).unwrap_or(0);
+    }
+    if let Some(text) = &flags.lookback {
+        limits.lookback_ms = duration_ms("lookback-delta", text)?;
+    }
+    vigie_config::check_queries(limits).map_err(|(limit, words)| {
+        let flag = match limit {
+            "samples" => "max-samples",
+            "at_once" => "max-concurrency",
+            "lookback" => "lookback-delta",
+            other => other,
+        };
+        anyhow!("--query.{flag}: {words}")
     })
 }
 

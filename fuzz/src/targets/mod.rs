@@ -4,12 +4,19 @@ mod disk;
 mod doors;
 mod languages;
 mod protobuf;
+mod questions;
 
 use crate::Target;
 
 /// All of them.
 pub fn targets() -> Vec<Target> {
-    let all = [doors::targets(), protobuf::targets(), languages::targets(), disk::targets()];
+    let all = [
+        doors::targets(),
+        protobuf::targets(),
+        languages::targets(),
+        questions::targets(),
+        disk::targets(),
+    ];
     all.into_iter().flatten().collect()
 }
 

@@ -45,6 +45,25 @@ pub(crate) struct Storage {
     pub(crate) retention: Retention,
     #[serde(deserialize_with = "or_default")]
     pub(crate) disk: DiskBudget,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) queries: Queries,
+}
+
+/// `storage.queries:`: what questions may take.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Queries {
+    /// Of one.
+    pub(crate) memory: Option<Spanned<SizeBytes>>,
+    /// Of all together.
+    pub(crate) memory_of_all: Option<Spanned<SizeBytes>>,
+    pub(crate) samples: Option<Spanned<u64>>,
+    pub(crate) at_once: Option<Spanned<usize>>,
+    pub(crate) queue: Option<Spanned<usize>>,
+    pub(crate) timeout: Option<Spanned<DurationMs>>,
+    pub(crate) lookback: Option<Spanned<DurationMs>>,
+    /// Kept answers.
+    pub(crate) cache: Option<Spanned<SizeBytes>>,
 }
 
 /// `storage.disk:`: the oldest is removed while there is more than this.

@@ -85,7 +85,7 @@ pub(super) fn patterns(
 
 fn language(options: &QueryOptions) -> Options {
     Options {
-        deadline: options.deadline(),
+        deadline: options.deadline(vigie_model::limits::QUERY_TIMEOUT_MS),
         cancel: options.cancel.clone(),
         interval_ns: options.log_interval_ns,
         ..Options::default()

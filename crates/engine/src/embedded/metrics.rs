@@ -79,10 +79,12 @@ fn now_ms() -> i64 {
 
 impl Asked<'_> {
     fn evaluate(&self, expr: &Expr, when: When) -> Result<Answer, QueryError> {
-        let options = self.options;
+        let (options, limits) = (self.options, self.queries.limits());
         let own = || Arc::new(self.queries.account(Detail::default()));
         let mut language = Options {
-            deadline: options.deadline(),
+            lookback_ms: limits.lookback_ms,
+            samples_max: limits.samples_max,
+            deadline: options.deadline(limits.timeout_ms),
             cancel: options.cancel.clone(),
             account: Some(options.account.clone().unwrap_or_else(own)),
             features: self.language.features,

@@ -3,6 +3,7 @@
 use super::push::header;
 use super::{parse_time_ns, range_ns, success};
 use crate::error::{ApiError, LokiError};
+use crate::held::charge;
 use crate::json::Json;
 use crate::params::{Params, parse_step_ms};
 use crate::queries::client_of;
@@ -94,11 +95,15 @@ async fn lines(
     let categorize = categorizes(headers);
     let engine = state.engine.clone();
     let answer = state
-        .ask(about(&expr, headers), (QUERY_TIMEOUT_MS, Detail::default()), move |mut options, _| {
-            options.log_interval_ns = interval_ns;
-            let streams = engine.query_logs(&expr, range, direction, limit, &options)?;
-            Ok(write_streams(streams, direction, categorize))
-        })
+        .ask(
+            about(&expr, headers),
+            (QUERY_TIMEOUT_MS, Detail::default()),
+            move |mut options, ticket| {
+                options.log_interval_ns = interval_ns;
+                let streams = engine.query_logs(&expr, range, direction, limit, &options)?;
+                Ok(charge(write_streams(streams, direction, categorize), ticket))
+            },
+        )
         .await?;
     Ok(answer)
 }
@@ -176,13 +181,18 @@ async fn numbers(
 ) -> Result<Response, LokiError> {
     let engine = state.engine.clone();
     let answer = state
-        .ask(about(&expr, headers), (QUERY_TIMEOUT_MS, Detail::default()), move |options, _| {
-            let value = engine.query_log_metrics(&expr, when, &options)?;
-            Ok(success(|json| {
-                write_value(json, &value);
-                json.raw(r#","stats":{}}"#);
-            }))
-        })
+        .ask(
+            about(&expr, headers),
+            (QUERY_TIMEOUT_MS, Detail::default()),
+            move |options, ticket| {
+                let value = engine.query_log_metrics(&expr, when, &options)?;
+                let answer = success(|json| {
+                    write_value(json, &value);
+                    json.raw(r#","stats":{}}"#);
+                });
+                Ok(charge(answer, ticket))
+            },
+        )
         .await?;
     Ok(answer)
 }

@@ -5,6 +5,7 @@
 //! label, and `instance=""` where it has none, so that the scraping server does not put its own.
 //! Names that need quotes are written with underscores unless the client says that it takes UTF-8.
 
+use crate::held::charge;
 use crate::params::Params;
 use crate::queries::client_of;
 use crate::state::{State, now_ms};
@@ -15,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use vigie_codec::exposition::format_float;
 use vigie_engine::{About, Detail, Engine, QueryError, QueryErrorKind, QueryOptions, When};
-use vigie_model::limits::QUERY_TIMEOUT_MS;
 use vigie_model::{Labels, METRIC_NAME};
 use vigie_promql::{Expr, Value, ValueType};
 
@@ -48,13 +48,14 @@ pub async fn federate(
         language: "promql",
         client: client_of(&headers),
     };
-    let limits = (QUERY_TIMEOUT_MS, Detail::default());
-    let written = state.ask(about, limits, move |options, _| {
+    let limits = (state.engine.queries().limits().timeout_ms, Detail::default());
+    let written = state.ask(about, limits, move |options, ticket| {
         let latest = latest(engine.as_ref(), &selectors, now_ms(), &options)?;
-        Ok(page.write(&latest))
+        let page = page.write(&latest);
+        Ok(charge(([(CONTENT_TYPE, kind)], page).into_response(), ticket))
     });
     match written.await {
-        Ok(text) => ([(CONTENT_TYPE, kind)], text).into_response(),
+        Ok(response) => response,
         Err(error) => plain(error.status(), error.message().to_owned()),
     }
 }

@@ -3,6 +3,7 @@
 use super::report::Report;
 use super::success;
 use crate::error::ApiError;
+use crate::held::charge;
 use crate::json::{Json, float_text};
 use crate::params::{Params, parse_step_ms};
 use crate::queries::client_of;
@@ -13,7 +14,7 @@ use axum::response::Response;
 use std::time::Instant;
 use vigie_engine::{About, QueryError, QueryErrorKind, When};
 use vigie_model::TimeRange;
-use vigie_model::limits::{QUERY_POINTS_MAX, QUERY_TIMEOUT_MS};
+use vigie_model::limits::QUERY_POINTS_MAX;
 use vigie_model::value::format_value;
 use vigie_promql::{Answer, FloatHistogram, Value};
 
@@ -98,9 +99,10 @@ async fn ask(
     when: When,
 ) -> Result<Response, ApiError> {
     let limit = params.limit()?;
-    let timeout_ms = params.duration_ms("timeout")?.map_or(QUERY_TIMEOUT_MS, |ms| {
+    let longest_ms = state.engine.queries().limits().timeout_ms;
+    let timeout_ms = params.duration_ms("timeout")?.map_or(longest_ms, |ms| {
         // In the past already when it is not above zero.
-        u64::try_from(ms).unwrap_or(0).min(QUERY_TIMEOUT_MS)
+        u64::try_from(ms).unwrap_or(0).min(longest_ms)
     });
     let lookback_ms = match params.get("lookback_delta") {
         Some(text) => Some(parse_step_ms(text).map_err(|reason| {
@@ -121,11 +123,13 @@ async fn ask(
             options.lookback_ms = lookback_ms.filter(|ms| *ms > 0);
             options.no_cache = no_cache;
             let started = Instant::now();
-            let answer = engine.query_metrics(&expr, when, &options).map_err(refused)?;
+            let mut answer = engine.query_metrics(&expr, when, &options).map_err(refused)?;
             // Still on the thread that may block: a million points take a while to write.
-            Ok(respond(answer, limit, |json| {
+            answer.warnings.extend(report.warning());
+            let response = respond(answer, limit, |json| {
                 report.write(json, &expr, ticket, started.elapsed());
-            }))
+            });
+            Ok(charge(response, ticket))
         })
         .await
 }

@@ -23,7 +23,7 @@ use vigie_codec::remote_read::{
 };
 use vigie_codec::xor_chunk;
 use vigie_engine::{Engine, EngineError};
-use vigie_model::limits::{PUSH_BODY_BYTES_MAX, PUSH_DECODED_BYTES_MAX, QUERY_SAMPLES_MAX};
+use vigie_model::limits::{PUSH_BODY_BYTES_MAX, PUSH_DECODED_BYTES_MAX};
 use vigie_model::{Labels, MatchOp, Matcher, Selection, TimeRange, is_absent};
 
 /// A frame is sent when it has about this many bytes, as Prometheus does.
@@ -67,7 +67,9 @@ async fn answer(state: &State, body: Body) -> Result<Response, Refusal> {
     if streamed && !has_natives {
         return Ok(stream(state, selected, external));
     }
-    let packed = state.run(move || samples(&selected, &external)).await.map_err(of_error)?;
+    let samples_max = state.engine.queries().limits().samples_max;
+    let packed =
+        state.run(move || samples(&selected, &external, samples_max)).await.map_err(of_error)?;
     let packed = packed.map_err(|words| (StatusCode::BAD_REQUEST, words))?;
     Ok(([(CONTENT_TYPE, "application/x-protobuf"), (CONTENT_ENCODING, "snappy")], packed)
         .into_response())
@@ -135,6 +137,7 @@ fn floats(
 fn samples(
     selected: &[Selection],
     external: &Labels,
+    samples_max: u64,
 ) -> Result<Result<Vec<u8>, String>, EngineError> {
     let (mut results, mut count, mut values) = (Vec::new(), 0u64, Vec::new());
     for selection in selected {
@@ -148,8 +151,8 @@ fn samples(
             let histograms: Vec<_> =
                 natives.into_iter().map(|(at, one)| (times[at], (*one).clone())).collect();
             count += (samples.len() + histograms.len()) as u64;
-            if count > QUERY_SAMPLES_MAX {
-                return Ok(Err(format!("exceeded sample limit ({QUERY_SAMPLES_MAX})")));
+            if count > samples_max {
+                return Ok(Err(format!("exceeded sample limit ({samples_max})")));
             }
             if !samples.is_empty() || !histograms.is_empty() {
                 found.push(ReadSeries { labels, samples, histograms });

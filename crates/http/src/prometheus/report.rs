@@ -22,6 +22,8 @@ pub(super) struct Report {
     per_step: bool,
     when: When,
     preparing: Duration,
+    /// What `stats` is and should not be.
+    odd_stats: Option<String>,
 }
 
 impl Report {
@@ -31,7 +33,26 @@ impl Report {
             steps: params.get("stats").is_some(),
             nodes: params.get("explain").is_some_and(|text| text != "0" && text != "false"),
         };
-        Report { detail, per_step: params.get("stats") == Some("all"), when, preparing }
+        let stats = params.get("stats");
+        // Upstream takes anything for `true`, and a misspelt `all` unnoticed with it.
+        let odd_stats = stats.filter(|text| !["true", "1", "all", ""].contains(text));
+        Report {
+            detail,
+            per_step: stats == Some("all"),
+            when,
+            preparing,
+            odd_stats: odd_stats.map(str::to_owned),
+        }
+    }
+
+    /// What the client should know about its parameters.
+    pub(super) fn warning(&self) -> Option<String> {
+        let stats = self.odd_stats.as_ref()?;
+        Some(format!(
+            "invalid parameter \"stats\": {} is neither \"true\" nor \"all\", and was taken for \
+             \"true\"",
+            vigie_model::go_quote(stats.as_bytes())
+        ))
     }
 
     /// Whether anything is to be written: then the whole query is evaluated.

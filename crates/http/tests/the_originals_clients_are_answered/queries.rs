@@ -47,6 +47,11 @@ async fn stats_have_prometheus_shape_and_count_every_step() {
     }
     let sums = house.get(&format!("{path}&stats=true")).await.json();
     assert!(sums["data"]["stats"]["samples"].get("totalQueryableSamplesPerStep").is_none());
+    assert!(sums.get("warnings").is_none(), "{sums}");
+    let odd = house.get(&format!("{path}&stats=al")).await.json();
+    assert_eq!(odd["data"]["stats"]["samples"]["totalQueryableSamples"], 27);
+    let words = "invalid parameter \"stats\": \"al\" is neither \"true\" nor \"all\", and was taken for \"true\"";
+    assert_eq!(odd["warnings"], serde_json::json!([words]));
 }
 
 #[tokio::test]

@@ -1,17 +1,20 @@
 //! Aggregations: series to groups, groups to one value per step (or to the series they keep).
 //!
-//! Labels are looked at only when the grouping names some: `count(up)` touches none.
+//! Labels are looked at only when the grouping names some, and then by the numbers of their parts
+//! ([`Keys`]): `count(up)` touches none, and `sum by(job)` those of each job and each metric once.
 
+use super::cells::Cells;
+use super::keys::Keys;
 use super::labels::{Projection, by_value, text};
-use super::math::{Mean, kahan};
 use super::native_aggregate::NativeCells;
 use super::notes::Note;
+use super::select::Reading;
 use super::value::{Metric, Point, Series, Steps, Vector, absent};
 use super::{Eval, Result, STEPS_PER_LOOK, execution};
 use crate::syntax::{Aggregate, AggregateOp, Grouping, Span};
 use std::collections::HashMap;
 use vigie_model::value::{format_value, quantile};
-use vigie_model::{ABSENT, Labels, METRIC_NAME, go_quote, is_absent};
+use vigie_model::{Labels, METRIC_NAME, go_quote, is_absent};
 
 /// One group: its labels and the places of its series.
 struct Group {
@@ -107,54 +110,50 @@ impl Eval<'_> {
     /// The operators that need to see each series only once: they keep one cell per group and step,
     /// however many series there are.
     fn folded(&mut self, aggregate: &Aggregate, steps: Steps) -> Result<Vector> {
-        let (op, grouping) = (aggregate.op, projection(&aggregate.grouping));
+        let (op, mut keys) = (aggregate.op, Keys::new(projection(&aggregate.grouping)));
         let lone = is_lone(&aggregate.grouping);
-        let mut places: HashMap<Labels, usize> = HashMap::new();
-        let mut groups: Vec<(Labels, bool)> = Vec::new();
-        let mut cells: Vec<Mean> = Vec::new();
+        let mut drops_name: Vec<bool> = Vec::new();
+        let mut cells = Cells::new(op);
         let mut natives = NativeCells::new(op, aggregate.expr.span);
-        self.stream(&aggregate.expr, steps, &mut |eval, metric, drop_name, row| {
-            let labels = match lone {
-                true => Labels::default(),
-                false => grouping.of(&metric.labels()),
-            };
-            let known =
-                if lone { (!groups.is_empty()).then_some(0) } else { places.get(&labels).copied() };
-            let place = match known {
-                Some(place) => place,
-                None => {
-                    places.insert(labels.clone(), groups.len());
-                    groups.push((labels, false));
-                    // A cell is as large as four samples.
-                    eval.room_for(4 * (groups.len() * steps.count) as u64)?;
-                    cells.resize(groups.len() * steps.count, Mean::default());
-                    groups.len() - 1
-                }
-            };
-            groups[place].1 |= drop_name;
-            let first = place * steps.count;
-            let cells = &mut cells[first..][..steps.count];
-            if !row.histograms.is_empty() || !natives.is_empty() {
-                return natives.add_row(eval, &metric, row, first, cells, add);
+        // These ask only where there are values.
+        let reading = match op {
+            AggregateOp::Count | AggregateOp::Group => Reading::Presence,
+            _ => Reading::Value,
+        };
+        self.stream(&aggregate.expr, steps, reading, &mut |eval, metric, drop_name, row| {
+            let place = if lone { 0 } else { keys.of(&metric) };
+            if place == drops_name.len() {
+                drops_name.push(false);
+                // A cell is as large as four samples.
+                eval.room_for(4 * (drops_name.len() * steps.count) as u64)?;
+                cells.grow(steps.count);
             }
-            add_all(cells, op, row.values);
+            drops_name[place] |= drop_name;
+            let first = place * steps.count;
+            if !row.histograms.is_empty() || !natives.is_empty() {
+                return natives.add_row(eval, &metric, row, first, &mut cells);
+            }
+            cells.add_row(first, row.values);
             Ok(())
         })?;
-        Ok(self.results(op, groups, &cells, natives, steps))
+        let groups = drops_name.into_iter().enumerate().map(|(place, drop_name)| match lone {
+            true => (Labels::default(), drop_name),
+            false => (keys.labels(place).clone(), drop_name),
+        });
+        Ok(self.results(groups.collect(), &cells, natives, steps))
     }
 
     /// The results of all groups.
     fn results(
         &mut self,
-        op: AggregateOp,
         groups: Vec<(Labels, bool)>,
-        cells: &[Mean],
+        cells: &Cells,
         natives: NativeCells,
         steps: Steps,
     ) -> Vector {
-        let rows = groups.into_iter().zip(cells.chunks_exact(steps.count.max(1)));
-        let series = rows.map(|((labels, drop_name), cells)| {
-            let values = cells.iter().map(|cell| result(cell, op)).collect();
+        let series = groups.into_iter().enumerate().map(|(place, (labels, drop_name))| {
+            let first = place * steps.count;
+            let values = (first..first + steps.count).map(|at| cells.result(at)).collect();
             Series::floats(Metric::Built(labels), drop_name, values)
         });
         let mut series: Vec<Series> = series.collect();
@@ -230,11 +229,11 @@ impl Eval<'_> {
                 let members = group.members.iter();
                 let at_step = members.map(|member| (vector.series[*member].values[step], *member));
                 ranked.extend(at_step.filter(|(value, _)| !is_absent(*value)));
+                let count = k.max(0.0) as usize;
                 if op != AggregateOp::LimitK {
-                    let descending = op == AggregateOp::TopK;
-                    ranked.sort_by(|left, right| by_value(left.0, right.0, descending));
+                    take_best(&mut ranked, count, op == AggregateOp::TopK);
                 }
-                for (value, member) in ranked.iter().take(k.max(0.0) as usize) {
+                for (value, member) in ranked.iter().take(count) {
                     if kept[*member].is_empty() {
                         kept[*member] = absent(steps.count);
                         order.push(*member);
@@ -285,7 +284,7 @@ impl Eval<'_> {
                 let place = match places.get(&labels) {
                     Some(place) => *place,
                     None => {
-                        self.room_for(((found.len() + 1) * steps.count) as u64)?;
+                        self.room_for_rows(found.len() + 1, steps.count)?;
                         places.insert(labels.clone(), found.len());
                         let (metric, values) = (Metric::Built(labels), absent(steps.count));
                         found.push(Series::floats(metric, false, values));
@@ -298,6 +297,18 @@ impl Eval<'_> {
         }
         Ok(Vector { series: found, one_name: false })
     }
+}
+
+/// Puts the best `count` in front, the best first; of equals the earlier member. The rest is dropped.
+fn take_best(ranked: &mut Vec<(f64, usize)>, count: usize, descending: bool) {
+    let order = |left: &(f64, usize), right: &(f64, usize)| {
+        by_value(left.0, right.0, descending).then(left.1.cmp(&right.1))
+    };
+    if count > 0 && count < ranked.len() {
+        ranked.select_nth_unstable_by(count - 1, order);
+    }
+    ranked.truncate(count);
+    ranked.sort_unstable_by(order);
 }
 
 fn go(value: f64) -> String {
@@ -321,18 +332,17 @@ fn grouped(vector: &Vector, grouping: &Grouping) -> Vec<Group> {
         let members = (0..vector.series.len()).collect();
         return vec![Group { labels: Labels::default(), members }];
     }
-    let mut places: HashMap<Labels, usize> = HashMap::new();
-    let mut groups: Vec<Group> = Vec::new();
-    let grouping = projection(grouping);
+    let mut keys = Keys::new(projection(grouping));
+    let mut members: Vec<Vec<usize>> = Vec::new();
     for (at, series) in vector.series.iter().enumerate() {
-        let labels = grouping.of(&series.metric.labels());
-        let place = *places.entry(labels.clone()).or_insert_with(|| {
-            groups.push(Group { labels, members: Vec::new() });
-            groups.len() - 1
-        });
-        groups[place].members.push(at);
+        let key = keys.of(&series.metric);
+        if key == members.len() {
+            members.push(Vec::new());
+        }
+        members[key].push(at);
     }
-    groups
+    let groups = members.into_iter().enumerate();
+    groups.map(|(key, members)| Group { labels: keys.labels(key).clone(), members }).collect()
 }
 
 /// Whether all series are in one group.
@@ -346,70 +356,4 @@ fn projection(grouping: &Grouping) -> Projection<'_> {
         projection.add(METRIC_NAME);
     }
     projection
-}
-
-/// Adds a series to what its group has seen, step by step. The operators of large fleets have loops
-/// of their own, in which nothing is decided.
-fn add_all(cells: &mut [Mean], op: AggregateOp, values: &[f64]) {
-    match op {
-        AggregateOp::Count => add_each(cells, AggregateOp::Count, values),
-        AggregateOp::Sum => add_each(cells, AggregateOp::Sum, values),
-        AggregateOp::Max => add_each(cells, AggregateOp::Max, values),
-        op => add_each(cells, op, values),
-    }
-}
-
-#[inline]
-fn add_each(cells: &mut [Mean], op: AggregateOp, values: &[f64]) {
-    for (cell, value) in cells.iter_mut().zip(values) {
-        if !is_absent(*value) {
-            add(cell, op, *value);
-        }
-    }
-}
-
-/// Adds a value to what a group has seen at one step.
-#[inline]
-pub(super) fn add(cell: &mut Mean, op: AggregateOp, value: f64) {
-    if op == AggregateOp::Avg {
-        return cell.add(value);
-    }
-    cell.count += 1.0;
-    let first = cell.count == 1.0;
-    match op {
-        AggregateOp::Sum if first => cell.value = value,
-        AggregateOp::Sum => (cell.value, cell.error) = kahan(value, cell.value, cell.error),
-        AggregateOp::Max if first || cell.value < value || cell.value.is_nan() => {
-            cell.value = value;
-        }
-        AggregateOp::Min if first || cell.value > value || cell.value.is_nan() => {
-            cell.value = value;
-        }
-        // The error of the value is the running mean here.
-        AggregateOp::Stddev | AggregateOp::Stdvar if first => {
-            cell.error = value;
-            cell.value = if value.is_finite() { 0.0 } else { f64::NAN };
-        }
-        AggregateOp::Stddev | AggregateOp::Stdvar => {
-            let delta = value - cell.error;
-            cell.error += delta / cell.count;
-            cell.value += delta * (value - cell.error);
-        }
-        _ => {}
-    }
-}
-
-fn result(cell: &Mean, op: AggregateOp) -> f64 {
-    if cell.count == 0.0 {
-        return ABSENT;
-    }
-    match op {
-        AggregateOp::Sum => cell.value + cell.error,
-        AggregateOp::Avg => cell.result(),
-        AggregateOp::Count => cell.count,
-        AggregateOp::Group => 1.0,
-        AggregateOp::Stdvar => cell.value / cell.count,
-        AggregateOp::Stddev => (cell.value / cell.count).sqrt(),
-        _ => cell.value,
-    }
 }

@@ -1,10 +1,11 @@
 //! Binary operators: numbers with numbers, vectors with numbers, vectors with vectors.
 
+use super::keys::Keys;
 use super::labels::Projection;
 use super::native_binary::{Outcome, combine};
 use super::notes::Note;
-use super::value::{Metric, Out, Point, Series, Steps, Vector, absent, same_labels};
-use super::{Eval, EvalError, Result, STEPS_PER_LOOK, execution};
+use super::value::{METADATA, Metric, Out, Point, Series, Steps, Vector, absent, same_labels};
+use super::{Eval, EvalError, Result, STEPS_PER_LOOK, execution, join};
 use crate::syntax::{BinaryOp, Cardinality, Chain, ChainStep, Matching, Span};
 use std::collections::{HashMap, HashSet};
 use vigie_model::{ABSENT, Labels, METRIC_NAME, is_absent};
@@ -23,7 +24,7 @@ pub(super) fn number(op: BinaryOp, left: f64, right: f64) -> f64 {
     }
 }
 
-fn compares(op: BinaryOp, left: f64, right: f64) -> bool {
+pub(super) fn compares(op: BinaryOp, left: f64, right: f64) -> bool {
     match op {
         BinaryOp::Equal => left == right,
         BinaryOp::NotEqual => left != right,
@@ -37,14 +38,15 @@ fn compares(op: BinaryOp, left: f64, right: f64) -> bool {
 impl Eval<'_> {
     /// Evaluates a chain of operators from left to right.
     pub(super) fn chain(&mut self, chain: &Chain, steps: Steps) -> Result<Out> {
-        let before = self.samples;
+        let before = (self.samples, self.series);
         let mut left = self.node(&chain.first, steps)?;
         for step in &chain.steps {
             let right = self.node(&step.rhs, steps)?;
             let span = chain.first.span.to(step.rhs.span);
             left = self.binary(step, span, left, right, steps)?;
             // The operands are gone; a long chain must not be charged for all of them.
-            self.samples = before + left.samples();
+            self.samples = before.0 + left.samples();
+            self.series = before.1 + left.series();
         }
         Ok(left)
     }
@@ -137,18 +139,23 @@ impl Eval<'_> {
         // The side on which many series may meet one is called left from here on.
         let swapped = step.matching.cardinality == Cardinality::OneToMany;
         let (left, right) = if swapped { (right, left) } else { (left, right) };
-        let mut signatures = Signatures::new(&step.matching);
-        let many = signatures.side(self, &left)?;
-        let one = signatures.side(self, &right)?;
-        let mut join = Join {
+        let mut signatures = signatures_of(&step.matching);
+        let many = side(&mut signatures, self, &left)?;
+        let one = side(&mut signatures, self, &right)?;
+        let sides = Sides {
             step,
             swapped,
             delayed: self.options.delayed_name_removal,
             left: &left,
             right: &right,
             kept: Projection::new(&step.matching.labels, step.matching.on),
-            left_labels: many.labels,
-            right_labels: one.labels,
+            signatures: &signatures,
+        };
+        if let Some(found) = join::paired(self, &sides, [&many, &one], steps)? {
+            return Ok(Vector { series: found, one_name: false });
+        }
+        let mut join = Join {
+            sides,
             places: HashMap::new(),
             pairs: HashMap::new(),
             found: Vec::new(),
@@ -169,8 +176,8 @@ impl Eval<'_> {
                 continue;
             }
             present.fill(None);
-            join.place_right(&one.ordinals, &mut present, at)?;
-            for (index, signature) in many.ordinals.iter().enumerate() {
+            join.place_right(&one, &mut present, at)?;
+            for (index, signature) in many.iter().enumerate() {
                 if is_absent(left.series[index].values[at]) {
                     continue;
                 }
@@ -188,7 +195,7 @@ impl Eval<'_> {
                 join.pair(self, Partner::Series(index), partner, *signature, at)?;
             }
             if let Some(value) = fill.left {
-                join.fill_left(self, value, [&many.ordinals, &one.ordinals], at)?;
+                join.fill_left(self, value, [&many, &one], at)?;
             }
             if let Some(note) = join.note.take() {
                 self.notes.told(&note, span);
@@ -200,7 +207,7 @@ impl Eval<'_> {
 
 /// One partner of a pair.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Partner<T> {
+pub(super) enum Partner<T> {
     Series(usize),
     /// Nothing stands here; the value of `fill` takes its place.
     Filled(T),
@@ -247,17 +254,22 @@ impl Outcome {
 const MANY_TO_ONE: &str = "multiple matches for labels: many-to-one matching must be explicit \
                            (group_left/group_right)";
 
-/// The two sides of an operator while pairs are found.
-struct Join<'a> {
-    step: &'a ChainStep,
-    swapped: bool,
+/// The two sides of an operator.
+pub(super) struct Sides<'a> {
+    pub(super) step: &'a ChainStep,
+    pub(super) swapped: bool,
     delayed: bool,
-    left: &'a Vector,
-    right: &'a Vector,
-    left_labels: Vec<Labels>,
-    right_labels: Vec<Labels>,
+    pub(super) left: &'a Vector,
+    pub(super) right: &'a Vector,
     /// What the labels of `on` or `ignoring` leave of a series.
     kept: Projection<'a>,
+    /// By which series are matched.
+    signatures: &'a Keys<'a>,
+}
+
+/// The sides while pairs are found.
+struct Join<'a> {
+    sides: Sides<'a>,
     /// Where the series of these labels stands in `found`.
     places: HashMap<Labels, usize>,
     /// Where the result of this pair stands.
@@ -279,11 +291,11 @@ impl Join<'_> {
         at: usize,
     ) -> Result<()> {
         for (index, signature) in ordinals.iter().enumerate() {
-            if is_absent(self.right.series[index].values[at]) {
+            if is_absent(self.sides.right.series[index].values[at]) {
                 continue;
             }
             if let Some(other) = present[*signature].replace(index) {
-                return Err(self.duplicate(index, other));
+                return Err(self.sides.duplicate(index, other));
             }
         }
         Ok(())
@@ -298,7 +310,7 @@ impl Join<'_> {
         [many, one]: [&[usize]; 2],
         at: usize,
     ) -> Result<()> {
-        let (left, right) = (self.left, self.right);
+        let (left, right) = (self.sides.left, self.sides.right);
         let present = many.iter().enumerate();
         let present = present.filter(|(index, _)| !is_absent(left.series[*index].values[at]));
         let matched: HashSet<usize> = present.map(|(_, signature)| *signature).collect();
@@ -323,18 +335,20 @@ impl Join<'_> {
             Partner::Series(index) => vector.series[index].point(at),
             Partner::Filled(value) => Some(Point::Float(value)),
         };
-        let (Some(many), Some(one)) = (point(left, self.left), point(right, self.right)) else {
+        let (Some(many), Some(one)) =
+            (point(left, self.sides.left), point(right, self.sides.right))
+        else {
             return Ok(());
         };
-        let (first, second) = if self.swapped { (one, many) } else { (many, one) };
-        let (outcome, note) = sample(self.step, &first, &second);
+        let (first, second) = if self.sides.swapped { (one, many) } else { (many, one) };
+        let (outcome, note) = sample(self.sides.step, &first, &second);
         if note.is_some() {
             self.note = note;
         }
         let Some(outcome) = outcome else { return Ok(()) };
         let place = self.place(eval, left, right, signature)?;
         if self.taken[place].0 == at {
-            if self.step.matching.cardinality != Cardinality::OneToOne
+            if self.sides.step.matching.cardinality != Cardinality::OneToOne
                 && self.taken[place].1 == signature
             {
                 let text =
@@ -346,7 +360,7 @@ impl Join<'_> {
             }
         }
         self.taken[place] = (at, signature);
-        if let Some(point) = outcome.filtered(self.step.return_bool) {
+        if let Some(point) = outcome.filtered(self.sides.step.return_bool) {
             self.found[place].put(at, Some(point));
         }
         Ok(())
@@ -368,10 +382,10 @@ impl Join<'_> {
             return Ok(*place);
         }
         eval.tick()?;
-        eval.room_for(((self.found.len() + 1) * self.count) as u64)?;
-        let labels = self.result_labels(left, right);
-        let drop_name = self.step.return_bool
-            || matches!(left, Partner::Series(index) if self.left.series[index].drop_name);
+        eval.room_for_rows(self.found.len() + 1, self.count)?;
+        let labels = self.sides.result_labels(left, right, signature);
+        let drop_name = self.sides.step.return_bool
+            || matches!(left, Partner::Series(at) if self.sides.left.series[at].drop_name);
         let (found, taken, count) = (&mut self.found, &mut self.taken, self.count);
         let place = *self.places.entry(labels.clone()).or_insert_with(|| {
             found.push(Series::floats(Metric::Built(labels), drop_name, absent(count)));
@@ -381,11 +395,13 @@ impl Join<'_> {
         self.pairs.insert(key, place);
         Ok(place)
     }
+}
 
+impl Sides<'_> {
     /// The labels of one side; of a filled one those by which the other side is matched.
-    fn labels_of(&self, side: Partner<f64>, own: &[Labels], other: Option<&Labels>) -> Labels {
+    fn labels_of(&self, side: Partner<f64>, own: &Vector, other: Option<&Labels>) -> Labels {
         match (side, other) {
-            (Partner::Series(index), _) => own[index].clone(),
+            (Partner::Series(index), _) => own.series[index].metric.labels(),
             (Partner::Filled(_), Some(other)) => {
                 let group = self.kept.of(other);
                 if self.step.matching.on { group } else { group.without(&[METRIC_NAME]) }
@@ -394,31 +410,46 @@ impl Join<'_> {
         }
     }
 
-    fn result_labels(&self, left: Partner<f64>, right: Partner<f64>) -> Labels {
-        let matching = &self.step.matching;
+    /// Whether the result of a pair of series has a name in its matched labels only.
+    fn drops_name(&self) -> bool {
         let arithmetic = !self.step.op.is_comparison() && !self.step.op.is_trim();
-        let other = match right {
-            Partner::Series(index) => Some(&self.right_labels[index]),
+        arithmetic || (!self.delayed && self.step.return_bool)
+    }
+
+    /// The labels of a pair's result.
+    pub(super) fn result_labels(
+        &self,
+        left: Partner<f64>,
+        right: Partner<f64>,
+        signature: usize,
+    ) -> Labels {
+        let matching = &self.step.matching;
+        let one_to_one = matching.cardinality == Cardinality::OneToOne;
+        if let (true, true, Partner::Series(_)) = (one_to_one, self.drops_name(), left) {
+            // What is left is what the two sides have in common.
+            return self.signatures.labels(signature).without(&METADATA);
+        }
+        let labels = |side, vector: &Vector| match side {
+            Partner::Series(index) => Some(vector.series[index].metric.labels()),
             Partner::Filled(_) => None,
         };
-        let mut labels = self.labels_of(left, &self.left_labels, other);
-        if arithmetic || (!self.delayed && self.step.return_bool) {
-            let mut metric = Metric::Built(labels);
-            metric.drop_name();
-            labels = metric.labels();
+        let other = match left {
+            Partner::Series(_) => None,
+            Partner::Filled(_) => labels(right, self.right),
+        };
+        let mut result = self.labels_of(left, self.left, other.as_ref());
+        if self.drops_name() {
+            result = result.without(&METADATA);
         }
-        if matching.cardinality == Cardinality::OneToOne {
-            labels = self.kept.of(&labels);
+        if one_to_one {
+            result = self.kept.of(&result);
         }
         if matching.include.is_empty() {
-            return labels;
+            return result;
         }
-        let left_labels = match left {
-            Partner::Series(index) => Some(&self.left_labels[index]),
-            Partner::Filled(_) => None,
-        };
-        let right_labels = self.labels_of(right, &self.right_labels, left_labels);
-        let mut builder = labels.to_builder();
+        let left_labels = labels(left, self.left);
+        let right_labels = self.labels_of(right, self.right, left_labels.as_ref());
+        let mut builder = result.to_builder();
         for name in &matching.include {
             builder.set(name.as_str(), right_labels.value_or_empty(name));
         }
@@ -426,11 +457,11 @@ impl Join<'_> {
     }
 
     fn duplicate(&self, index: usize, other: usize) -> EvalError {
-        let labels = &self.right_labels[index];
-        let group = self.kept.of(labels);
+        let labels = [index, other].map(|at| self.right.series[at].metric.labels());
+        let group = self.kept.of(&labels[0]);
         let group = if self.step.matching.on { group } else { group.without(&[METRIC_NAME]) };
         let side = if self.swapped { "left" } else { "right" };
-        let mut texts = [labels.to_string(), self.right_labels[other].to_string()];
+        let mut texts = labels.map(|labels| labels.to_string());
         texts.sort();
         execution(format!(
             "found duplicate series for the match group {group} on the {side} hand-side of the \
@@ -441,43 +472,29 @@ impl Join<'_> {
     }
 }
 
-/// Numbers the label sets by which series are matched.
-struct Signatures<'a> {
-    kept: Projection<'a>,
-    ordinals: HashMap<Labels, usize>,
-}
-
-/// One side's labels and signatures.
-struct Side {
-    labels: Vec<Labels>,
-    ordinals: Vec<usize>,
-}
-
-impl<'a> Signatures<'a> {
-    fn new(matching: &'a Matching) -> Signatures<'a> {
-        let mut kept = Projection::new(&matching.labels, matching.on);
-        if !matching.on {
-            kept.add(METRIC_NAME);
-        }
-        Signatures { kept, ordinals: HashMap::new() }
+/// By which labels series are matched.
+fn signatures_of(matching: &Matching) -> Keys<'_> {
+    let mut kept = Projection::new(&matching.labels, matching.on);
+    if !matching.on {
+        kept.add(METRIC_NAME);
     }
+    Keys::new(kept)
+}
 
-    fn side(&mut self, eval: &Eval<'_>, vector: &Vector) -> Result<Side> {
-        let mut side = Side { labels: Vec::new(), ordinals: Vec::new() };
-        for series in &vector.series {
+/// The signatures of a side's series.
+fn side(signatures: &mut Keys<'_>, eval: &Eval<'_>, vector: &Vector) -> Result<Vec<usize>> {
+    let series = vector.series.iter().enumerate();
+    let keys = series.map(|(at, series)| {
+        if at % SERIES_PER_LOOK == 0 {
             eval.tick()?;
-            let labels = series.metric.labels();
-            let next = self.ordinals.len();
-            side.ordinals.push(*self.ordinals.entry(self.kept.of(&labels)).or_insert(next));
-            side.labels.push(labels);
         }
-        Ok(side)
-    }
-
-    fn count(&self) -> usize {
-        self.ordinals.len()
-    }
+        Ok(signatures.of(&series.metric))
+    });
+    keys.collect()
 }
+
+/// Series looked at between two looks at the clock.
+const SERIES_PER_LOOK: usize = 64;
 
 /// `and`, `or`, `unless`.
 fn set_operation(
@@ -488,9 +505,9 @@ fn set_operation(
     steps: Steps,
 ) -> Result<Vector> {
     let op = step.op;
-    let mut signatures = Signatures::new(&step.matching);
-    let left_side = signatures.side(eval, &left)?;
-    let right_side = signatures.side(eval, &right)?;
+    let mut signatures = signatures_of(&step.matching);
+    let left_side = side(&mut signatures, eval, &left)?;
+    let right_side = side(&mut signatures, eval, &right)?;
     let mut present = vec![false; signatures.count()];
     for at in 0..steps.count {
         if at % STEPS_PER_LOOK == 0 {
@@ -498,26 +515,21 @@ fn set_operation(
         }
         present.fill(false);
         let (known, ordinals) = match op {
-            BinaryOp::Or => (&left, &left_side.ordinals),
-            _ => (&right, &right_side.ordinals),
+            BinaryOp::Or => (&left, &left_side),
+            _ => (&right, &right_side),
         };
         for (series, signature) in known.series.iter().zip(ordinals) {
             present[*signature] |= !is_absent(series.values[at]);
         }
         let (changed, ordinals) = match op {
-            BinaryOp::Or => (&mut right, &right_side.ordinals),
-            _ => (&mut left, &left_side.ordinals),
+            BinaryOp::Or => (&mut right, &right_side),
+            _ => (&mut left, &left_side),
         };
         let keep = op == BinaryOp::And;
         for (series, signature) in changed.series.iter_mut().zip(ordinals) {
             if present[*signature] != keep {
                 series.put(at, None);
             }
-        }
-    }
-    for (vector, side) in [(&mut left, left_side), (&mut right, right_side)] {
-        for (series, labels) in vector.series.iter_mut().zip(side.labels) {
-            series.metric = Metric::Built(labels);
         }
     }
     if op != BinaryOp::Or {

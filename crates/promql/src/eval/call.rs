@@ -145,28 +145,33 @@ impl Eval<'_> {
     }
 
     fn absent(&mut self, arg: &Node, steps: Steps) -> Result<Vector> {
-        let vector = self.vector(arg, steps)?;
-        let missing = |step| if vector.any_at(step) { ABSENT } else { 1.0 };
-        let values: Vec<f64> = (0..steps.count).map(missing).collect();
+        let mut values = vec![1.0; steps.count];
+        self.stream(arg, steps, Reading::Presence, &mut |_, _, _, row| {
+            take_away(&mut values, row);
+            Ok(())
+        })?;
         Ok(Vector::lone(super::labels::of_absent(arg), values))
     }
 
     /// A function over windows.
     fn over_time(&mut self, call: &Call, steps: Steps) -> Result<Vector> {
         let arg = range_argument(call);
+        if call.function.name == "absent_over_time" {
+            let mut values = vec![1.0; steps.count];
+            self.stream_over_time(call, steps, &mut |_, _, _, row| {
+                take_away(&mut values, row);
+                Ok(())
+            })?;
+            return Ok(Vector::lone(super::labels::of_absent(arg), values));
+        }
         let mut series: Vec<Series> = Vec::new();
         self.stream_over_time(call, steps, &mut |eval, metric, drop_name, row| {
-            eval.room_for(((series.len() + 1) * steps.count) as u64)?;
+            eval.room_for_rows(series.len() + 1, steps.count)?;
             let (values, histograms) = (row.values.to_vec(), row.histograms.to_vec());
             series.push(Series { metric, drop_name, values, histograms });
             Ok(())
         })?;
         let vector = Vector { series, one_name: known_name(arg).is_some() };
-        if call.function.name == "absent_over_time" {
-            let missing = |step| if vector.any_at(step) { ABSENT } else { 1.0 };
-            let values: Vec<f64> = (0..steps.count).map(missing).collect();
-            return Ok(Vector::lone(super::labels::of_absent(arg), values));
-        }
         let apart = self.options.delayed_name_removal || vector.one_name;
         if apart || keeps_name(call) { Ok(vector) } else { vector.merged() }
     }
@@ -433,6 +438,15 @@ impl OverTime<'_> {
 
 /// Samples looked at between two looks at the clock.
 const WORK_PER_LOOK: usize = 1 << 16;
+
+/// Leaves values only where a row has none.
+fn take_away(values: &mut [f64], row: Row<'_>) {
+    for (value, other) in values.iter_mut().zip(row.values) {
+        if !is_absent(*other) {
+            *value = ABSENT;
+        }
+    }
+}
 
 /// The range argument of a function over windows.
 fn range_argument(call: &Call) -> &Node {

@@ -160,7 +160,7 @@ impl Joined {
                 let place = match places.get(&labels) {
                     Some(place) => *place,
                     None => {
-                        eval.room_for(((found.len() + 1) * steps.count) as u64)?;
+                        eval.room_for_rows(found.len() + 1, steps.count)?;
                         places.insert(labels.clone(), found.len());
                         let values = absent(steps.count);
                         found.push(Series::floats(Metric::Built(labels), series.drop_name, values));

@@ -81,7 +81,7 @@ pub(super) struct Mean {
     pub(super) value: f64,
     /// What the value lacks.
     pub(super) error: f64,
-    incremental: bool,
+    pub(super) incremental: bool,
 }
 
 impl Mean {

@@ -8,12 +8,15 @@
 mod aggregate;
 mod binary;
 mod call;
+mod cells;
 mod dates;
 mod extended;
 mod features;
 mod histogram;
 mod info;
+mod join;
 mod kernels;
+mod keys;
 mod labels;
 mod length;
 mod math;
@@ -195,6 +198,10 @@ impl EvalError {
 
 /// What a point of an answer takes beside its sample: instant and value, and its text.
 const POINT_BYTES: u64 = 50;
+/// What a series of a vector takes beside its samples: who it is, and its lists.
+const SERIES_BYTES: u64 = 160;
+/// What a series of an answer takes beside its points: its labels, and their text.
+const ANSWERED_SERIES_BYTES: u64 = 600;
 /// Steps between two looks at the clock, where a step costs as much as there are series.
 const STEPS_PER_LOOK: usize = 64;
 
@@ -212,18 +219,18 @@ pub fn instant(source: &dyn Source, expr: &Expr, ts_ms: i64, options: &Options) 
         _ => match eval.node(root, steps)? {
             Out::Scalar(values) => Value::Scalar { ts_ms, value: values[0] },
             Out::Text(value) => Value::String { ts_ms, value },
-            Out::Vector(vector) => Value::Vector(
-                eval.finish(vector)?
-                    .into_iter()
-                    .filter(|(_, series)| !is_absent(series.values[0]))
-                    .map(|(labels, series)| Sample {
-                        labels,
-                        ts_ms,
-                        value: series.values[0],
-                        histogram: series.histogram(0).cloned(),
-                    })
-                    .collect(),
-            ),
+            Out::Vector(vector) => {
+                eval.room_for_answer(vector.series.len(), 1)?;
+                let found = eval.finish(vector)?.into_iter();
+                let found = found.filter(|(_, series)| !is_absent(series.values[0]));
+                let samples = found.map(|(labels, series)| Sample {
+                    labels,
+                    ts_ms,
+                    value: series.values[0],
+                    histogram: series.histogram(0).cloned(),
+                });
+                Value::Vector(samples.collect())
+            }
         },
     };
     Ok(eval.answer(value))
@@ -258,7 +265,10 @@ pub fn range(
     let mut eval = Eval::new(source, expr, Query { start_ms, end_ms, step_ms }, options);
     eval.room_for(steps.count as u64)?;
     let mut series = match eval.node(expr.root(), steps)? {
-        Out::Vector(vector) => eval.finish(vector)?,
+        Out::Vector(vector) => {
+            eval.room_for_answer(vector.series.len(), steps.count)?;
+            eval.finish(vector)?
+        }
         Out::Scalar(values) => {
             let labels = Labels::default();
             let metric = value::Metric::Built(labels.clone());
@@ -266,7 +276,6 @@ pub fn range(
         }
         Out::Text(_) => Vec::new(),
     };
-    eval.room_for_answer((series.len() * steps.count) as u64)?;
     series.sort_by(|left, right| left.0.cmp(&right.0));
     let series = series
         .into_iter()
@@ -297,8 +306,12 @@ struct Eval<'a> {
     notes: Notes,
     /// Samples held by the nodes that are being evaluated.
     samples: u64,
+    /// Series held by them.
+    series: u64,
     /// Bytes held by the selections that are being read.
     selected_bytes: u64,
+    /// Bytes of the answer as far as it stands already.
+    answer_bytes: u64,
     /// Nodes around the one that is being evaluated.
     depth: usize,
     /// Subqueries around it: their grids are not the query's steps.
@@ -350,7 +363,9 @@ impl<'a> Eval<'a> {
             options,
             notes: Notes::default(),
             samples: 0,
+            series: 0,
             selected_bytes: 0,
+            answer_bytes: 0,
             depth: 0,
             grids: 0,
             hints: Hints::Stored,
@@ -369,6 +384,15 @@ impl<'a> Eval<'a> {
 
     /// Whether `more` samples still fit.
     fn room_for(&self, more: u64) -> Result<()> {
+        self.room(more, 0)
+    }
+
+    /// Whether `rows` more series of `steps` samples still fit.
+    fn room_for_rows(&self, rows: usize, steps: usize) -> Result<()> {
+        self.room((rows as u64).saturating_mul(steps as u64), rows as u64)
+    }
+
+    fn room(&self, more: u64, series: u64) -> Result<()> {
         let held = self.samples.saturating_add(more);
         if held > self.options.samples_max {
             return Err(execution(
@@ -376,17 +400,22 @@ impl<'a> Eval<'a> {
             ));
         }
         match &self.options.account {
-            Some(account) => account.hold(held, self.selected_bytes).map_err(execution),
+            Some(account) => {
+                let series_bytes = (self.series + series) * SERIES_BYTES;
+                let bytes = self.selected_bytes + self.answer_bytes + series_bytes;
+                account.hold(held, bytes).map_err(execution)
+            }
             None => Ok(()),
         }
     }
 
-    /// Whether there is room for an answer of `points` points, in memory and as text.
-    fn room_for_answer(&self, points: u64) -> Result<()> {
-        match &self.options.account {
-            Some(account) => account.hold(self.samples, points * POINT_BYTES).map_err(execution),
-            None => Ok(()),
-        }
+    /// Whether there is room for an answer of `series` series with `points` points each, in memory
+    /// and as text.
+    fn room_for_answer(&self, series: usize, points: usize) -> Result<()> {
+        let Some(account) = &self.options.account else { return Ok(()) };
+        let each = ANSWERED_SERIES_BYTES + POINT_BYTES * points as u64;
+        let bytes = (series as u64).saturating_mul(each);
+        account.hold(self.samples, self.series * SERIES_BYTES + bytes).map_err(execution)
     }
 
     /// Accounts for working space of `cells` times the size of a sample, which is held until the
@@ -401,16 +430,17 @@ impl<'a> Eval<'a> {
     fn node(&mut self, node: &Node, steps: Steps) -> Result<Out> {
         self.tick()?;
         self.room_for(steps.count as u64)?;
-        let before = self.samples;
+        let before = (self.samples, self.series);
         // An error ends the evaluation, so only an answer needs the hints of the node above again.
         let hints = self.hints;
         self.hints = hints.below(node);
         let out = self.timed(node, |eval| eval.kind(node, steps));
         self.hints = hints;
         let out = out?;
-        self.samples = before;
-        self.room_for(out.samples())?;
+        (self.samples, self.series) = before;
+        self.room(out.samples(), out.series())?;
         self.samples += out.samples();
+        self.series += out.series();
         Ok(out)
     }
 
@@ -520,7 +550,9 @@ impl<'a> Eval<'a> {
                 return eval.extended_matrix(&windows, &column, &mut found);
             }
             if low < high {
-                eval.hold(2 * (high - low))?;
+                eval.hold(high - low)?;
+                eval.answer_bytes += ANSWERED_SERIES_BYTES + POINT_BYTES * (high - low) as u64;
+                eval.room_for(0)?;
                 let times = column.timestamps_ms[low..high].iter().copied();
                 let natives = column.histograms.get(low..high).unwrap_or(&[]);
                 let found_at = |at: usize| natives.get(at).and_then(Option::as_ref);
@@ -560,7 +592,9 @@ impl Eval<'_> {
             let text = format!("{modifier} modifier is not supported with histograms");
             return Err(execution(text));
         }
-        self.hold(2 * (high - low))?;
+        self.hold(high - low)?;
+        self.answer_bytes += ANSWERED_SERIES_BYTES + POINT_BYTES * (high - low) as u64;
+        self.room_for(0)?;
         let window = kernels::Window {
             timestamps_ms: &column.timestamps_ms[low..high],
             values: &column.values[low..high],

@@ -3,7 +3,7 @@
 //! A group that meets a histogram gets a cell of its own per step, so that vectors of floats pay
 //! nothing. A group that has met both kinds, or both exponential and custom buckets, has no result.
 
-use super::math::Mean;
+use super::cells::Cells;
 use super::notes::Note;
 use super::value::{Metric, Point, Row, Series, Steps};
 use super::{Eval, Result};
@@ -122,10 +122,9 @@ impl NativeCells {
         metric: &Metric,
         row: Row<'_>,
         first: usize,
-        floats: &mut [Mean],
-        add: fn(&mut Mean, AggregateOp, f64),
+        floats: &mut Cells,
     ) -> Result<()> {
-        for (step, cell) in floats.iter_mut().enumerate() {
+        for step in 0..row.values.len() {
             if is_absent(row.values[step]) {
                 continue;
             }
@@ -134,8 +133,8 @@ impl NativeCells {
                 continue;
             }
             match (row.histogram(step), self.op) {
-                (None, _) => add(cell, self.op, row.values[step]),
-                (Some(_), AggregateOp::Count | AggregateOp::Group) => add(cell, self.op, 1.0),
+                (None, _) => floats.add(first + step, row.values[step]),
+                (Some(_), AggregateOp::Count | AggregateOp::Group) => floats.add(first + step, 1.0),
                 (Some(histogram), AggregateOp::Sum | AggregateOp::Avg) => {
                     self.add(eval, metric, first + step, histogram)?;
                 }
@@ -175,13 +174,13 @@ impl NativeCells {
     pub(super) fn finish(
         self,
         eval: &mut Eval<'_>,
-        floats: &[Mean],
+        floats: &Cells,
         series: &mut [Series],
         steps: Steps,
     ) {
         for (at, cell) in self.cells {
             let (place, step) = (at / steps.count, at % steps.count);
-            if floats[at].count > 0.0 {
+            if floats.count(at) > 0.0 {
                 eval.notes.told(&Note::MixedFloatsInAggregation, self.span);
                 series[place].values[step] = ABSENT;
                 continue;

@@ -20,6 +20,9 @@ use vigie_model::{
 pub(super) enum Reading {
     /// The sample's value.
     Value,
+    /// Whether there is a sample: anything but [`ABSENT`]. Values are read only where that is not
+    /// known otherwise.
+    Presence,
     /// The sample's own time in seconds, for `timestamp()`.
     Timestamp,
     /// The sample's own time in seconds, and its histogram if it is one, for `info()`.
@@ -93,7 +96,7 @@ impl Eval<'_> {
         let one_name = equal_name(&selector.matchers).is_some();
         let mut series = Vec::new();
         self.stream_selector(selector, steps, reading, &mut |eval, metric, drop_name, row| {
-            eval.room_for(((series.len() + 1) * steps.count) as u64)?;
+            eval.room_for_rows(series.len() + 1, steps.count)?;
             let (values, histograms) = (row.values.to_vec(), row.histograms.to_vec());
             series.push(Series { metric, drop_name, values, histograms });
             Ok(())
@@ -102,14 +105,19 @@ impl Eval<'_> {
     }
 
     /// Hands the series of a vector to `visit` one by one; what need not be held is not.
-    pub(super) fn stream(&mut self, node: &Node, steps: Steps, visit: Visit<'_>) -> Result<()> {
+    /// Of a selector a [`Reading::Presence`] may be wanted; anything else has its values.
+    pub(super) fn stream(
+        &mut self,
+        node: &Node,
+        steps: Steps,
+        reading: Reading,
+        visit: Visit<'_>,
+    ) -> Result<()> {
         let node = node.unparenthesised();
         match &node.kind {
             NodeKind::Vector(selector) => {
                 self.tick()?;
-                self.timed(node, |eval| {
-                    eval.stream_selector(selector, steps, Reading::Value, visit)
-                })
+                self.timed(node, |eval| eval.stream_selector(selector, steps, reading, visit))
             }
             NodeKind::Call(call) if self.can_stream(call) => {
                 self.tick()?;
@@ -137,7 +145,8 @@ impl Eval<'_> {
         reading: Reading,
         visit: Visit<'_>,
     ) -> Result<()> {
-        if selector.extended == Extended::Smoothed && reading == Reading::Value {
+        let is_value = matches!(reading, Reading::Value | Reading::Presence);
+        if selector.extended == Extended::Smoothed && is_value {
             return self.stream_smoothed(selector, selector.span, steps, visit);
         }
         let offset_ms = self.offset_ms(&selector.offset)?;
@@ -331,7 +340,7 @@ impl Eval<'_> {
             start += step_ms;
         }
         let grid = Steps::between(start, last, step_ms);
-        let held = self.samples;
+        let held = (self.samples, self.series);
         self.hold(grid.count)?;
         let hints = std::mem::replace(&mut self.hints, Hints::StoredBelow);
         self.grids += 1;
@@ -353,7 +362,7 @@ impl Eval<'_> {
             let who = (&series.metric, series.drop_name);
             buffers.visit(self, &timestamps_ms, windows, who, &mut visit)?;
         }
-        self.samples = held;
+        (self.samples, self.series) = held;
         Ok(())
     }
 }
@@ -550,6 +559,7 @@ pub(super) fn latest_floats(
         any = true;
         *out = match reading {
             Reading::Value => column[at],
+            Reading::Presence => 1.0,
             _ => timestamps_ms[at] as f64 / 1000.0,
         };
     }
@@ -572,7 +582,7 @@ fn latest(
     for (step, window) in bounds.iter().enumerate() {
         let Some(at) = newest(&samples.values, *window) else { continue };
         values[step] = match reading {
-            Reading::Value => samples.values[at],
+            Reading::Value | Reading::Presence => samples.values[at],
             Reading::Timestamp | Reading::Origin => timestamps_ms[at] as f64 / 1000.0,
             Reading::Start => match samples.starts_ms.get(at) {
                 Some(start_ms) => *start_ms as f64 / 1000.0,
@@ -581,7 +591,7 @@ fn latest(
         };
         any = true;
         let histogram = samples.histograms.get(at).and_then(Option::as_ref);
-        let kept = matches!(reading, Reading::Value | Reading::Origin);
+        let kept = matches!(reading, Reading::Value | Reading::Presence | Reading::Origin);
         if let (true, Some(histogram)) = (kept, histogram) {
             if histograms.is_empty() {
                 histograms.resize(bounds.len(), None);

@@ -70,6 +70,16 @@ impl Out {
     }
 }
 
+impl Out {
+    /// How many series there are; a number is none.
+    pub(super) fn series(&self) -> u64 {
+        match self {
+            Out::Vector(vector) => vector.series.len() as u64,
+            Out::Scalar(_) | Out::Text(_) => 0,
+        }
+    }
+}
+
 /// Series with one value per step, [`ABSENT`] where there is none.
 #[derive(Default)]
 pub(super) struct Vector {
@@ -244,7 +254,7 @@ pub(super) enum Metric {
 }
 
 /// The labels that describe a metric rather than a series.
-const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+pub(super) const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 impl Metric {
     pub(super) fn labels(&self) -> Labels {

@@ -24,6 +24,8 @@ pub(super) enum Plan {
     Last,
     /// How many values.
     Count,
+    /// 1 where there is any value.
+    Presence,
     /// One window at a time.
     Windows(Kernel),
 }
@@ -41,8 +43,14 @@ impl Plan {
             "min_over_time" => Plan::Extreme(|new, old| new < old),
             "last_over_time" => Plan::Last,
             "count_over_time" => Plan::Count,
+            "present_over_time" | "absent_over_time" => Plan::Presence,
             _ => Plan::Windows(kernel),
         }
+    }
+
+    /// Whether it matters only where there are values.
+    pub(super) fn only_counts(self) -> bool {
+        matches!(self, Plan::Count | Plan::Presence)
     }
 }
 
@@ -61,7 +69,8 @@ pub(super) struct Frame<'a> {
 pub(super) struct Samples<'a> {
     pub(super) timestamps_ms: &'a [i64],
     pub(super) values: &'a [f64],
-    /// Per step, the half-open range of the samples in the window.
+    /// Per step, the half-open range of the samples in the window. Plans that only count look at
+    /// nothing else.
     pub(super) bounds: &'a [(usize, usize)],
     /// Per step, the stretch of that window, where the function has one and the window is wide
     /// enough.
@@ -73,6 +82,8 @@ pub(super) struct Samples<'a> {
 pub(super) struct Scratch {
     /// Per sample: how many pairs up to it fulfil the test.
     counts: Vec<u32>,
+    /// What a counter had reached at each of its resets.
+    reached: Vec<f64>,
     queue: VecDeque<usize>,
 }
 
@@ -131,6 +142,12 @@ pub(super) fn fill<E>(
                 any = true;
             }
         }
+        Plan::Presence => {
+            for (out, _) in steps {
+                *out = 1.0;
+                any = true;
+            }
+        }
         Plan::Windows(kernel) => return windows(kernel, frame, samples, out, look),
     }
     Ok(any)
@@ -155,9 +172,14 @@ fn stretched(
 ) -> bool {
     let values = samples.values;
     let is_reset = |pair: &[f64]| pair[1] < pair[0];
-    let resets = is_counter && values.windows(2).any(is_reset);
+    // Looked at to the end, without a branch: most columns have none.
+    let resets =
+        is_counter && values.windows(2).fold(false, |resets, pair| resets | is_reset(pair));
     if resets {
         count_pairs(values, |a, b| b < a, &mut scratch.counts);
+        scratch.reached.clear();
+        let pairs = values.windows(2).filter(|pair| is_reset(pair));
+        scratch.reached.extend(pairs.map(|pair| pair[0]));
     }
     let mut any = false;
     let windows = samples.bounds.iter().zip(samples.stretches);
@@ -165,11 +187,12 @@ fn stretched(
         let Some(stretch) = stretch else { continue };
         let (first, last) = (values[*low], values[high - 1]);
         let mut rise = last - first;
-        if resets && scratch.counts[high - 1] != scratch.counts[*low] {
+        if resets {
             // After a reset the counter starts from zero: what it had reached is added again, in
             // the order of time.
-            let pairs = values[*low..*high].windows(2);
-            pairs.filter(|pair| is_reset(pair)).for_each(|pair| rise += pair[0]);
+            let (from, to) = (scratch.counts[*low], scratch.counts[high - 1]);
+            let reached = &scratch.reached[from as usize..to as usize];
+            reached.iter().for_each(|value| rise += value);
         }
         *out = stretch.of(first, rise, is_counter);
         any = true;

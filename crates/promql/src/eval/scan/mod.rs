@@ -46,9 +46,22 @@ struct Scratch {
     group: Option<usize>,
     column: Vec<f64>,
     shared: Vec<(usize, usize)>,
+    /// Per step, 1 where a column without gaps has a sample; and whether it has any.
+    presence: Vec<f64>,
+    any: bool,
     stretches: Vec<Option<Stretch>>,
     packed: Packed,
     kernels: kernels::Scratch,
+}
+
+impl Scratch {
+    /// Finds where a column without gaps has samples, from the bounds of its group.
+    fn note_presence(&mut self) {
+        self.presence.clear();
+        let there = self.shared.iter().map(|(low, high)| if low < high { 1.0 } else { ABSENT });
+        self.presence.extend(there);
+        self.any = self.shared.iter().any(|(low, high)| low < high);
+    }
 }
 
 /// A column with gaps, without them.
@@ -83,9 +96,19 @@ impl<'a> Eval<'a> {
             let timestamps_ms = group.timestamps_ms();
             if is_new {
                 find_bounds(timestamps_ms, ends_ms, lookback_ms, &mut scratch.shared);
+                scratch.note_presence();
             }
-            group.read(at, &mut scratch.column)?;
+            let presence = reading == Reading::Presence;
+            let is_plain = presence && group.is_plain(at);
+            if !is_plain {
+                group.read(at, &mut scratch.column)?;
+            }
             let column = &scratch.column[..];
+            if presence && (is_plain || !column.iter().any(|value| value.is_nan())) {
+                out.values.copy_from_slice(&scratch.presence);
+                out.count_values();
+                return Ok(scratch.any);
+            }
             if reading != Reading::Value || column.iter().any(|value| value.is_nan()) {
                 let shared = &scratch.shared;
                 let any = latest_floats(timestamps_ms, column, shared, reading, out.values);
@@ -135,8 +158,12 @@ impl<'a> Eval<'a> {
                 find_bounds(timestamps_ms, frame.ends_ms, frame.length_ms, shared);
                 kernels::stretches(plan, &frame, timestamps_ms, shared, stretches);
             }
-            group.read(at, column)?;
-            let samples = if column.iter().any(|value| is_absent(*value) || is_stale(*value)) {
+            let is_plain = plan.only_counts() && group.is_plain(at);
+            if !is_plain {
+                group.read(at, column)?;
+            }
+            let has_gaps = |value: &f64| is_absent(*value) || is_stale(*value);
+            let samples = if !is_plain && column.iter().any(has_gaps) {
                 packed.pack(timestamps_ms, column, plan, &frame)
             } else {
                 Samples { timestamps_ms, values: column, bounds: shared, stretches }
