@@ -7,6 +7,8 @@
 //! unsynced changes of names, drawn from the seed.
 //! [`SimDisk::fail_sync_after`] makes one sync fail as it does on Linux: what it should have written is
 //! taken for clean, and no later sync of the file brings it to the platter.
+//! [`SimDisk::reorder`] makes it a disk that keeps no order: of the unsynced changes of names any may survive
+//! without those before it, and of an unsynced tail any sector may be zeros.
 //! [`SimDisk::stop_after`] makes every operation fail from some moment on, so that a test can cut
 //! the power between any two steps.
 
@@ -28,6 +30,9 @@ pub struct Lies {
     pub of: &'static str,
 }
 
+/// What a disk writes at once.
+const SECTOR_BYTES: usize = 512;
+
 /// The simulated disk. Clones are the same disk.
 #[derive(Clone)]
 pub struct SimDisk {
@@ -45,6 +50,7 @@ struct State {
     free_bytes: u64,
     syncs_left: Option<u64>,
     lies: Lies,
+    reorders: bool,
     random: u64,
 }
 
@@ -93,6 +99,7 @@ impl SimDisk {
                 free_bytes: u64::MAX,
                 syncs_left: None,
                 lies: Lies::default(),
+                reorders: false,
                 random: seed,
             })),
         }
@@ -101,6 +108,11 @@ impl SimDisk {
     /// Plants faults.
     pub fn lie(&self, lies: Lies) {
         self.state.lock().lies = lies;
+    }
+
+    /// Makes it a disk that writes in any order what was not synced.
+    pub fn reorder(&self) {
+        self.state.lock().reorders = true;
     }
 
     /// After this many changing operations every further one fails, until the power comes back.
@@ -131,8 +143,11 @@ impl SimDisk {
         let changes: Vec<Change> = std::mem::take(&mut state.unsynced);
         let kept = state.below(changes.len() as u64 + 1) as usize;
         let mut names = std::mem::take(&mut state.durable_names);
-        for change in changes.into_iter().take(kept) {
-            apply(&change, &mut names);
+        for (at, change) in changes.into_iter().enumerate() {
+            let survives = if state.reorders { state.below(2) == 0 } else { at < kept };
+            if survives {
+                apply(&change, &mut names);
+            }
         }
         for at in 0..state.files.len() {
             let bytes = state.files[at].kept();
@@ -140,7 +155,9 @@ impl SimDisk {
             if bytes.len() >= left.len() && bytes.starts_with(&left) {
                 let tail = &bytes[left.len()..];
                 let kept = state.below(tail.len() as u64 + 1) as usize;
+                let synced = left.len();
                 left.extend_from_slice(&tail[..kept]);
+                state.tear(&mut left, synced);
             } else if state.below(2) == 0 {
                 // A cut that was not synced may have happened or not.
                 left = bytes;
@@ -156,6 +173,19 @@ impl State {
     fn below(&mut self, end: u64) -> u64 {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.random >> 33) % end
+    }
+
+    /// Takes sectors behind `synced` for never written.
+    fn tear(&mut self, bytes: &mut [u8], synced: usize) {
+        if !self.reorders {
+            return;
+        }
+        for (at, sector) in bytes.chunks_mut(SECTOR_BYTES).enumerate() {
+            let from = synced.saturating_sub(at * SECTOR_BYTES).min(sector.len());
+            if from < sector.len() && self.below(4) == 0 {
+                sector[from..].fill(0);
+            }
+        }
     }
 
     fn change(&mut self, path: &Path) -> Result<(), DiskError> {
@@ -375,6 +405,30 @@ mod tests {
             lost_names += u32::from(!disk.exists(Path::new("/d/other")));
         }
         assert!(lost_bytes > 10 && lost_names > 10, "{lost_bytes} {lost_names}");
+    }
+
+    #[test]
+    fn without_order_a_later_name_survives_an_earlier_one_and_sectors_are_zeros() {
+        let (mut later_alone, mut torn) = (0, 0);
+        for seed in 0..50 {
+            let disk = SimDisk::new(seed);
+            disk.reorder();
+            let path = Path::new("/d/file");
+            let file = disk.create(path).unwrap();
+            file.append(b"synced").unwrap();
+            file.sync().unwrap();
+            disk.sync_dir(Path::new("/d")).unwrap();
+            file.append(&[1; 2000]).unwrap();
+            disk.create(Path::new("/d/first")).unwrap();
+            disk.create(Path::new("/d/second")).unwrap();
+            disk.power_cut();
+            let bytes = disk.read(path, 3000).unwrap();
+            assert!(bytes.starts_with(b"synced"), "what was synced is never torn");
+            let has = |name| disk.exists(Path::new(name));
+            later_alone += u32::from(has("/d/second") && !has("/d/first"));
+            torn += u32::from(bytes.contains(&0));
+        }
+        assert!(later_alone > 5 && torn > 5, "{later_alone} {torn}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ mod options;
 mod part;
 mod part_write;
 mod picked;
+#[doc(hidden)]
+pub mod planted;
 mod record;
 mod select;
 mod shred;

@@ -17,8 +17,9 @@ pub use delete::{Deletion, LineTest, LineText};
 pub use query::StreamVolume;
 
 use crate::catalog::Catalog;
-use crate::head::Head;
+use crate::head::{Head, row_hash};
 use crate::part::Part;
+use crate::planted::{self, Bug};
 use crate::record;
 use crate::{LogsError, Options};
 use hashbrown::HashSet;
@@ -155,6 +156,9 @@ impl Store {
             record::replay(record, &mut |labels, entry| {
                 let id = catalog.intern(labels, usize::MAX).expect("no limit, fewer than 2^32");
                 state.take_up(&*disk, &catalog, id, &entry, now_ms);
+                if planted::is(Bug::ReplayedTwice) {
+                    state.head.push(row_hash(id, &entry), id, &entry, now_ms);
+                }
             })?;
             Ok(())
         };
@@ -257,7 +261,9 @@ fn open_parts(disk: &dyn Disk, dir: &Path, catalog: &mut Catalog) -> Result<List
     }
     let replaced: HashSet<u64> =
         parts.iter().flat_map(|p: &Arc<Part>| p.replaces.clone()).collect();
-    let old = parts.extract_if(.., |part| replaced.contains(&part.number));
+    let is_old =
+        |part: &Arc<Part>| replaced.contains(&part.number) && !planted::is(Bug::ReplacedAreRead);
+    let old = parts.extract_if(.., |part| is_old(part));
     let leftover = old.map(|part| part.path.clone()).collect();
     parts.sort_unstable_by_key(|part| part.order);
     Ok(Listed { parts, broken, leftover, next_number })

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "every scenario uses a part of this")]
 #![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
 
+pub mod moody;
+pub mod simulated;
+
 use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::RealDisk;
