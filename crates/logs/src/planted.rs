@@ -25,6 +25,8 @@ pub enum Bug {
     ReplacedAreRead,
     /// A compaction removes its sources before the part made of them is listed.
     SourcesGoFirst,
+    /// A merged part whose write failed at the end is forgotten under its name.
+    MergedForgotten,
     /// A compaction takes lines of two streams at one instant for the same.
     EqualInstantsLost,
     /// A compaction writes deleted lines again, and the request is noted as done.
