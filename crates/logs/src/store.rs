@@ -115,7 +115,8 @@ pub struct Stats {
     pub refused: u64,
     /// Part files that could not be opened and are not read.
     pub broken_parts: u64,
-    /// Damaged places of the log, passed over when the store was opened.
+    /// Damaged places of the log and damaged files of delete requests, passed over when the store was
+    /// opened.
     pub damaged: u64,
 }
 
@@ -191,6 +192,7 @@ impl Store {
     /// What the store holds and has done.
     pub fn stats(&self) -> Stats {
         let wal_bytes = self.wal.bytes();
+        let damaged = self.wal.damage().len() as u64 + self.deletions.lock().damaged;
         let state = self.state.lock();
         let heads = || std::iter::once(&state.head).chain(state.frozen.iter().map(|f| &*f.0));
         let parts = || state.parts.iter();
@@ -210,7 +212,7 @@ impl Store {
             duplicates: self.counters.duplicates.load(Ordering::Relaxed),
             refused: self.counters.refused.load(Ordering::Relaxed),
             broken_parts: state.broken.len() as u64,
-            damaged: self.wal.damage().len() as u64,
+            damaged,
         }
     }
 

@@ -18,7 +18,7 @@ const SEEDS: u64 = 40;
 
 #[test]
 fn lines_survive_whatever_happens_between_any_two_operations() {
-    let seeds = slice_or_soak(500, 10_000);
+    let seeds = slice_or_soak(250, 10_000);
     for seed in 0..seeds {
         run(seed, Lies::default()).unwrap_or_else(|what| panic!("{what}"));
     }

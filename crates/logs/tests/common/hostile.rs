@@ -43,7 +43,8 @@ pub fn round_trip(seed: u64, count: i64) -> Result<usize, String> {
         if is_same { Ok(()) } else { Err(format!("seed {seed}: other lines when {when}")) }
     };
     compare(&store, "sealed")?;
-    ask_for_texts(&store, &wanted, &mut Dice(seed)).map_err(|what| format!("seed {seed}: {what}"))?;
+    ask_for_texts(&store, &wanted, &mut Dice(seed))
+        .map_err(|what| format!("seed {seed}: {what}"))?;
     let later_ms = NOW_MS + 2 * DAY_NS / 1_000_000;
     while store.compact(later_ms, &mut |_| true).unwrap() {}
     assert_eq!(store.stats().parts, 1);

@@ -332,7 +332,8 @@ impl Run {
             let sent = self.append(&store);
             sent.map_err(|error| format!("nothing is taken after {weather:?}: {error}"))?;
         }
-        self.compact(&store).map_err(|error| format!("no compaction after {weather:?}: {error}"))?;
+        self.compact(&store)
+            .map_err(|error| format!("no compaction after {weather:?}: {error}"))?;
         self.tick(&store).map_err(|error| format!("no second tick after {weather:?}: {error}"))?;
         self.check(&store, "after a compaction")?;
         self.leaves_nothing()?;
