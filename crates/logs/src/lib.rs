@@ -19,6 +19,8 @@
 
 mod block;
 mod catalog;
+#[doc(hidden)]
+pub mod decoders;
 mod error;
 mod head;
 mod options;

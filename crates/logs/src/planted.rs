@@ -1,9 +1,10 @@
 //! Bugs that a test plants in the store to prove that it would find them.
 //!
-//! They exist in builds with debug assertions only; in others nothing can be planted.
+//! They exist in builds with debug assertions or with the feature `planted`, which only the fuzz targets
+//! ask for; in others nothing can be planted.
 //! Which suite finds which stands in `tests/planted_bugs_are_found.rs`.
 
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "planted"))]
 use std::cell::Cell;
 
 /// A bug that somebody could have written.
@@ -45,25 +46,29 @@ pub enum Bug {
     FirstWordOnly,
 }
 
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "planted"))]
 thread_local! {
     static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
 }
 
 /// Plants a bug in the stores of this thread, or takes it out.
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "planted"))]
 pub fn plant(bug: Option<Bug>) {
     PLANTED.set(bug);
 }
 
+/// Plants nothing.
+#[cfg(not(any(debug_assertions, feature = "planted")))]
+pub fn plant(_: Option<Bug>) {}
+
 /// Whether a bug is planted.
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "planted"))]
 pub(crate) fn is(bug: Bug) -> bool {
     PLANTED.get() == Some(bug)
 }
 
 /// Whether a bug is planted.
-#[cfg(not(debug_assertions))]
+#[cfg(not(any(debug_assertions, feature = "planted")))]
 pub(crate) fn is(_: Bug) -> bool {
     false
 }

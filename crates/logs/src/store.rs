@@ -13,6 +13,7 @@ mod query;
 
 pub use append::{Appended, Batch, Durability};
 pub(crate) use delete::Doom;
+pub(crate) use delete::read as read_deletes;
 pub use delete::{Deletion, LineTest, LineText};
 pub use query::StreamVolume;
 

@@ -1,14 +1,16 @@
-//! The targets, in the order in which bytes travel: doors, languages, disk.
+//! The targets, in the order in which bytes travel: doors, languages, lines, disk.
 
 mod disk;
 mod doors;
 mod languages;
+mod lines;
 
 use crate::Target;
 
 /// All of them.
 pub fn targets() -> Vec<Target> {
-    [doors::targets(), languages::targets(), disk::targets()].into_iter().flatten().collect()
+    let all = [doors::targets(), languages::targets(), lines::targets(), disk::targets()];
+    all.into_iter().flatten().collect()
 }
 
 /// Text of an input; what is not UTF-8 is replaced, since the doors of text refuse it before.

@@ -66,7 +66,7 @@ pub struct Deletion {
 
 /// The requests of a store, as its file holds them.
 #[derive(Default)]
-pub(super) struct Deletions {
+pub(crate) struct Deletions {
     next_id: u64,
     pub(super) all: Vec<Deletion>,
     /// Files that were damaged when the store was opened.
@@ -171,7 +171,8 @@ fn hold(disk: &dyn Disk, path: &Path) -> Result<Held, LogsError> {
     }
 }
 
-fn read(body: &[u8]) -> Result<Deletions, Bad> {
+/// Reads the body of the file.
+pub(crate) fn read(body: &[u8]) -> Result<Deletions, Bad> {
     let mut input = Bytes::new(body);
     let next_id = input.uint()?;
     let mut all = Vec::new();
