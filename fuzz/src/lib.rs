@@ -1,5 +1,5 @@
-//! Fuzz targets: the decoders that strangers reach, the parsers of the two languages and the decoders
-//! of the metrics on the disk. Those of the logs have none yet.
+//! Fuzz targets: the decoders that strangers reach, the parsers of the two languages, the pipeline that
+//! lines go through, templates, and the decoders of what both stores have on the disk.
 //!
 //! A target is a function of bytes that must return: whatever the bytes are, it neither panics nor
 //! takes longer or more memory than the limits of its door allow. Where something can be written

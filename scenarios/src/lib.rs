@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod push;
 pub mod queries;
 pub mod receiver;
+pub mod tail;
 pub mod vigie;
 
 use std::net::TcpListener;

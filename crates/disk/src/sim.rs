@@ -3,10 +3,14 @@
 //! It keeps two states of everything: what a running program sees, and what is on the platter.
 //! A file's bytes reach the platter with [`DiskFile::sync`], a directory's names with
 //! [`Disk::sync_dir`]. [`SimDisk::power_cut`] throws the first state away, except for a part that a
-//! real disk may have written on its own, drawn from the seed: a prefix of every unsynced tail, with or
-//! without zeros behind it; and of the unsynced changes of names a prefix, or some of them.
+//! real disk may have written on its own: a random prefix of every unsynced tail and of the
+//! unsynced changes of names, drawn from the seed.
 //! [`SimDisk::fail_sync_after`] makes one sync fail as it does on Linux: what it should have written is
 //! taken for clean, and no later sync of the file brings it to the platter.
+//! [`SimDisk::reorder_names`] makes it a disk that keeps an earlier change of names only sometimes when it
+//! keeps a later one, and that may leave zeros behind an unsynced tail.
+//! [`SimDisk::reorder`] makes it a disk that keeps no order: of the unsynced changes of names any may survive
+//! without those before it, and of an unsynced tail any sector may be zeros.
 //! [`SimDisk::stop_after`] makes every operation fail from some moment on, so that a test can cut
 //! the power between any two steps.
 
@@ -28,6 +32,9 @@ pub struct Lies {
     pub of: &'static str,
 }
 
+/// What a disk writes at once.
+const SECTOR_BYTES: usize = 512;
+
 /// The simulated disk. Clones are the same disk.
 #[derive(Clone)]
 pub struct SimDisk {
@@ -45,7 +52,19 @@ struct State {
     free_bytes: u64,
     syncs_left: Option<u64>,
     lies: Lies,
+    order: Order,
     random: u64,
+}
+
+/// What a disk writes on its own, before it is told to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// First what was changed first.
+    Kept,
+    /// Of names, any; of a file what came first, and perhaps its length before it.
+    Names,
+    /// Anything.
+    None,
 }
 
 #[derive(Clone, Default)]
@@ -93,6 +112,7 @@ impl SimDisk {
                 free_bytes: u64::MAX,
                 syncs_left: None,
                 lies: Lies::default(),
+                order: Order::Kept,
                 random: seed,
             })),
         }
@@ -101,6 +121,16 @@ impl SimDisk {
     /// Plants faults.
     pub fn lie(&self, lies: Lies) {
         self.state.lock().lies = lies;
+    }
+
+    /// Makes it a disk that may write names in any order, and the length of a file before its bytes.
+    pub fn reorder_names(&self) {
+        self.state.lock().order = Order::Names;
+    }
+
+    /// Makes it a disk that writes in any order what was not synced.
+    pub fn reorder(&self) {
+        self.state.lock().order = Order::None;
     }
 
     /// After this many changing operations every further one fails, until the power comes back.
@@ -130,11 +160,15 @@ impl SimDisk {
         state.operations_left = None;
         let changes: Vec<Change> = std::mem::take(&mut state.unsynced);
         let kept = state.below(changes.len() as u64 + 1) as usize;
-        // Without a sync between them, a later change may be kept and an earlier one not.
-        let in_order = state.below(2) == 0;
+        let in_order = match state.order {
+            Order::Kept => true,
+            Order::Names => state.below(2) == 0,
+            Order::None => false,
+        };
         let mut names = std::mem::take(&mut state.durable_names);
         for (at, change) in changes.into_iter().enumerate() {
-            if if in_order { at < kept } else { state.below(2) == 0 } {
+            let survives = if in_order { at < kept } else { state.below(2) == 0 };
+            if survives {
                 apply(&change, &mut names);
             }
         }
@@ -144,12 +178,14 @@ impl SimDisk {
             if bytes.len() >= left.len() && bytes.starts_with(&left) {
                 let tail = &bytes[left.len()..];
                 let kept = state.below(tail.len() as u64 + 1) as usize;
+                let synced = left.len();
                 left.extend_from_slice(&tail[..kept]);
-                if state.below(4) == 0 {
+                if state.order == Order::Names && state.below(4) == 0 {
                     // The length was written, and not all that it counts.
                     let zeros = state.below((tail.len() - kept) as u64 + 1) as usize;
                     left.resize(left.len() + zeros, 0);
                 }
+                state.tear(&mut left, synced);
             } else if state.below(2) == 0 {
                 // A cut that was not synced may have happened or not.
                 left = bytes;
@@ -165,6 +201,19 @@ impl State {
     fn below(&mut self, end: u64) -> u64 {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.random >> 33) % end
+    }
+
+    /// Takes sectors behind `synced` for never written.
+    fn tear(&mut self, bytes: &mut [u8], synced: usize) {
+        if self.order != Order::None {
+            return;
+        }
+        for (at, sector) in bytes.chunks_mut(SECTOR_BYTES).enumerate() {
+            let from = synced.saturating_sub(at * SECTOR_BYTES).min(sector.len());
+            if from < sector.len() && self.below(4) == 0 {
+                sector[from..].fill(0);
+            }
+        }
     }
 
     fn change(&mut self, path: &Path) -> Result<(), DiskError> {
@@ -384,6 +433,30 @@ mod tests {
             lost_names += u32::from(!disk.exists(Path::new("/d/other")));
         }
         assert!(lost_bytes > 10 && lost_names > 10, "{lost_bytes} {lost_names}");
+    }
+
+    #[test]
+    fn without_order_a_later_name_survives_an_earlier_one_and_sectors_are_zeros() {
+        let (mut later_alone, mut torn) = (0, 0);
+        for seed in 0..50 {
+            let disk = SimDisk::new(seed);
+            disk.reorder();
+            let path = Path::new("/d/file");
+            let file = disk.create(path).unwrap();
+            file.append(b"synced").unwrap();
+            file.sync().unwrap();
+            disk.sync_dir(Path::new("/d")).unwrap();
+            file.append(&[1; 2000]).unwrap();
+            disk.create(Path::new("/d/first")).unwrap();
+            disk.create(Path::new("/d/second")).unwrap();
+            disk.power_cut();
+            let bytes = disk.read(path, 3000).unwrap();
+            assert!(bytes.starts_with(b"synced"), "what was synced is never torn");
+            let has = |name| disk.exists(Path::new(name));
+            later_alone += u32::from(has("/d/second") && !has("/d/first"));
+            torn += u32::from(bytes.contains(&0));
+        }
+        assert!(later_alone > 5 && torn > 5, "{later_alone} {torn}");
     }
 
     #[test]

@@ -19,12 +19,16 @@
 
 mod block;
 mod catalog;
+#[doc(hidden)]
+pub mod decoders;
 mod error;
 mod head;
 mod options;
 mod part;
 mod part_write;
 mod picked;
+#[doc(hidden)]
+pub mod planted;
 mod record;
 mod select;
 mod shred;

@@ -8,6 +8,7 @@ use crate::block::{Block, Columns, Text};
 use crate::catalog::StreamSet;
 use crate::head::Span;
 use crate::part_write::{BLOCK_ROWS_MAX, FOOTER_BYTES, HEADER_BYTES, MAGIC, VERSION};
+use crate::planted::{self, Bug};
 use crate::shred::frames::{FRAME_BYTES_MAX, Frame};
 use crate::shred::shapes::Head;
 use crate::shredded::ShreddedBlock;
@@ -190,7 +191,7 @@ fn read_section(
     }
     let mut packed = vec![0; section.bytes];
     file.read_at(offset, &mut packed)?;
-    if crc32c::crc32c(&packed) != section.crc {
+    if crc32c::crc32c(&packed) != section.crc && !planted::is(Bug::ChecksumsNotVerified) {
         return Err(corrupt("the checksum does not match"));
     }
     let raw = zstd::bulk::decompress(&packed, section.raw_bytes)

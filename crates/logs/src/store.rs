@@ -13,12 +13,14 @@ mod query;
 
 pub use append::{Appended, Batch, Durability};
 pub(crate) use delete::Doom;
+pub(crate) use delete::read as read_deletes;
 pub use delete::{Deletion, LineTest, LineText};
 pub use query::StreamVolume;
 
 use crate::catalog::Catalog;
-use crate::head::Head;
+use crate::head::{Head, row_hash};
 use crate::part::Part;
+use crate::planted::{self, Bug};
 use crate::record;
 use crate::{LogsError, Options};
 use hashbrown::HashSet;
@@ -114,7 +116,8 @@ pub struct Stats {
     pub refused: u64,
     /// Part files that could not be opened and are not read.
     pub broken_parts: u64,
-    /// Damaged places of the log, passed over when the store was opened.
+    /// Damaged places of the log and damaged files of delete requests, passed over when the store was
+    /// opened.
     pub damaged: u64,
 }
 
@@ -155,6 +158,9 @@ impl Store {
             record::replay(record, &mut |labels, entry| {
                 let id = catalog.intern(labels, usize::MAX).expect("no limit, fewer than 2^32");
                 state.take_up(&*disk, &catalog, id, &entry, now_ms);
+                if planted::is(Bug::ReplayedTwice) {
+                    state.head.push(row_hash(id, &entry), id, &entry, now_ms);
+                }
             })?;
             Ok(())
         };
@@ -187,6 +193,7 @@ impl Store {
     /// What the store holds and has done.
     pub fn stats(&self) -> Stats {
         let wal_bytes = self.wal.bytes();
+        let damaged = self.wal.damage().len() as u64 + self.deletions.lock().damaged;
         let state = self.state.lock();
         let heads = || std::iter::once(&state.head).chain(state.frozen.iter().map(|f| &*f.0));
         let parts = || state.parts.iter();
@@ -206,7 +213,7 @@ impl Store {
             duplicates: self.counters.duplicates.load(Ordering::Relaxed),
             refused: self.counters.refused.load(Ordering::Relaxed),
             broken_parts: state.broken.len() as u64,
-            damaged: self.wal.damage().len() as u64,
+            damaged,
         }
     }
 
@@ -257,7 +264,9 @@ fn open_parts(disk: &dyn Disk, dir: &Path, catalog: &mut Catalog) -> Result<List
     }
     let replaced: HashSet<u64> =
         parts.iter().flat_map(|p: &Arc<Part>| p.replaces.clone()).collect();
-    let old = parts.extract_if(.., |part| replaced.contains(&part.number));
+    let is_old =
+        |part: &Arc<Part>| replaced.contains(&part.number) && !planted::is(Bug::ReplacedAreRead);
+    let old = parts.extract_if(.., |part| is_old(part));
     let leftover = old.map(|part| part.path.clone()).collect();
     parts.sort_unstable_by_key(|part| part.order);
     Ok(Listed { parts, broken, leftover, next_number })

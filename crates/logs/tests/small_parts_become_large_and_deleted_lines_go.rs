@@ -145,21 +145,47 @@ fn a_request_that_could_delete_by_mistake_is_refused() {
 }
 
 #[test]
-fn a_damaged_file_of_requests_is_an_error_that_names_it() {
+fn a_damaged_file_of_requests_is_told_and_its_twin_counts() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), options());
-    store.delete(vec![Matcher::equal("a", "b")], EVERYTHING, vec![contains("x")]).unwrap();
+    append(&store, "a", &[entry(NOW_NS, "x"), entry(NOW_NS, "y")]);
+    store.delete(vec![Matcher::equal("app", "a")], EVERYTHING, vec![contains("x")]).unwrap();
     drop(store);
-    let path = dir.path().join("deletes");
+    let (path, twin) = (dir.path().join("deletes"), dir.path().join("deletes.twin"));
     let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(std::fs::read(&twin).unwrap(), bytes);
+    let seen = |store: &Store| (read_all(store).len(), store.stats().damaged);
     for at in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[at] ^= 1;
-        std::fs::write(&path, damaged).unwrap();
-        let disk = std::sync::Arc::new(vigie_disk::RealDisk);
-        let error = Store::open(disk, dir.path(), options()).err().unwrap().to_string();
-        assert!(error.contains("deletes"), "byte {at}: {error}");
+        for one in [&path, &twin] {
+            std::fs::write(one, &damaged).unwrap();
+            assert_eq!(seen(&open(dir.path(), options())), (1, 1), "byte {at}");
+            assert_eq!(std::fs::read(one).unwrap(), bytes, "written again");
+        }
+        assert_eq!(seen(&open(dir.path(), options())), (1, 0), "byte {at}");
     }
+    // Both: nothing says any more which line was meant.
+    std::fs::write(&path, &bytes[1..]).unwrap();
+    std::fs::write(&twin, &bytes[1..]).unwrap();
+    let store = open(dir.path(), options());
+    assert_eq!((seen(&store), store.deletions().len()), ((2, 2), 0));
+    assert_eq!(std::fs::read(dir.path().join("deletes.damaged")).unwrap(), bytes[1..]);
+    store.delete(vec![Matcher::equal("app", "a")], EVERYTHING, vec![contains("x")]).unwrap();
+    drop(store);
+    assert_eq!(seen(&open(dir.path(), options())), (1, 0));
+}
+
+#[test]
+fn requests_of_a_newer_version_keep_the_store_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let newer = vigie_disk::frame::FrameKind { magic: *b"VIGIEDEL", version: 2 };
+    let bytes = vigie_disk::frame::encode(newer, b"of tomorrow");
+    std::fs::write(dir.path().join("deletes"), &bytes).unwrap();
+    let disk = std::sync::Arc::new(vigie_disk::RealDisk);
+    let error = Store::open(disk, dir.path(), options()).err().unwrap().to_string();
+    assert!(error.contains("deletes at byte 8: has version 2"), "{error}");
+    assert_eq!(std::fs::read(dir.path().join("deletes")).unwrap(), bytes);
 }
 
 #[test]

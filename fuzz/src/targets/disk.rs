@@ -3,6 +3,8 @@
 use crate::Target;
 
 pub(super) fn targets() -> Vec<Target> {
-    let decoders = vigie_metrics::decoders::decoders();
-    decoders.into_iter().map(|(name, run, seeds)| Target { name, run, seeds }).collect()
+    let metrics = vigie_metrics::decoders::decoders();
+    let logs = vigie_logs::decoders::decoders();
+    let decoders = metrics.into_iter().chain(logs);
+    decoders.map(|(name, run, seeds)| Target { name, run, seeds }).collect()
 }

@@ -1,8 +1,9 @@
-//! The targets, in the order in which bytes travel: doors, languages, disk.
+//! The targets, in the order in which bytes travel: doors, languages, lines, disk.
 
 mod disk;
 mod doors;
 mod languages;
+mod lines;
 mod protobuf;
 mod questions;
 
@@ -15,6 +16,7 @@ pub fn targets() -> Vec<Target> {
         protobuf::targets(),
         languages::targets(),
         questions::targets(),
+        lines::targets(),
         disk::targets(),
     ];
     all.into_iter().flatten().collect()

@@ -18,6 +18,7 @@ use super::column_write::{UUID_DASHES, trigram};
 use super::frames::Frame;
 use super::fuse::Fuse;
 use super::planes::Planes;
+use crate::planted::{self, Bug};
 use vigie_disk::wire::{Bad, Bytes};
 use vigie_model::civil::date_of;
 use xxhash_rust::xxh3::xxh3_64;
@@ -107,7 +108,11 @@ impl Column {
         let is_made_of =
             |extra: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || extra.contains(byte));
         match self {
-            Column::Words { words, .. } => words.iter().any(|word| holds(word, place, part)),
+            Column::Words { words, .. } => {
+                // The planted bug asks only the first word.
+                let asked = if planted::is(Bug::FirstWordOnly) { 1 } else { words.len() };
+                words.iter().take(asked).any(|word| holds(word, place, part))
+            }
             Column::Numbers { form: Form::Int, .. } => part.len() <= 20 && is_made_of(b"-"),
             Column::Numbers { form: Form::Decimal { .. }, .. } => is_made_of(b"-."),
             Column::Numbers { form: Form::Ipv4, .. } => part.len() <= 15 && is_made_of(b"."),
@@ -325,7 +330,10 @@ impl Column {
         Ok(match self {
             Column::Words { codes: None, .. } => Values::Codes(Vec::new()),
             Column::Words { words, codes: Some(frame) } => {
-                let codes = load(frame)?;
+                let mut codes = load(frame)?;
+                if planted::is(Bug::CodeOffByOne) {
+                    codes.iter_mut().for_each(|code| *code = code.saturating_sub(1));
+                }
                 if codes.iter().any(|&code| usize::from(code) >= words.len()) {
                     return Err("has a code without a word".into());
                 }

@@ -5,6 +5,7 @@
 //! in the block: the bytes, one frame behind the other in the order of their descriptions
 //! ```
 
+use crate::planted::{self, Bug};
 use vigie_disk::wire::{Bad, Bytes, put_uint};
 
 /// Largest frame, decompressed.
@@ -125,7 +126,7 @@ impl Frame {
     /// The bytes of the frame, given what lies on disk.
     pub(crate) fn unpack(&self, stored: Vec<u8>) -> Result<Vec<u8>, Bad> {
         assert_eq!(stored.len(), self.bytes, "the frame's own bytes");
-        if crc32c::crc32c(&stored) != self.crc {
+        if crc32c::crc32c(&stored) != self.crc && !planted::is(Bug::ChecksumsNotVerified) {
             return Err("the checksum does not match");
         }
         if !self.is_packed {

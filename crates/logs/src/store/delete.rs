@@ -3,19 +3,22 @@
 //! A request is durable when [`Store::delete`] returns, and from then on no reader sees a row of
 //! it; the rows go from disk when compaction rewrites the parts that hold them, after a delay in
 //! which the request can be taken back. A request covers its range until then: a line that comes late
-//! is deleted too. `DIR/deletes` (`docs/formats/logs-part.md`) holds all requests.
+//! is deleted too. `DIR/deletes` (`docs/formats/logs-part.md`) holds all requests, and
+//! `DIR/deletes.twin` the same bytes: one damaged byte must neither bring deleted lines back nor keep
+//! the store closed.
 
 use super::Store;
 use crate::LogsError;
 use crate::catalog::{Catalog, StreamSet};
 use crate::head::Span;
 use crate::part::Part;
+use crate::planted::{self, Bug};
 use regex::bytes::Regex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vigie_disk::frame::{self, FrameKind};
 use vigie_disk::wire::{Bad, Bytes, put_bytes, put_int, put_uint};
-use vigie_disk::{Disk, write_atomic};
+use vigie_disk::{Disk, DiskError, write_atomic};
 use vigie_model::blocks::LogBlock;
 use vigie_model::{LogRange, MatchOp, Matcher, ReadError, StreamId, regexp};
 
@@ -63,21 +66,49 @@ pub struct Deletion {
 
 /// The requests of a store, as its file holds them.
 #[derive(Default)]
-pub(super) struct Deletions {
+pub(crate) struct Deletions {
     next_id: u64,
     pub(super) all: Vec<Deletion>,
+    /// Files that were damaged when the store was opened.
+    pub(super) damaged: u64,
+}
+
+/// What one of the two files holds.
+enum Held {
+    Nothing,
+    Requests(Deletions),
+    Damaged,
 }
 
 impl Deletions {
+    /// Reads the file, or its twin when it is damaged. When both are, the requests are lost: they are
+    /// put aside, and the store opens without them.
     pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Deletions, LogsError> {
-        if !disk.exists(path) {
-            return Ok(Deletions { next_id: 1, all: Vec::new() });
+        let (first, second) = (hold(disk, path)?, hold(disk, &twin(path))?);
+        let damaged = [&first, &second].map(|held| u64::from(matches!(held, Held::Damaged)));
+        let damaged = damaged.iter().sum();
+        let none = Deletions { next_id: 1, all: Vec::new(), damaged: 0 };
+        let opened = match (first, second) {
+            (Held::Requests(held), _) | (_, Held::Requests(held)) => held,
+            (Held::Damaged, _) | (_, Held::Damaged) => {
+                for path in [path.to_path_buf(), twin(path)] {
+                    if disk.exists(&path) {
+                        disk.rename(&path, &with_ending(&path, ".damaged"))?;
+                    }
+                }
+                disk.sync_dir(&vigie_disk::parent(path))?;
+                tracing::error!("the requests to delete lines are lost: send them again");
+                return Ok(Deletions { damaged, ..none });
+            }
+            (Held::Nothing, Held::Nothing) => return Ok(none),
+        };
+        if damaged > 0
+            && let Err(error) = opened.write(disk, path)
+        {
+            // A full disk must not keep the store closed; the next change writes both.
+            tracing::warn!(%error, "a file of delete requests is not written again yet");
         }
-        let file = disk.open(path)?;
-        let mut bytes = vec![0; file.len()? as usize];
-        file.read_at(0, &mut bytes)?;
-        let body = frame::decode(FILE, &bytes, path)?;
-        read(body).map_err(|what| vigie_disk::DiskError::corrupt(path, 0, what).into())
+        Ok(Deletions { damaged, ..opened })
     }
 
     fn write(&self, disk: &dyn Disk, path: &Path) -> Result<(), LogsError> {
@@ -106,11 +137,42 @@ impl Deletions {
                 put_bytes(&mut body, text);
             }
         }
-        Ok(write_atomic(disk, path, &frame::encode(FILE, &body))?)
+        let bytes = frame::encode(FILE, &body);
+        write_atomic(disk, &twin(path), &bytes)?;
+        Ok(write_atomic(disk, path, &bytes)?)
     }
 }
 
-fn read(body: &[u8]) -> Result<Deletions, Bad> {
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    PathBuf::from(format!("{}{ending}", path.display()))
+}
+
+fn twin(path: &Path) -> PathBuf {
+    with_ending(path, ".twin")
+}
+
+fn hold(disk: &dyn Disk, path: &Path) -> Result<Held, LogsError> {
+    if !disk.exists(path) {
+        return Ok(Held::Nothing);
+    }
+    let file = disk.open(path)?;
+    let mut bytes = vec![0; file.len()? as usize];
+    file.read_at(0, &mut bytes)?;
+    let requests = frame::decode(FILE, &bytes, path)
+        .and_then(|body| read(body).map_err(|what| DiskError::corrupt(path, 0, what)));
+    match requests {
+        Ok(requests) => Ok(Held::Requests(requests)),
+        // Of another version, and not damaged.
+        Err(error) if frame::is_whole(&bytes) => Err(error.into()),
+        Err(error) => {
+            tracing::error!(%error, "a file of requests to delete lines is damaged");
+            Ok(Held::Damaged)
+        }
+    }
+}
+
+/// Reads the body of the file.
+pub(crate) fn read(body: &[u8]) -> Result<Deletions, Bad> {
     let mut input = Bytes::new(body);
     let next_id = input.uint()?;
     let mut all = Vec::new();
@@ -143,7 +205,7 @@ fn read(body: &[u8]) -> Result<Deletions, Bad> {
         all.push(Deletion { id, created_ms, matchers, range, lines, done_ms });
     }
     input.end()?;
-    Ok(Deletions { next_id, all })
+    Ok(Deletions { next_id, all, damaged: 0 })
 }
 
 /// Rows that no reader may see, or that compaction leaves out.
@@ -325,9 +387,12 @@ impl Store {
         change: impl FnOnce(&mut Deletions) -> Result<T, LogsError>,
     ) -> Result<T, LogsError> {
         let mut held = self.deletions.lock();
-        let mut changed = Deletions { next_id: held.next_id, all: held.all.clone() };
+        let Deletions { next_id, damaged, .. } = *held;
+        let mut changed = Deletions { next_id, all: held.all.clone(), damaged };
         let done = change(&mut changed)?;
-        changed.write(&*self.disk, &self.deletes_path())?;
+        if !planted::is(Bug::RequestForgotten) {
+            changed.write(&*self.disk, &self.deletes_path())?;
+        }
         *held = changed;
         Ok(done)
     }

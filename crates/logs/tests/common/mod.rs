@@ -3,11 +3,16 @@
 #![allow(dead_code, reason = "every scenario uses a part of this")]
 #![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
 
+pub mod flipped;
+pub mod hostile;
+pub mod moody;
+pub mod simulated;
+
 use std::path::Path;
 use std::sync::Arc;
 use vigie_disk::RealDisk;
 use vigie_logs::{Appended, Batch, Clock, Durability, Options, Store};
-use vigie_model::{Direction, Labels, LogEntry, LogRange, Matcher};
+use vigie_model::{Direction, Labels, LogEntry, LogRange, Matcher, ReadError};
 
 /// 2026-11-26T11:02:00Z.
 pub const NOW_MS: i64 = 1_795_690_920_000;
@@ -45,18 +50,28 @@ pub fn read(
     range: LogRange,
     direction: Direction,
 ) -> Vec<(Labels, LogEntry)> {
-    let mut blocks = store.select(matchers, range, direction, &[]).unwrap();
+    try_read(store, matchers, range, direction).unwrap()
+}
+
+/// [`read`], or what could not be read.
+pub fn try_read(
+    store: &Store,
+    matchers: &[Matcher],
+    range: LogRange,
+    direction: Direction,
+) -> Result<Vec<(Labels, LogEntry)>, ReadError> {
+    let mut blocks = store.select(matchers, range, direction, &[])?;
     let mut rows = Vec::new();
     while let Some(block) = blocks.next_block() {
-        let block = block.unwrap();
+        let block = block?;
         for (row, &ts_ns) in block.timestamps_ns().iter().enumerate() {
             let mut line = vec![b'?'];
-            block.line(row, &mut line).unwrap();
+            block.line(row, &mut line)?;
             let metadata = block.metadata(row);
             rows.push((blocks.labels(block.stream(row)), LogEntry { ts_ns, line, metadata }));
         }
     }
-    rows
+    Ok(rows)
 }
 
 /// Everything, sorted.
