@@ -21,6 +21,7 @@ mod block;
 mod catalog;
 mod error;
 mod head;
+mod numbers;
 mod options;
 mod part;
 mod part_write;

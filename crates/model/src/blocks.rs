@@ -79,15 +79,53 @@ pub struct Shape {
     pub statics: Vec<Vec<u8>>,
 }
 
+/// A number for each row.
+#[derive(Clone, Copy, Debug)]
+pub enum Codes<'a> {
+    /// The same for all rows.
+    Same(u32),
+    /// One after the other, from this one on.
+    From(u32),
+    /// Row by row.
+    Each(&'a [u32]),
+}
+
+impl Codes<'_> {
+    /// The number of a row.
+    ///
+    /// # Panics
+    /// If the block has no such row, and the numbers stand row by row.
+    pub fn at(&self, row: usize) -> u32 {
+        match self {
+            Codes::Same(code) => *code,
+            Codes::From(first) => first + row as u32,
+            Codes::Each(codes) => codes[row],
+        }
+    }
+}
+
+/// What tells rows apart besides their lines.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    /// The streams that rows of the block may be of.
+    pub streams: &'a [StreamId],
+    /// The place of each row's stream among them.
+    pub stream_of_row: Codes<'a>,
+    /// The structured metadata that rows of the block may have.
+    pub sets: &'a [Labels],
+    /// The place of each row's metadata among them.
+    pub set_of_row: Codes<'a>,
+}
+
 /// The shapes of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Shapes<'a> {
     /// The shapes.
     pub shapes: &'a [Shape],
     /// The shape of each row.
-    pub of_row: &'a [u32],
+    pub of_row: Codes<'a>,
     /// The place of each row among the stored rows of its shape: its index into [`SlotValues`].
-    pub ranks: &'a [u32],
+    pub ranks: Codes<'a>,
 }
 
 /// The values of one slot of a shape, by rank.
@@ -123,8 +161,11 @@ pub trait LogBlock: Send + Sync {
     /// The text question: clears `rows[i]` for every row whose line does not contain `needle`.
     /// Rows already cleared stay so and need not be looked at.
     fn contains(&self, needle: &[u8], rows: &mut [bool]) -> Result<(), ReadError>;
-    /// A number that two rows of the block share if and only if their metadata are the same.
-    fn metadata_set(&self, row: usize) -> u32;
+    /// The streams and the metadata of all rows at once; `None` when this block can only be asked row
+    /// by row.
+    fn keys(&self) -> Option<Keys<'_>> {
+        None
+    }
     /// The shapes of the lines; `None` when this block can only be asked line by line.
     fn shapes(&self) -> Option<Shapes<'_>>;
     /// The values of a slot of a shape, as columns.

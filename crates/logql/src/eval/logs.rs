@@ -3,6 +3,7 @@
 //! Blocks come best first, so the walk ends at the first block that cannot hold a better line than
 //! the worst one kept. Kept lines live in a heap of `limit` entries, whatever the range.
 
+use super::groups::Groups;
 use super::prefilter::Prefilter;
 use super::{Budget, EvalError, LogSource, Options};
 use crate::ast::{Expr, LogExpr};
@@ -222,10 +223,14 @@ impl Search<'_> {
         for text in &self.texts {
             block.contains(text, &mut wanted)?;
         }
-        if let Some(prefilter) = &self.prefilter {
+        if let Some(prefilter) = &self.prefilter
+            && let Some(groups) = Groups::of(block)
+        {
             let streams = &mut self.streams;
-            let mut labels = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
-            prefilter.apply(&self.pipeline, block, &mut labels, &mut wanted)?;
+            let mut of = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
+            let kind = Some(prefilter.kind());
+            let plans = groups.plans(kind, &self.pipeline, &mut of, &mut self.labels);
+            prefilter.apply(block, &groups, &plans, &mut wanted)?;
         }
         let mut line = Vec::new();
         for step in 0..rows {
