@@ -4,7 +4,7 @@ use crate::part::OpenPart;
 use hashbrown::HashMap;
 use memchr::memmem::Finder;
 use std::sync::{Arc, OnceLock};
-use vigie_model::blocks::{Codes, Keys, LogBlock, Shapes, SlotValues};
+use vigie_model::blocks::{AnyOf, Codes, Keys, LogBlock, Shapes, SlotValues};
 use vigie_model::{Labels, LogEntry, LogRange, ReadError, StreamId};
 
 use crate::catalog::StreamSet;
@@ -132,6 +132,15 @@ impl LogBlock for Block {
         let finder = Finder::new(needle);
         for (row, wanted) in rows.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
             *wanted = finder.find(self.line_of(text, row)).is_some();
+        }
+        Ok(())
+    }
+
+    fn contains_any(&self, any: &AnyOf, rows: &mut [bool]) -> Result<(), ReadError> {
+        let text = self.whole_text()?;
+        let finder = any.finder();
+        for (row, wanted) in rows.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+            *wanted = finder.is_match(self.line_of(text, row));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::numbers::Numbers;
 use std::sync::Arc;
-use vigie_model::blocks::{Keys, LogBlock, Shapes, SlotValues};
+use vigie_model::blocks::{AnyOf, Keys, LogBlock, Shapes, SlotValues};
 use vigie_model::{Labels, ReadError, StreamId};
 
 /// The rows at `picks` of another block.
@@ -32,6 +32,19 @@ impl Picked {
         let shapes = block.shapes().map(|shapes| (picked(shapes.of_row), picked(shapes.ranks)));
         Some(Arc::new(Picked { ts_ns, keys, shapes, picks, block }))
     }
+
+    /// Asks a question about some of the rows of the whole block.
+    fn among_all(
+        &self,
+        rows: &mut [bool],
+        ask: impl FnOnce(&mut [bool]) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut all = vec![false; self.block.timestamps_ns().len()];
+        self.picks.iter().zip(&*rows).for_each(|(&pick, &row)| all[pick] = row);
+        ask(&mut all)?;
+        rows.iter_mut().zip(&self.picks).for_each(|(row, &pick)| *row = all[pick]);
+        Ok(())
+    }
 }
 
 impl LogBlock for Picked {
@@ -56,11 +69,11 @@ impl LogBlock for Picked {
     }
 
     fn contains(&self, needle: &[u8], rows: &mut [bool]) -> Result<(), ReadError> {
-        let mut all = vec![false; self.block.timestamps_ns().len()];
-        self.picks.iter().zip(&*rows).for_each(|(&pick, &row)| all[pick] = row);
-        self.block.contains(needle, &mut all)?;
-        rows.iter_mut().zip(&self.picks).for_each(|(row, &pick)| *row = all[pick]);
-        Ok(())
+        self.among_all(rows, |all| self.block.contains(needle, all))
+    }
+
+    fn contains_any(&self, any: &AnyOf, rows: &mut [bool]) -> Result<(), ReadError> {
+        self.among_all(rows, |all| self.block.contains_any(any, all))
     }
 
     fn shapes(&self) -> Option<Shapes<'_>> {

@@ -4,6 +4,7 @@ mod metadata;
 mod search;
 
 pub(crate) use search::may_contain;
+use search::Sought;
 
 use crate::catalog::StreamSet;
 use crate::numbers::Numbers;
@@ -14,7 +15,7 @@ use crate::shred::shapes::Head;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use vigie_disk::wire::Bad;
-use vigie_model::blocks::{Keys, LogBlock, Shapes, SlotValues};
+use vigie_model::blocks::{AnyOf, Keys, LogBlock, Shapes, SlotValues};
 use vigie_model::{Labels, LogRange, ReadError, StreamId};
 
 /// A stored set of columns, read on demand.
@@ -267,8 +268,15 @@ impl LogBlock for ShreddedBlock {
     }
 
     fn contains(&self, needle: &[u8], rows: &mut [bool]) -> Result<(), ReadError> {
+        if needle.is_empty() {
+            return Ok(());
+        }
+        self.contains_any(&AnyOf::new(vec![needle.to_vec()], false), rows)
+    }
+
+    fn contains_any(&self, any: &AnyOf, rows: &mut [bool]) -> Result<(), ReadError> {
         assert_eq!(rows.len(), self.timestamps_ns().len(), "one answer per row");
-        self.find(needle, rows)
+        self.find(&Sought::new(any), rows)
     }
 
     fn keys(&self) -> Option<Keys<'_>> {

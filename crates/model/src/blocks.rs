@@ -15,6 +15,7 @@
 //! * lines are byte-exact.
 
 use crate::{Labels, ReadError};
+use memchr::memmem::Finder;
 use std::sync::Arc;
 
 /// A stream (a label set) inside one store, dense from 0, stable while the store is open.
@@ -43,6 +44,91 @@ pub enum Direction {
 /// match; it must not leave out any that can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needle(pub Vec<u8>);
+
+/// Some texts of which a wanted line contains at least one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnyOf {
+    texts: Vec<Vec<u8>>,
+    ignores_case: bool,
+}
+
+impl AnyOf {
+    /// The texts, of which none is empty; `ignores_case` makes ASCII letters of either case alike.
+    /// A text that contains another is left out: who contains it contains the other.
+    ///
+    /// # Panics
+    /// If a text is empty or there is none.
+    pub fn new(mut texts: Vec<Vec<u8>>, ignores_case: bool) -> AnyOf {
+        assert!(!texts.is_empty() && texts.iter().all(|text| !text.is_empty()), "texts to look for");
+        if ignores_case {
+            texts.iter_mut().for_each(|text| text.make_ascii_lowercase());
+        }
+        texts.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        let mut kept: Vec<Vec<u8>> = Vec::new();
+        for text in texts {
+            let has = |short: &Vec<u8>| text.windows(short.len()).any(|part| part == &short[..]);
+            if !kept.iter().any(has) {
+                kept.push(text);
+            }
+        }
+        AnyOf { texts: kept, ignores_case }
+    }
+
+    /// The texts, the shortest first; in lower case if case does not count.
+    pub fn texts(&self) -> &[Vec<u8>] {
+        &self.texts
+    }
+
+    /// Whether ASCII letters of either case are alike.
+    pub fn ignores_case(&self) -> bool {
+        self.ignores_case
+    }
+
+    /// What finds them.
+    pub fn finder(&self) -> TextFinder {
+        if let ([text], false) = (&self.texts[..], self.ignores_case) {
+            return TextFinder::One(Box::new(Finder::new(text).into_owned()));
+        }
+        let mut pattern = if self.ignores_case { "(?i-u:" } else { "(?-u:" }.to_owned();
+        for (at, text) in self.texts.iter().enumerate() {
+            pattern.push_str(if at > 0 { "|" } else { "" });
+            text.iter().for_each(|byte| pattern.push_str(&format!("\\x{byte:02x}")));
+        }
+        pattern.push(')');
+        let built = regex::bytes::RegexBuilder::new(&pattern).size_limit(usize::MAX).build();
+        TextFinder::Some(built.expect("escaped bytes are a pattern"))
+    }
+}
+
+/// Finds the texts of an [`AnyOf`].
+#[derive(Clone, Debug)]
+pub enum TextFinder {
+    /// One text, as it is.
+    One(Box<Finder<'static>>),
+    /// Several, or in any case.
+    Some(regex::bytes::Regex),
+}
+
+impl TextFinder {
+    /// Where the first stands: start and end. Of texts none of which contains another there is never
+    /// more than one at a place.
+    pub fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
+        match self {
+            TextFinder::One(finder) => {
+                finder.find(text).map(|at| (at, at + finder.needle().len()))
+            }
+            TextFinder::Some(regex) => regex.find(text).map(|found| (found.start(), found.end())),
+        }
+    }
+
+    /// Whether there is one.
+    pub fn is_match(&self, text: impl AsRef<[u8]>) -> bool {
+        match self {
+            TextFinder::One(finder) => finder.find(text.as_ref()).is_some(),
+            TextFinder::Some(regex) => regex.is_match(text.as_ref()),
+        }
+    }
+}
 
 /// One line on its way in or out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +247,17 @@ pub trait LogBlock: Send + Sync {
     /// The text question: clears `rows[i]` for every row whose line does not contain `needle`.
     /// Rows already cleared stay so and need not be looked at.
     fn contains(&self, needle: &[u8], rows: &mut [bool]) -> Result<(), ReadError>;
+    /// Clears `rows[i]` for every row whose line contains none of the texts; like
+    /// [`LogBlock::contains`].
+    fn contains_any(&self, any: &AnyOf, rows: &mut [bool]) -> Result<(), ReadError> {
+        let finder = any.finder();
+        let mut line = Vec::new();
+        for (row, wanted) in rows.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+            self.line(row, &mut line)?;
+            *wanted = finder.is_match(&line);
+        }
+        Ok(())
+    }
     /// The streams and the metadata of all rows at once; `None` when this block can only be asked row
     /// by row.
     fn keys(&self) -> Option<Keys<'_>> {

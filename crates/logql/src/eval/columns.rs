@@ -88,6 +88,13 @@ impl Plan {
         let parsed = self.parsed.as_ref().and_then(|parsed| parsed.0.get(name));
         parsed.cloned().or_else(|| self.before.get(name).map(|value| Place::Fixed(value.into())))
     }
+
+    pub(super) fn slot(&self, name: &str) -> Option<usize> {
+        match self.place(name) {
+            Some(Place::Slot(slot)) => Some(slot),
+            _ => None,
+        }
+    }
 }
 
 /// A line of the shape with a mark in each slot.
@@ -188,12 +195,6 @@ impl<'a> Recall<'a> {
         compared.retain(|name| !looked_at.contains(name));
         let tells_groups_apart = grouping.is_none();
         Some(Recall { kind, looked_at, unwrapped, compared, tells_groups_apart })
-    }
-
-    /// The labels whose places decide whether rows are alike.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
-        let compared = self.compared.iter().copied();
-        self.looked_at.iter().copied().chain(compared).chain(self.unwrapped)
     }
 }
 

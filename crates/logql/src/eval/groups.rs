@@ -125,6 +125,16 @@ impl<'b> Groups<'b> {
 
     /// The group of each row.
     pub(super) fn of_row(&self, rows: usize) -> &[u32] {
+        let varying = self.numbers.iter().filter_map(|(codes, _)| match codes {
+            Codes::Each(codes) => Some(*codes),
+            _ => None,
+        });
+        let mut varying = varying.collect::<Vec<&'b [u32]>>();
+        if let (Some(only), true, None) = (varying.pop(), varying.is_empty(), self.of_row.get())
+            && self.all.len() <= COMBINATIONS_MAX
+        {
+            return only;
+        }
         self.of_row.get_or_init(|| {
             self.row_combinations(rows).into_iter().map(|number| number as u32).collect()
         })

@@ -3,6 +3,7 @@
 //! Blocks come best first, so the walk ends at the first block that cannot hold a better line than
 //! the worst one kept. Kept lines live in a heap of `limit` entries, whatever the range.
 
+use super::filters::LineFilters;
 use super::groups::Groups;
 use super::prefilter::Prefilter;
 use super::{Budget, EvalError, LogSource, Options};
@@ -155,7 +156,7 @@ fn best(
     let mut blocks = source.select(&log.matchers, range, direction, &needles)?;
     let mut search = Search {
         pipeline,
-        texts,
+        filters: LineFilters::of(&log.stages),
         prefilter: Prefilter::of(&log.stages),
         direction,
         limit,
@@ -180,7 +181,7 @@ fn best(
 
 struct Search<'a> {
     pipeline: Pipeline,
-    texts: Vec<&'a [u8]>,
+    filters: LineFilters,
     prefilter: Option<Prefilter<'a>>,
     direction: Direction,
     limit: usize,
@@ -220,9 +221,7 @@ impl Search<'_> {
     fn block(&mut self, block: &dyn LogBlock, blocks: &dyn LogBlocks) -> Result<(), EvalError> {
         let rows = block.timestamps_ns().len();
         let mut wanted = vec![true; rows];
-        for text in &self.texts {
-            block.contains(text, &mut wanted)?;
-        }
+        self.filters.apply(block, &mut wanted)?;
         if let Some(prefilter) = &self.prefilter
             && let Some(groups) = Groups::of(block)
         {

@@ -4,6 +4,7 @@ mod aggregate;
 pub(crate) mod binary;
 mod columns;
 pub(crate) mod fields;
+mod filters;
 pub(crate) mod follow;
 mod groups;
 pub(crate) mod logs;

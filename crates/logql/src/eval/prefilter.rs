@@ -10,6 +10,7 @@ use super::groups::Groups;
 use crate::ast::{Comparison, LabelFilter, Stage};
 use crate::pipeline::labels::DUPLICATE_SUFFIX;
 use crate::units::parse_go_float;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use vigie_model::blocks::{LogBlock, ShapeKind, SlotValues};
 
@@ -127,6 +128,13 @@ enum Asked {
     Text { condition: usize, slot: usize },
 }
 
+/// Which rows of a group pass, by rank.
+enum Passes<'m> {
+    All,
+    None,
+    Some(Cow<'m, [bool]>),
+}
+
 /// Answers from the columns of a block, each found once.
 #[derive(Default)]
 struct Answers<'a> {
@@ -196,19 +204,25 @@ impl<'a> Answers<'a> {
         of_group: &[usize],
         rows: &mut [bool],
     ) -> Result<(), EvalError> {
-        if let ([list], Some(first)) = (&self.lists[..], groups.first_rank()) {
-            for asked in list {
-                match asked {
-                    Asked::Never => rows.fill(false),
-                    Asked::Mask(mask) if !self.masks[*mask].is_empty() => {
-                        let mask = &self.masks[*mask][first..];
-                        rows.iter_mut().zip(mask).for_each(|(row, passes)| *row &= passes);
-                    }
-                    _ => {}
+        let lists: Vec<Passes<'_>> = self.lists.iter().map(|list| self.passes(list)).collect();
+        if let ([passes], Some(first)) = (&lists[..], groups.first_rank()) {
+            match passes {
+                Passes::All => {}
+                Passes::None => rows.fill(false),
+                Passes::Some(mask) => {
+                    rows.iter_mut().zip(&mask[first..]).for_each(|(row, passes)| *row &= passes);
                 }
             }
-        } else {
-            self.clear_each(groups, of_group, rows);
+        } else if lists.iter().any(|passes| !matches!(passes, Passes::All)) {
+            let of_group: Vec<&Passes<'_>> = of_group.iter().map(|list| &lists[*list]).collect();
+            let of_row = groups.of_row(rows.len());
+            for (row, (wanted, group)) in rows.iter_mut().zip(of_row.iter()).enumerate() {
+                *wanted &= match of_group[*group as usize] {
+                    Passes::All => true,
+                    Passes::None => false,
+                    Passes::Some(mask) => mask[groups.rank(row)],
+                };
+            }
         }
         if !self.conditions.is_empty() {
             self.clear_texts(block, groups, of_group, rows)?;
@@ -216,16 +230,22 @@ impl<'a> Answers<'a> {
         Ok(())
     }
 
-    fn clear_each(&self, groups: &Groups<'_>, of_group: &[usize], rows: &mut [bool]) {
-        let of_row = groups.of_row(rows.len());
-        for (row, wanted) in rows.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
-            let rank = groups.rank(row);
-            *wanted = self.lists[of_group[of_row[row] as usize]].iter().all(|asked| match asked {
-                Asked::Never => false,
-                Asked::Mask(mask) => self.masks[*mask].get(rank).is_none_or(|passes| *passes),
-                Asked::Text { .. } => true,
-            });
+    /// What the masks of a list of questions come to.
+    fn passes(&self, list: &[Asked]) -> Passes<'_> {
+        let mut passes = Passes::All;
+        for asked in list {
+            passes = match (asked, passes) {
+                (Asked::Never, _) => return Passes::None,
+                (Asked::Text { .. }, passes) => passes,
+                (Asked::Mask(mask), passes) if self.masks[*mask].is_empty() => passes,
+                (Asked::Mask(mask), Passes::Some(before)) => {
+                    let both = before.iter().zip(&self.masks[*mask]).map(|(a, b)| a & b);
+                    Passes::Some(both.collect())
+                }
+                (Asked::Mask(mask), _) => Passes::Some(Cow::Borrowed(&self.masks[*mask])),
+            };
         }
+        passes
     }
 
     /// The questions about texts, of the rows that are left.

@@ -5,9 +5,11 @@
 //! combination of values. Where the values are words of dictionaries the combination is a number, and
 //! an outcome an element of a table.
 
-use super::columns::{Place, Plan, Recall, number};
+use super::columns::{Place, Plan, Recall, as_label, number};
 use super::groups::Groups;
+use crate::units::parse_go_float;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use vigie_model::ReadError;
 use vigie_model::blocks::{LogBlock, SlotValues};
 
@@ -61,26 +63,61 @@ impl<'b> Memos<'b> {
                 of_group.push(None);
                 continue;
             };
-            // Groups in which the query finds the same in the same places share what it makes of it.
-            let places = recall.names().map(|name| plan.place(name)).collect();
             let shape = if recall.kind.is_some() { group.shape } else { 0 };
-            let apart = if recall.tells_groups_apart { at } else { shape };
-            let memo = match known.get(&(apart, places)) {
-                Some(memo) => *memo,
-                None => {
-                    let memo = Memo::of(recall, plan, block, shape)?.map(|memo| {
+            let compared = compared(recall, plan, block, shape)?;
+            // Groups in which the query finds the same in the same places share what it makes of it.
+            let names = recall.looked_at.iter().copied().chain(recall.unwrapped);
+            let mut places: Vec<Option<Place>> = names.map(|name| plan.place(name)).collect();
+            // Where a comparison fails the outcome is an error, and not that of the others.
+            places.extend(recall.compared.iter().map(|name| match plan.place(name) {
+                Some(Place::Fixed(word)) if parse_go_float(&word).is_err() => {
+                    Some(Place::Fixed(word))
+                }
+                _ => None,
+            }));
+            let in_slot = |place: &Option<Place>| matches!(place, Some(Place::Slot(_)));
+            let has_slots = !compared.is_empty() || places.iter().any(in_slot);
+            let apart = match recall.tells_groups_apart {
+                true => at,
+                false if has_slots => shape,
+                false => usize::MAX,
+            };
+            let memo = match known.entry((apart, places)) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    let memo = Memo::of(recall, plan, block, shape, compared)?.map(|memo| {
                         all.push(memo);
                         all.len() - 1
                     });
-                    let places = recall.names().map(|name| plan.place(name)).collect();
-                    known.insert((apart, places), memo);
-                    memo
+                    *new.insert(memo)
                 }
             };
             of_group.push(memo);
         }
         Ok(Memos { of_group, all })
     }
+}
+
+/// The slots of numbers that are compared, whose columns do not say that all of them compare.
+fn compared(
+    recall: &Recall<'_>,
+    plan: &Plan,
+    block: &dyn LogBlock,
+    shape: usize,
+) -> Result<Vec<usize>, ReadError> {
+    let mut slots = Vec::new();
+    for slot in recall.compared.iter().filter_map(|name| plan.slot(name)) {
+        let is_number = |word: &Vec<u8>| as_label(word).is_some_and(|w| parse_go_float(w).is_ok());
+        let compares = match block.values(shape, slot)? {
+            SlotValues::Numbers { .. } => true,
+            SlotValues::Words { words, .. } => words.iter().all(is_number),
+            SlotValues::Texts => false,
+        };
+        if !compares {
+            slots.push(slot);
+        }
+    }
+    Ok(slots)
 }
 
 /// The outcomes of rows of one shape.
@@ -104,18 +141,11 @@ impl<'b> Memo<'b> {
         plan: &Plan,
         block: &'b dyn LogBlock,
         shape: usize,
+        compared: Vec<usize>,
     ) -> Result<Option<Memo<'b>>, ReadError> {
-        let slot = |name: &&str| match plan.place(name) {
-            Some(Place::Slot(slot)) => Some(slot),
-            _ => None,
-        };
+        let slot = |name: &&str| plan.slot(name);
         let mut slots: Vec<usize> = recall.looked_at.iter().filter_map(slot).collect();
-        for slot in recall.compared.iter().filter_map(slot) {
-            // Not a column of numbers: some may compare with an error.
-            if !matches!(block.values(shape, slot)?, SlotValues::Numbers { .. }) {
-                slots.push(slot);
-            }
-        }
+        slots.extend(compared);
         slots.sort_unstable();
         slots.dedup();
         let mut unwrapped = None;

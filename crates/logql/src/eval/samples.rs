@@ -1,15 +1,16 @@
 //! Lines become samples of series: block by block, by columns where the query allows it.
 
 use super::columns::Recall;
+use super::filters::LineFilters;
 use super::groups::Groups;
 use super::metric::{Collected, Steps};
 use super::prefilter::Prefilter;
 use super::recall::{Memos, Outcome};
 use super::window::only_counts;
 use super::{Budget, EvalError};
-use crate::ast::{Grouping, LineFilter, LineOp, RangeAggregation, Stage};
+use crate::ast::{Grouping, RangeAggregation, Stage};
 use crate::pipeline::labels::{LabelSet, LineLabels};
-use crate::pipeline::{Pipeline, Sample, required_texts, series_labels};
+use crate::pipeline::{Pipeline, Sample, series_labels};
 use std::collections::HashMap;
 use std::ops::Range;
 use vigie_model::Labels;
@@ -21,12 +22,11 @@ pub(super) struct Reader<'a> {
     sample: Sample,
     grouping: Option<&'a Grouping>,
     unwrapped: Option<&'a str>,
-    texts: Vec<&'a [u8]>,
-    /// Whether a line filter is left that blocks do not answer.
-    needs_line: bool,
+    filters: LineFilters,
     prefilter: Option<Prefilter<'a>>,
     /// How the outcomes of rows are remembered.
     recall: Option<Recall<'a>>,
+    /// Whether a sample needs no line: blocks answer all filters, and lines are counted.
     counts_only: bool,
     labels_fixed: bool,
     steps: Steps,
@@ -47,19 +47,21 @@ impl<'a> Reader<'a> {
         steps: Steps,
     ) -> Reader<'a> {
         let stages = &range.log.stages;
-        let is_left = |stage: &Stage| matches!(stage, Stage::Line(_)) && !is_answered(stage);
+        let filters = LineFilters::of(stages);
+        let only_line_filters = stages.iter().all(|stage| matches!(stage, Stage::Line(_)));
         Reader {
             pipeline,
             sample,
             grouping,
             unwrapped: range.unwrap.as_ref().map(|unwrap| unwrap.label.as_str()),
-            texts: required_texts(stages),
-            needs_line: stages.iter().any(is_left),
             prefilter: Prefilter::of(stages),
             recall: Recall::of(range, grouping),
-            counts_only: counts_only(range),
-            labels_fixed: range.unwrap.is_none()
-                && stages.iter().all(|stage| matches!(stage, Stage::Line(_))),
+            counts_only: range.unwrap.is_none()
+                && !range.op.starts_with("bytes")
+                && only_line_filters
+                && !filters.needs_line,
+            filters,
+            labels_fixed: range.unwrap.is_none() && only_line_filters,
             steps,
             range,
             series: HashMap::new(),
@@ -82,9 +84,7 @@ impl<'a> Reader<'a> {
     ) -> Result<(), EvalError> {
         let rows = block.timestamps_ns().len();
         let mut wanted = vec![true; rows];
-        for text in &self.texts {
-            block.contains(text, &mut wanted)?;
-        }
+        self.filters.apply(block, &mut wanted)?;
         if !wanted.contains(&true) {
             return Ok(());
         }
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
             return self.lines(block, blocks, &wanted, budget);
         };
         let mut memos = Memos::of(recall, block, &groups, &plans)?;
-        if self.needs_line {
+        if self.filters.needs_line {
             self.look(block, &mut wanted, budget)?;
         }
         self.recalled(&mut memos, &groups, (block, blocks), &wanted, budget)
@@ -362,17 +362,4 @@ impl Default for Tally {
     fn default() -> Tally {
         Tally { seen: 0..0, until_ns: None, counts: Vec::new(), touched: Vec::new() }
     }
-}
-
-/// Whether a line filter is one that blocks answer.
-fn is_answered(stage: &Stage) -> bool {
-    matches!(stage, Stage::Line(LineFilter { op: LineOp::Contains, texts })
-        if texts.len() == 1 && !texts[0].is_ip && !texts[0].text.is_empty())
-}
-
-/// Whether a sample needs no line: only `|=` filters, which blocks answer, and counting.
-fn counts_only(range: &RangeAggregation) -> bool {
-    range.unwrap.is_none()
-        && !range.op.starts_with("bytes")
-        && range.log.stages.iter().all(is_answered)
 }
