@@ -9,7 +9,7 @@ use crate::catalog::StreamSet;
 use crate::head::Span;
 use crate::numbers::Numbers;
 use crate::part_write::{BLOCK_ROWS_MAX, FOOTER_BYTES, HEADER_BYTES, MAGIC, VERSION};
-use crate::shred::frames::{FRAME_BYTES_MAX, Frame};
+use crate::shred::frames::{FRAME_BYTES_MAX, Frame, unpack};
 use crate::shred::shapes::Head;
 use crate::shredded::ShreddedBlock;
 use std::path::{Path, PathBuf};
@@ -194,8 +194,7 @@ fn read_section(
     if crc32c::crc32c(&packed) != section.crc {
         return Err(corrupt("the checksum does not match"));
     }
-    let raw = zstd::bulk::decompress(&packed, section.raw_bytes)
-        .map_err(|_| corrupt("does not decompress"))?;
+    let raw = unpack(&packed, section.raw_bytes).map_err(|_| corrupt("does not decompress"))?;
     if raw.len() != section.raw_bytes {
         return Err(corrupt("decompresses to another length"));
     }

@@ -18,6 +18,8 @@ use vigie_model::blocks::{LogBlock, ShapeKind, SlotValues};
 pub(super) struct Prefilter<'a> {
     kind: ShapeKind,
     conditions: Vec<&'a LabelFilter>,
+    /// Whether these are all label filters that there are.
+    is_whole: bool,
 }
 
 impl<'a> Prefilter<'a> {
@@ -25,15 +27,24 @@ impl<'a> Prefilter<'a> {
     pub(super) fn of(stages: &'a [Stage]) -> Option<Prefilter<'a>> {
         let mut stages = stages.iter().skip_while(|stage| matches!(stage, Stage::Line(_)));
         let kind = shape_kind(stages.next()?)?;
-        let mut conditions = Vec::new();
+        let (mut conditions, mut is_whole) = (Vec::new(), true);
         for stage in stages {
             match stage {
                 Stage::Line(_) => {}
-                Stage::Label(filter) => conjuncts(filter, &mut conditions),
-                _ => break,
+                Stage::Label(filter) => is_whole &= conjuncts(filter, &mut conditions),
+                _ => {
+                    is_whole = false;
+                    break;
+                }
             }
         }
-        (!conditions.is_empty()).then_some(Prefilter { kind, conditions })
+        (!conditions.is_empty()).then_some(Prefilter { kind, conditions, is_whole })
+    }
+
+    /// Whether a row that is left passes all label filters, if its values are as they stand and its
+    /// numbers are numbers.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The shapes that can be asked.
@@ -90,16 +101,19 @@ impl<'a> Prefilter<'a> {
     }
 }
 
-/// The comparisons of a filter that must all hold and that columns know.
-fn conjuncts<'a>(filter: &'a LabelFilter, out: &mut Vec<&'a LabelFilter>) {
+/// The comparisons of a filter that must all hold and that columns know; whether these are all.
+fn conjuncts<'a>(filter: &'a LabelFilter, out: &mut Vec<&'a LabelFilter>) -> bool {
     match filter {
-        LabelFilter::And(left, right) => {
-            conjuncts(left, out);
-            conjuncts(right, out);
+        LabelFilter::And(left, right) => conjuncts(left, out) & conjuncts(right, out),
+        LabelFilter::Number { name, .. } if is_plain(name) => {
+            out.push(filter);
+            true
         }
-        LabelFilter::Number { name, .. } if is_plain(name) => out.push(filter),
-        LabelFilter::Text(matcher) if is_plain(&matcher.name) => out.push(filter),
-        _ => {}
+        LabelFilter::Text(matcher) if is_plain(&matcher.name) => {
+            out.push(filter);
+            true
+        }
+        _ => false,
     }
 }
 

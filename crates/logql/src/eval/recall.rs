@@ -7,9 +7,11 @@
 
 use super::columns::{Place, Plan, Recall, as_label, number};
 use super::groups::Groups;
+use crate::pipeline::labels::LabelSet;
 use crate::units::parse_go_float;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use vigie_model::ReadError;
 use vigie_model::blocks::{LogBlock, SlotValues};
 
@@ -132,6 +134,8 @@ pub(super) struct Memo<'b> {
     key: Vec<u8>,
     /// The mantissas and the scale of the numbers that are the samples.
     unwrapped: Option<(&'b [i64], u32)>,
+    /// The labels that decide, and where they stand; `None` where a comparison may fail.
+    places: Option<Vec<(String, Option<Place>)>>,
 }
 
 impl<'b> Memo<'b> {
@@ -145,6 +149,13 @@ impl<'b> Memo<'b> {
     ) -> Result<Option<Memo<'b>>, ReadError> {
         let slot = |name: &&str| plan.slot(name);
         let mut slots: Vec<usize> = recall.looked_at.iter().filter_map(slot).collect();
+        let fails = |name: &&str| match plan.place(name) {
+            Some(Place::Fixed(word)) => parse_go_float(&word).is_err(),
+            _ => false,
+        };
+        let may_fail = !compared.is_empty() || recall.compared.iter().any(fails);
+        let looked_at = recall.looked_at.iter().map(|&name| (name.to_owned(), plan.place(name)));
+        let places = (!may_fail).then(|| looked_at.collect());
         slots.extend(compared);
         slots.sort_unstable();
         slots.dedup();
@@ -171,7 +182,7 @@ impl<'b> Memo<'b> {
         let is_dense = combinations <= DENSE_MAX;
         let dense = vec![Outcome::UNKNOWN; if is_dense { combinations } else { 0 }];
         let (sparse, key) = (HashMap::new(), Vec::new());
-        Ok(Some(Memo { block, shape, slots, words, dense, sparse, key, unwrapped }))
+        Ok(Some(Memo { block, shape, slots, words, dense, sparse, key, unwrapped, places }))
     }
 
     /// Whether all its rows have the same outcome.
@@ -212,6 +223,34 @@ impl<'b> Memo<'b> {
         } else if self.sparse.len() < SPARSE_MAX {
             self.sparse.insert(self.key.clone(), outcome);
         }
+    }
+
+    /// The labels of a row's series among `grouped`, without its line; `None` where only the pipeline
+    /// knows what becomes of the row. For rows that pass all filters as long as nothing fails.
+    pub(super) fn labels(
+        &self,
+        grouped: &[String],
+        rank: usize,
+    ) -> Result<Option<LabelSet>, ReadError> {
+        let Some(places) = &self.places else { return Ok(None) };
+        let mut pairs = Vec::with_capacity(grouped.len());
+        let mut text = Vec::new();
+        for (name, place) in places {
+            let value: Arc<str> = match place {
+                None => continue,
+                Some(Place::Fixed(value)) => value.clone(),
+                Some(Place::Slot(slot)) => {
+                    text.clear();
+                    self.block.value(self.shape, *slot, rank, &mut text)?;
+                    let Some(value) = as_label(&text) else { return Ok(None) };
+                    value.into()
+                }
+            };
+            if grouped.contains(name) {
+                pairs.push((name.as_str(), value));
+            }
+        }
+        Ok(Some(LabelSet::from_pairs(pairs)))
     }
 
     /// The sample of a row that belongs to a series.

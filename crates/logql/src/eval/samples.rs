@@ -29,6 +29,8 @@ pub(super) struct Reader<'a> {
     /// Whether a sample needs no line: blocks answer all filters, and lines are counted.
     counts_only: bool,
     labels_fixed: bool,
+    /// Whether the columns say which rows pass, and by which labels their series go.
+    is_direct: bool,
     steps: Steps,
     range: &'a RangeAggregation,
     series: HashMap<LabelSet, usize>,
@@ -48,13 +50,19 @@ impl<'a> Reader<'a> {
     ) -> Reader<'a> {
         let stages = &range.log.stages;
         let filters = LineFilters::of(stages);
+        let prefilter = Prefilter::of(stages);
         let only_line_filters = stages.iter().all(|stage| matches!(stage, Stage::Line(_)));
         Reader {
             pipeline,
             sample,
             grouping,
             unwrapped: range.unwrap.as_ref().map(|unwrap| unwrap.label.as_str()),
-            prefilter: Prefilter::of(stages),
+            is_direct: grouping.is_some_and(|grouping| !grouping.without)
+                && match &prefilter {
+                    Some(prefilter) => prefilter.is_whole(),
+                    None => !stages.iter().any(|stage| matches!(stage, Stage::Label(_))),
+                },
+            prefilter,
             recall: Recall::of(range, grouping),
             counts_only: range.unwrap.is_none()
                 && !range.op.starts_with("bytes")
@@ -179,6 +187,12 @@ impl<'a> Reader<'a> {
                 None => Outcome::EACH_ITS_OWN,
             };
             budget.line(0)?;
+            if let (Outcome::UNKNOWN, Some(memo), true) = (outcome, memo, self.is_direct)
+                && let Some(labels) = memos.all[memo].labels(self.grouped(), rank)?
+            {
+                outcome = Outcome::series(self.place_of(labels, budget)?);
+                memos.all[memo].remember(rank, outcome);
+            }
             if outcome == Outcome::UNKNOWN || outcome == Outcome::EACH_ITS_OWN {
                 block.line(row, &mut line)?;
                 let done = self.row(block, blocks, row, &mut line, budget)?;
@@ -328,9 +342,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The labels that series are grouped by.
+    fn grouped(&self) -> &'a [String] {
+        self.grouping.map_or(&[], |grouping| &grouping.labels)
+    }
+
     /// Where the series of the labels at hand is collected.
     fn place(&mut self, budget: &mut Budget<'_>) -> Result<usize, EvalError> {
         let labels = series_labels(&self.labels, self.grouping, self.unwrapped);
+        self.place_of(labels, budget)
+    }
+
+    fn place_of(&mut self, labels: LabelSet, budget: &mut Budget<'_>) -> Result<usize, EvalError> {
         if let Some(at) = self.series.get(&labels) {
             return Ok(*at);
         }

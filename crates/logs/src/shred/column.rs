@@ -370,7 +370,8 @@ impl Column {
             Column::Words { codes: None, .. } => Values::Codes(Vec::new()),
             Column::Words { words, codes: Some(frame) } => {
                 let codes = load(frame)?;
-                if codes.iter().any(|&code| usize::from(code) >= words.len()) {
+                let greatest = codes.iter().fold(0, |greatest, &code| code.max(greatest));
+                if usize::from(greatest) >= words.len() {
                     return Err("has a code without a word".into());
                 }
                 Values::Codes(codes)

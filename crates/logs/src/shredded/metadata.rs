@@ -35,6 +35,14 @@ pub(super) fn sets(
         sets.push(only.print(0, rows.ts_ns[0]));
         return Ok((Numbers::Same(1), sets));
     }
+    if let (Numbers::Same(1), [only]) = (&rows.metadata, &shapes[..])
+        && let [(Values::Codes(codes), _)] = &only.values[..]
+        && let [Column::Words { words, .. }] = &only.columns.slots[..]
+    {
+        // The common case, a set for each word: the number of a set is that of its word, and one.
+        sets.extend(words.iter().map(|word| only.labels(word, &[word.len()])));
+        return Ok((Numbers::Each(codes.iter().map(|&code| u32::from(code) + 1).collect()), sets));
+    }
     let mut next_rank = vec![0; shapes.len()];
     let mut out = Vec::with_capacity(rows.ts_ns.len());
     for (row, &ts_ns) in rows.ts_ns.iter().enumerate() {
