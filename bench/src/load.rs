@@ -196,23 +196,21 @@ fn put_varint(out: &mut [u8], mut value: u64) -> usize {
     len + 1
 }
 
-/// A connection to a remote-write address.
-pub struct Door {
+/// A connection to an address that takes bodies.
+pub struct Post {
     stream: TcpStream,
     host: String,
     path: String,
     answer: Vec<u8>,
 }
 
+/// A connection to a remote-write address.
+pub struct Door(Post);
+
 impl Door {
     /// Connects to `http://host:port/path`.
     pub fn open(url: &str) -> Result<Door> {
-        let rest = url.strip_prefix("http://").context("the address starts with http://")?;
-        let (host, path) = rest.split_once('/').unwrap_or((rest, "api/v1/write"));
-        let stream = TcpStream::connect(host).with_context(|| format!("cannot reach {host}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        Ok(Door { stream, host: host.to_owned(), path: format!("/{path}"), answer: Vec::new() })
+        Post::open(url).map(Door)
     }
 
     /// Packs and sends one body and waits for a 2xx.
@@ -223,15 +221,34 @@ impl Door {
     /// Sends one packed body and waits for a 2xx.
     pub fn write_packed(&mut self, packed: &[u8], zstd: bool) -> Result<()> {
         let encoding = if zstd { "zstd" } else { "snappy" };
+        self.0.send("application/x-protobuf", Some(encoding), packed)
+    }
+}
+
+impl Post {
+    /// Connects to `http://host:port/path`.
+    pub fn open(url: &str) -> Result<Post> {
+        let rest = url.strip_prefix("http://").context("the address starts with http://")?;
+        let (host, path) = rest.split_once('/').unwrap_or((rest, "api/v1/write"));
+        let stream = TcpStream::connect(host).with_context(|| format!("cannot reach {host}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        Ok(Post { stream, host: host.to_owned(), path: format!("/{path}"), answer: Vec::new() })
+    }
+
+    /// Sends one body as it is and waits for a 2xx.
+    pub fn send(&mut self, kind: &str, encoding: Option<&str>, body: &[u8]) -> Result<()> {
+        let encoding = encoding.map_or_else(String::new, |encoding| {
+            format!("Content-Encoding: {encoding}\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\n")
+        });
         let head = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: {encoding}\r\nX-Prometheus-Remote-Write-Version: 0.1.0\r\nContent-Length: {}\r\n\r\n",
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\n{encoding}Content-Length: {}\r\n\r\n",
             self.path,
             self.host,
-            packed.len()
+            body.len()
         );
-        let mut whole = head.into_bytes();
-        whole.extend_from_slice(packed);
-        self.stream.write_all(&whole)?;
+        self.stream.write_all(head.as_bytes())?;
+        self.stream.write_all(body)?;
         self.read_answer()
     }
 

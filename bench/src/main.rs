@@ -5,6 +5,7 @@
 //! PostgreSQL, the host collected every 15 s and the shipped rules evaluated.
 
 mod disk;
+mod lines;
 mod load;
 mod logs;
 mod metrics;
@@ -65,7 +66,14 @@ fn main() -> Result<()> {
             metrics::shapes(&gates, None, 100)?;
             logs::run(&gates)
         }
-        "logs" => logs::run(&gates),
+        "logs" => match arguments.get(1).map(String::as_str) {
+            None => logs::run(&gates),
+            Some("--raw-gb") => {
+                let raw_gb = arguments.get(2).context("--raw-gb wants a number")?.parse()?;
+                lines::run_raw(&gates, raw_gb)
+            }
+            Some(other) => anyhow::bail!("{other} is not known: logs [--raw-gb N]"),
+        },
         "program" => whole(&gates),
         "metrics" => {
             let series = number(1, metrics::GATED_SERIES as u64)?;
@@ -82,7 +90,7 @@ fn main() -> Result<()> {
         "disk" => disk::run(&gates),
         "load" => metrics::send(&arguments[1..]),
         other => anyhow::bail!(
-            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], shapes [all|churn|own|target|devops|million [PERCENT]], disk, logs, queries [SERIES ALL], load --url URL"
+            "unknown benchmark {other:?}: all, program, metrics [SERIES STEPS], shapes [all|churn|own|target|devops|million [PERCENT]], disk, logs [--raw-gb N], queries [SERIES ALL], load --url URL"
         ),
     }
 }

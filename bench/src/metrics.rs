@@ -294,7 +294,8 @@ fn sum_rate() -> String {
     format!("sum(rate(node_cpu_seconds_total{{instance=~\"{names}\"}}[5m]))")
 }
 
-fn disk_bytes(folder: &Path) -> Result<u64> {
+/// What the files of a folder and of those in it take.
+pub(crate) fn disk_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -18,6 +18,7 @@ mod json;
 mod labels;
 mod level;
 mod proto;
+mod quick;
 mod time;
 
 pub use json::encode_json;
@@ -192,7 +193,8 @@ pub fn decode(
 
 /// Decodes the JSON form, current (`stream` and `values`) or legacy (`labels` and `entries`).
 pub fn decode_json(body: &[u8], service_name: ServiceName) -> Result<PushRequest, PushError> {
-    finish(json::decode(body)?, service_name)
+    let request = quick::decode(body).map_or_else(|| json::decode(body), Ok)?;
+    finish(request, service_name)
 }
 
 /// Decodes a snappy-compressed `logproto.PushRequest`.

@@ -4,7 +4,7 @@ use crate::part::OpenPart;
 use hashbrown::HashMap;
 use memchr::memmem::Finder;
 use std::sync::{Arc, OnceLock};
-use vigie_model::blocks::{LogBlock, Shapes, SlotValues};
+use vigie_model::blocks::{AnyOf, Codes, Keys, LogBlock, Shapes, SlotValues};
 use vigie_model::{Labels, LogEntry, LogRange, ReadError, StreamId};
 
 use crate::catalog::StreamSet;
@@ -20,7 +20,10 @@ pub(crate) enum Text {
 /// Rows by ascending timestamp.
 pub(crate) struct Block {
     ts_ns: Vec<i64>,
-    streams: Vec<StreamId>,
+    /// Places in `table`.
+    streams: Vec<u32>,
+    table: Vec<StreamId>,
+    known_streams: HashMap<StreamId, u32>,
     /// Places in the text: start and length.
     lines: Vec<(u32, u32)>,
     /// Places in `sets`; 0 is the empty set.
@@ -35,6 +38,8 @@ impl Default for Block {
         Block {
             ts_ns: Vec::new(),
             streams: Vec::new(),
+            table: Vec::new(),
+            known_streams: HashMap::new(),
             lines: Vec::new(),
             metadata: Vec::new(),
             sets: vec![Labels::default()],
@@ -64,7 +69,11 @@ impl Block {
     fn push_code(&mut self, ts_ns: i64, stream: StreamId, line: (u32, u32), code: u32) {
         debug_assert!(self.ts_ns.last().is_none_or(|&last| last <= ts_ns));
         self.ts_ns.push(ts_ns);
-        self.streams.push(stream);
+        let place = *self.known_streams.entry(stream).or_insert_with(|| {
+            self.table.push(stream);
+            (self.table.len() - 1) as u32
+        });
+        self.streams.push(place);
         self.lines.push(line);
         self.metadata.push(code);
     }
@@ -110,7 +119,7 @@ impl LogBlock for Block {
     }
 
     fn stream(&self, row: usize) -> StreamId {
-        self.streams[row]
+        self.table[self.streams[row] as usize]
     }
 
     fn metadata(&self, row: usize) -> Labels {
@@ -127,8 +136,22 @@ impl LogBlock for Block {
         Ok(())
     }
 
-    fn metadata_set(&self, row: usize) -> u32 {
-        self.metadata[row]
+    fn contains_any(&self, any: &AnyOf, rows: &mut [bool]) -> Result<(), ReadError> {
+        let text = self.whole_text()?;
+        let finder = any.finder();
+        for (row, wanted) in rows.iter_mut().enumerate().filter(|(_, wanted)| **wanted) {
+            *wanted = finder.is_match(self.line_of(text, row));
+        }
+        Ok(())
+    }
+
+    fn keys(&self) -> Option<Keys<'_>> {
+        Some(Keys {
+            streams: &self.table,
+            stream_of_row: Codes::Each(&self.streams),
+            sets: &self.sets,
+            set_of_row: Codes::Each(&self.metadata),
+        })
     }
 
     fn shapes(&self) -> Option<Shapes<'_>> {

@@ -23,6 +23,7 @@ mod catalog;
 pub mod decoders;
 mod error;
 mod head;
+mod numbers;
 mod options;
 mod part;
 mod part_write;

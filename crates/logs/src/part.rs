@@ -7,9 +7,10 @@ use crate::LABELS_MAX;
 use crate::block::{Block, Columns, Text};
 use crate::catalog::StreamSet;
 use crate::head::Span;
+use crate::numbers::Numbers;
 use crate::part_write::{BLOCK_ROWS_MAX, FOOTER_BYTES, HEADER_BYTES, MAGIC, VERSION};
 use crate::planted::{self, Bug};
-use crate::shred::frames::{FRAME_BYTES_MAX, Frame};
+use crate::shred::frames::{FRAME_BYTES_MAX, Frame, unpack};
 use crate::shred::shapes::Head;
 use crate::shredded::ShreddedBlock;
 use std::path::{Path, PathBuf};
@@ -194,8 +195,7 @@ fn read_section(
     if crc32c::crc32c(&packed) != section.crc && !planted::is(Bug::ChecksumsNotVerified) {
         return Err(corrupt("the checksum does not match"));
     }
-    let raw = zstd::bulk::decompress(&packed, section.raw_bytes)
-        .map_err(|_| corrupt("does not decompress"))?;
+    let raw = unpack(&packed, section.raw_bytes).map_err(|_| corrupt("does not decompress"))?;
     if raw.len() != section.raw_bytes {
         return Err(corrupt("decompresses to another length"));
     }
@@ -383,52 +383,104 @@ impl OpenPart {
 /// The rows of a shredded block.
 pub(crate) struct Rows {
     pub(crate) ts_ns: Vec<i64>,
-    pub(crate) streams: Vec<StreamId>,
-    pub(crate) shapes: Vec<u32>,
+    /// Places among the block's streams.
+    pub(crate) streams: Numbers,
+    pub(crate) shapes: Numbers,
     /// 0 for none, else the metadata shape's number plus one.
-    pub(crate) metadata: Vec<u32>,
+    pub(crate) metadata: Numbers,
 }
 
 fn parse_rows(raw: &[u8], meta: &BlockMeta, head: &Head) -> Result<Rows, Bad> {
     let mut input = Bytes::new(raw);
     let ts_ns = parse_instants(&mut input, meta)?;
-    let mut codes = |most: usize| -> Result<Vec<u32>, Bad> {
-        if most == 0 {
-            return Ok(vec![0; meta.rows]);
-        }
-        (0..meta.rows).map(|_| Ok(input.count(most)? as u32)).collect()
-    };
-    let streams = codes(meta.streams.len() - 1)?;
-    let streams = streams.into_iter().map(|place| meta.streams[place as usize]).collect();
-    let shapes = codes(head.shapes.len().saturating_sub(1))?;
-    let metadata = codes(head.metadata.len())?;
+    let streams = parse_codes(&mut input, meta.rows, meta.streams.len() - 1)?;
+    let shapes = parse_codes(&mut input, meta.rows, head.shapes.len().saturating_sub(1))?;
+    let metadata = parse_codes(&mut input, meta.rows, head.metadata.len())?;
     input.end()?;
     let of_shapes = head.columns.iter().map(|columns| columns.rows);
-    let all_there = counts(&shapes, 0, of_shapes)
-        && counts(&metadata, 1, head.metadata.iter().map(|(_, columns)| columns.rows));
-    if !all_there {
+    let of_sets = head.metadata.iter().map(|(_, columns)| columns.rows);
+    if !counts(&shapes, meta.rows, 0, of_shapes) || !counts(&metadata, meta.rows, 1, of_sets) {
         return Err("shapes have other rows than the head says");
     }
     Ok(Rows { ts_ns, streams, shapes, metadata })
 }
 
+/// A number per row, none of them above `most`; 0 for all when nothing else is possible.
+fn parse_codes(input: &mut Bytes<'_>, rows: usize, most: usize) -> Result<Numbers, Bad> {
+    if most == 0 {
+        return Ok(Numbers::Same(0));
+    }
+    // Nearly always a byte each.
+    if let Some((bytes, rest)) = input.rest.split_at_checked(rows)
+        && bytes.iter().fold(0, |all, byte| all | byte) < 0x80
+    {
+        if bytes.iter().fold(0, |top, &byte| top.max(byte)) as usize > most {
+            return Err("a number is larger than it can be");
+        }
+        input.rest = rest;
+        if let Some(&first) = bytes.first()
+            && bytes.iter().fold(0, |all, byte| all | (byte ^ first)) == 0
+        {
+            return Ok(Numbers::Same(u32::from(first)));
+        }
+        return Ok(Numbers::Each(bytes.iter().map(|&byte| u32::from(byte)).collect()));
+    }
+    let codes = (0..rows).map(|_| Ok(input.count(most)? as u32));
+    Ok(Numbers::Each(codes.collect::<Result<_, Bad>>()?))
+}
+
 /// Whether each number from `first` on occurs as often as it should.
-fn counts(numbers: &[u32], first: usize, wanted: impl Iterator<Item = usize>) -> bool {
-    let mut left: Vec<usize> = vec![usize::MAX; first];
-    left.extend(wanted);
-    for &number in numbers {
-        match left.get_mut(number as usize) {
-            Some(count) if *count > 0 => *count -= 1,
-            _ => return false,
+fn counts(
+    numbers: &Numbers,
+    rows: usize,
+    first: usize,
+    wanted: impl Iterator<Item = usize>,
+) -> bool {
+    let mut met: Vec<usize> = Vec::new();
+    met.resize(first, 0);
+    let wanted: Vec<usize> = wanted.collect();
+    met.resize(first + wanted.len(), 0);
+    match numbers {
+        Numbers::Same(number) => match met.get_mut(*number as usize) {
+            Some(count) => *count = rows,
+            None => return false,
+        },
+        Numbers::Ascending => return false,
+        Numbers::Each(numbers) => {
+            for &number in numbers {
+                match met.get_mut(number as usize) {
+                    Some(count) => *count += 1,
+                    None => return false,
+                }
+            }
         }
     }
-    left[first..].iter().all(|&count| count == 0)
+    met[first..] == wanted
 }
 
 fn parse_instants(input: &mut Bytes<'_>, meta: &BlockMeta) -> Result<Vec<i64>, Bad> {
     let mut ts_ns = Vec::with_capacity(meta.rows);
     let mut ts = meta.min_ns;
-    for _ in 0..meta.rows {
+    // A number of at most eight bytes at once, while there are as many; the last ones one by one.
+    while ts_ns.len() < meta.rows
+        && let Some((word, _)) = input.rest.split_first_chunk::<8>()
+    {
+        let word = u64::from_le_bytes(*word);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends == 0 {
+            break;
+        }
+        let bits = ends.trailing_zeros() + 1;
+        let delta = sevens(word & (u64::MAX >> (64 - bits)));
+        input.rest = &input.rest[bits as usize / 8..];
+        let next = ts.wrapping_add(delta as i64);
+        if next < ts {
+            return Err("time goes backwards");
+        }
+        ts = next;
+        ts_ns.push(ts);
+    }
+    while ts_ns.len() < meta.rows {
         let next = ts.wrapping_add(input.uint()? as i64);
         if next < ts {
             return Err("time goes backwards");
@@ -437,6 +489,14 @@ fn parse_instants(input: &mut Bytes<'_>, meta: &BlockMeta) -> Result<Vec<i64>, B
         ts_ns.push(ts);
     }
     if ts == meta.max_ns { Ok(ts_ns) } else { Err("the last row is not where the index says") }
+}
+
+/// The low seven bits of each of eight bytes, one behind the other.
+fn sevens(word: u64) -> u64 {
+    let word = word & 0x7f7f_7f7f_7f7f_7f7f;
+    let word = (word & 0x007f_007f_007f_007f) | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let word = (word & 0x0000_3fff_0000_3fff) | (word & 0x3fff_0000_3fff_0000) >> 2;
+    (word & 0x0fff_ffff) | (word & 0x0fff_ffff_0000_0000) >> 4
 }
 
 fn parse_columns(raw: &[u8], meta: &BlockMeta, text_bytes: usize) -> Result<Columns, Bad> {

@@ -1,7 +1,7 @@
 //! Writes a part (`docs/formats/logs-part.md`): sorted rows become a file's bytes.
 
 use crate::head::{Span, metadata_bytes};
-use crate::shred::frames::Levels;
+use crate::shred::frames::{Levels, pack_column};
 use crate::shred::shapes::{InRow, Shredded, shred};
 use hashbrown::HashMap;
 use vigie_disk::wire::{put_int, put_labels, put_uint};
@@ -15,7 +15,7 @@ pub(crate) const FOOTER_BYTES: usize = 32;
 const BLOCK_BYTES: usize = 16 * 1024 * 1024;
 /// Most rows of a block.
 pub(crate) const BLOCK_ROWS_MAX: usize = 65_536;
-/// zstd's level for heads, rows and indexes, which are small.
+/// zstd's level for heads and indexes, which are small.
 const LEVEL: i32 = 3;
 
 /// What a part says of itself.
@@ -87,8 +87,9 @@ impl PartWriter {
         places.sort_unstable();
         places.dedup();
         let shredded = shred(rows, levels)?;
-        self.write_section(&shredded.head)?;
-        self.write_section(&self.rows(rows, &places, &shredded))?;
+        self.write_section(&shredded.head, zstd::bulk::compress(&shredded.head, LEVEL)?);
+        let of_rows = self.rows(rows, &places, &shredded);
+        self.write_section(&of_rows, pack_column(&of_rows)?);
         self.out.extend_from_slice(&shredded.frames);
 
         let index = &mut self.block_index;
@@ -107,14 +108,12 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Compresses a section behind what is there and notes it in the index.
-    fn write_section(&mut self, raw: &[u8]) -> std::io::Result<()> {
-        let packed = zstd::bulk::compress(raw, LEVEL)?;
+    /// Writes a section behind what is there and notes it in the index.
+    fn write_section(&mut self, raw: &[u8], packed: Vec<u8>) {
         put_uint(&mut self.block_index, packed.len() as u64);
         put_uint(&mut self.block_index, raw.len() as u64);
         self.block_index.extend_from_slice(&crc32c::crc32c(&packed).to_le_bytes());
         self.out.extend_from_slice(&packed);
-        Ok(())
     }
 
     fn rows(&self, rows: &[InRow<'_>], places: &[usize], shredded: &Shredded) -> Vec<u8> {

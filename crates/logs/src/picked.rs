@@ -1,7 +1,8 @@
 //! Some rows of a block, as a block: what is left of one in which rows were deleted.
 
+use crate::numbers::Numbers;
 use std::sync::Arc;
-use vigie_model::blocks::{LogBlock, Shapes, SlotValues};
+use vigie_model::blocks::{AnyOf, Keys, LogBlock, Shapes, SlotValues};
 use vigie_model::{Labels, ReadError, StreamId};
 
 /// The rows at `picks` of another block.
@@ -9,8 +10,10 @@ pub(crate) struct Picked {
     block: Arc<dyn LogBlock>,
     picks: Vec<usize>,
     ts_ns: Vec<i64>,
-    shapes: Vec<u32>,
-    ranks: Vec<u32>,
+    /// Streams and metadata sets, if the block has them.
+    keys: Option<(Numbers, Numbers)>,
+    /// Shapes and ranks, likewise.
+    shapes: Option<(Numbers, Numbers)>,
 }
 
 impl Picked {
@@ -24,12 +27,23 @@ impl Picked {
             return None;
         }
         let ts_ns = picks.iter().map(|&row| block.timestamps_ns()[row]).collect();
-        let of_picks = |all: fn(Shapes<'_>) -> &[u32]| match block.shapes() {
-            Some(shapes) => picks.iter().map(|&row| all(shapes)[row]).collect(),
-            None => Vec::new(),
-        };
-        let (shapes, ranks) = (of_picks(|all| all.of_row), of_picks(|all| all.ranks));
-        Some(Arc::new(Picked { ts_ns, shapes, ranks, picks, block }))
+        let picked = |codes| Numbers::picked_of(codes, &picks);
+        let keys = block.keys().map(|k| (picked(k.stream_of_row), picked(k.set_of_row)));
+        let shapes = block.shapes().map(|shapes| (picked(shapes.of_row), picked(shapes.ranks)));
+        Some(Arc::new(Picked { ts_ns, keys, shapes, picks, block }))
+    }
+
+    /// Asks a question about some of the rows of the whole block.
+    fn among_all(
+        &self,
+        rows: &mut [bool],
+        ask: impl FnOnce(&mut [bool]) -> Result<(), ReadError>,
+    ) -> Result<(), ReadError> {
+        let mut all = vec![false; self.block.timestamps_ns().len()];
+        self.picks.iter().zip(&*rows).for_each(|(&pick, &row)| all[pick] = row);
+        ask(&mut all)?;
+        rows.iter_mut().zip(&self.picks).for_each(|(row, &pick)| *row = all[pick]);
+        Ok(())
     }
 }
 
@@ -46,21 +60,27 @@ impl LogBlock for Picked {
         self.block.metadata(self.picks[row])
     }
 
-    fn metadata_set(&self, row: usize) -> u32 {
-        self.block.metadata_set(self.picks[row])
+    fn keys(&self) -> Option<Keys<'_>> {
+        let Keys { streams, sets, .. } = self.block.keys()?;
+        let (of_streams, of_sets) = self.keys.as_ref()?;
+        let all = 0..self.picks.len();
+        let (stream_of_row, set_of_row) = (of_streams.of(&all), of_sets.of(&all));
+        Some(Keys { streams, stream_of_row, sets, set_of_row })
     }
 
     fn contains(&self, needle: &[u8], rows: &mut [bool]) -> Result<(), ReadError> {
-        let mut all = vec![false; self.block.timestamps_ns().len()];
-        self.picks.iter().zip(&*rows).for_each(|(&pick, &row)| all[pick] = row);
-        self.block.contains(needle, &mut all)?;
-        rows.iter_mut().zip(&self.picks).for_each(|(row, &pick)| *row = all[pick]);
-        Ok(())
+        self.among_all(rows, |all| self.block.contains(needle, all))
+    }
+
+    fn contains_any(&self, any: &AnyOf, rows: &mut [bool]) -> Result<(), ReadError> {
+        self.among_all(rows, |all| self.block.contains_any(any, all))
     }
 
     fn shapes(&self) -> Option<Shapes<'_>> {
         let shapes = self.block.shapes()?.shapes;
-        Some(Shapes { shapes, of_row: &self.shapes, ranks: &self.ranks })
+        let (of_row, ranks) = self.shapes.as_ref()?;
+        let all = 0..self.picks.len();
+        Some(Shapes { shapes, of_row: of_row.of(&all), ranks: ranks.of(&all) })
     }
 
     fn values(&self, shape: usize, slot: usize) -> Result<SlotValues<'_>, ReadError> {

@@ -1,22 +1,28 @@
 //! A shredded block as a reader holds it: rows decoded, columns read on the first question.
 
+mod metadata;
+mod search;
+
+use search::Sought;
+pub(crate) use search::may_contain;
+
 use crate::catalog::StreamSet;
+use crate::numbers::Numbers;
 use crate::part::{OpenPart, Rows};
-use crate::shred::column::{Column, Form, Place, Values, filter_admits, holds, print_hex};
+use crate::shred::column::{Column, Form, Values, print_hex};
 use crate::shred::frames::Frame;
-use crate::shred::needle::{Ask, ways};
-use crate::shred::shapes::{Columns, Head};
-use hashbrown::HashMap;
-use memchr::memmem::Finder;
+use crate::shred::shapes::Head;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use vigie_disk::wire::Bad;
-use vigie_model::blocks::{LogBlock, Shapes, SlotValues};
+use vigie_model::blocks::{AnyOf, Keys, LogBlock, Shapes, SlotValues};
 use vigie_model::{Labels, LogRange, ReadError, StreamId};
 
 /// A stored set of columns, read on demand.
 struct Slots {
-    /// The rows' instants, by rank, which some columns count from.
-    ts_ns: Vec<i64>,
+    /// The rows' instants, by rank, which some columns count from; not asked for when the block has one
+    /// shape only.
+    ts_ns: OnceLock<Vec<i64>>,
     slots: Vec<Slot>,
 }
 
@@ -32,15 +38,23 @@ pub(crate) struct ShreddedBlock {
     part: Arc<OpenPart>,
     block: usize,
     head: Head,
-    /// Of the wanted rows, like all below but `of_shape`.
-    ts_ns: Vec<i64>,
-    streams: Vec<StreamId>,
-    shapes: Vec<u32>,
-    ranks: Vec<u32>,
-    /// Places in `sets`; 0 is the empty set.
-    metadata: Vec<u32>,
+    /// All that are stored.
+    rows: Rows,
+    seen: Seen,
+    /// The empty set first.
     sets: Vec<Labels>,
     of_shape: Vec<Slots>,
+}
+
+/// The rows that the reader sees.
+struct Seen {
+    /// Their places among those stored, or among those picked.
+    run: Range<usize>,
+    /// Their instants and streams and shapes, if they were picked one by one.
+    picked: Option<(Vec<i64>, Numbers, Numbers)>,
+    /// Of the rows stored or picked.
+    ranks: Numbers,
+    sets: Numbers,
 }
 
 /// A frame's own error, before it has a place.
@@ -55,47 +69,6 @@ impl From<Bad> for Fault {
     }
 }
 
-/// Whether some line of the block may contain the text, from the head and the filters.
-pub(crate) fn may_contain(
-    part: &OpenPart,
-    block: usize,
-    head: &Head,
-    needle: &[u8],
-) -> Result<bool, ReadError> {
-    for (shape, columns) in head.shapes.iter().zip(&head.columns) {
-        let Some(ways) = ways(&shape.statics, needle) else { return Ok(true) };
-        for way in ways {
-            if way_is_open(part, block, columns, &way, needle)? {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-fn way_is_open(
-    part: &OpenPart,
-    block: usize,
-    columns: &Columns,
-    way: &[Ask],
-    needle: &[u8],
-) -> Result<bool, ReadError> {
-    let known = |ask: &Ask| columns.slots[ask.slot].may_hold(ask.place, &needle[ask.part.clone()]);
-    if !way.iter().all(known) {
-        return Ok(false);
-    }
-    for ask in way {
-        if let Some((filter, keys)) = columns.slots[ask.slot].filter_for(&needle[ask.part.clone()])
-        {
-            let admits = filter_admits(&part.frame(block, filter)?, &keys);
-            if !admits.map_err(|what| part.corrupt(block, what))? {
-                return Ok(false);
-            }
-        }
-    }
-    Ok(true)
-}
-
 impl ShreddedBlock {
     /// The rows that `wanted` asks for; `None` when there is none.
     pub(crate) fn open(
@@ -105,53 +78,71 @@ impl ShreddedBlock {
         wanted: Option<(&StreamSet, LogRange)>,
     ) -> Result<Option<ShreddedBlock>, ReadError> {
         let rows = part.rows(block, &head)?;
-        let range = wanted.map_or(0..rows.ts_ns.len(), |(_, range)| {
+        let run = wanted.map_or(0..rows.ts_ns.len(), |(_, range)| {
             let start = rows.ts_ns.partition_point(|&ts| ts < range.start_ns);
             start..rows.ts_ns.partition_point(|&ts| ts < range.end_ns).max(start)
         });
-        let of_block = part.part.blocks[block].streams.iter();
-        let all_streams =
-            wanted.is_none_or(|(set, _)| of_block.clone().all(|&stream| set.contains(stream)));
-        let is_whole = all_streams && range.len() == rows.ts_ns.len();
-        let is_wanted =
-            |row: &usize| wanted.is_none_or(|(set, _)| set.contains(rows.streams[*row]));
-        let picks: Vec<usize> =
-            if is_whole { Vec::new() } else { range.filter(is_wanted).collect() };
-        if picks.is_empty() && !is_whole {
+        let streams = &part.part.blocks[block].streams;
+        let is_wanted: Vec<bool> = streams
+            .iter()
+            .map(|&stream| wanted.is_none_or(|(set, _)| set.contains(stream)))
+            .collect();
+        let picks: Option<Vec<usize>> = is_wanted.contains(&false).then(|| {
+            let is_wanted = |row: &usize| is_wanted[rows.streams.at(*row) as usize];
+            run.clone().filter(is_wanted).collect()
+        });
+        if picks.as_ref().map_or(run.is_empty(), Vec::is_empty) {
             return Ok(None);
         }
-        if is_whole {
-            let (of_shape, ranks) = by_shape(&rows, &head);
-            let (metadata, sets) = metadata_sets(&part, block, &head, &rows)?;
-            let Rows { ts_ns, streams, shapes, .. } = rows;
-            return Ok(Some(ShreddedBlock {
-                part,
-                block,
-                head,
-                ts_ns,
-                streams,
-                shapes,
-                ranks,
-                metadata,
-                sets,
-                of_shape,
-            }));
+        let ranks = ranks(&rows, &head);
+        let (sets_of_rows, sets) = metadata::sets(&part, block, &head, &rows)?;
+        let seen = match picks {
+            None => Seen { run, picked: None, ranks, sets: sets_of_rows },
+            Some(picks) => Seen {
+                run: 0..picks.len(),
+                picked: Some((
+                    picks.iter().map(|&row| rows.ts_ns[row]).collect(),
+                    rows.streams.picked(&picks),
+                    rows.shapes.picked(&picks),
+                )),
+                ranks: ranks.picked(&picks),
+                sets: sets_of_rows.picked(&picks),
+            },
+        };
+        let of_shape = head.columns.iter().map(|columns| slots(&columns.slots)).collect();
+        Ok(Some(ShreddedBlock { part, block, head, rows, seen, sets, of_shape }))
+    }
+
+    fn streams(&self) -> &Numbers {
+        self.seen.picked.as_ref().map_or(&self.rows.streams, |(_, streams, _)| streams)
+    }
+
+    fn row_shapes(&self) -> &Numbers {
+        self.seen.picked.as_ref().map_or(&self.rows.shapes, |(.., shapes)| shapes)
+    }
+
+    /// The place of a row that the reader sees, among those that the numbers are of.
+    fn place(&self, row: usize) -> usize {
+        assert!(row < self.seen.run.len(), "the block has no such row");
+        self.seen.run.start + row
+    }
+
+    /// The instants of the stored rows of a shape, by rank.
+    fn ts_of(&self, shape: usize) -> &[i64] {
+        if let Numbers::Same(_) = self.rows.shapes {
+            return &self.rows.ts_ns;
         }
-        let (of_shape, ranks) = by_shape(&rows, &head);
-        let (metadata, sets) = metadata_sets(&part, block, &head, &rows)?;
-        let pick = |all: &[u32]| picks.iter().map(|&row| all[row]).collect();
-        Ok(Some(ShreddedBlock {
-            ts_ns: picks.iter().map(|&row| rows.ts_ns[row]).collect(),
-            streams: picks.iter().map(|&row| rows.streams[row]).collect(),
-            shapes: pick(&rows.shapes),
-            ranks: pick(&ranks),
-            metadata: pick(&metadata),
-            part,
-            block,
-            head,
-            sets,
-            of_shape,
-        }))
+        self.of_shape[shape].ts_ns.get_or_init(|| {
+            let of_shape = |(row, ts_ns): (usize, &i64)| {
+                (self.rows.shapes.at(row) as usize == shape).then_some(*ts_ns)
+            };
+            self.rows.ts_ns.iter().enumerate().filter_map(of_shape).collect()
+        })
+    }
+
+    /// The instant that a value is printed from; 0 when it needs none.
+    fn origin_ns(&self, shape: usize, column: &Column, rank: usize) -> i64 {
+        if counts_from_row(column) { self.ts_of(shape)[rank] } else { 0 }
     }
 
     fn loaded(&self, shape: usize, slot: usize) -> Result<&Values, ReadError> {
@@ -198,127 +189,40 @@ impl ShreddedBlock {
                 }
                 unreachable!("the frames hold all ranks");
             }
-            (_, values) => print_value(column, values, rank, self.of_shape[shape].ts_ns[rank], out),
-        }
-        Ok(())
-    }
-
-    /// Which ranks hold `part` at `place`.
-    fn answers(
-        &self,
-        shape: usize,
-        slot: usize,
-        place: Place,
-        part: &[u8],
-    ) -> Result<Vec<bool>, ReadError> {
-        let column = &self.head.columns[shape].slots[slot];
-        let rows = self.head.columns[shape].rows;
-        match (column, self.loaded(shape, slot)?) {
-            (Column::Words { words, .. }, Values::Codes(codes)) => {
-                let by_word: Vec<bool> =
-                    words.iter().map(|word| holds(word, place, part)).collect();
-                if codes.is_empty() {
-                    return Ok(vec![by_word[0]; rows]);
-                }
-                Ok(codes.iter().map(|&code| by_word[usize::from(code)]).collect())
-            }
-            (Column::Texts { frames, .. }, Values::Texts(places)) => {
-                let finder = Finder::new(part);
-                let mut out = Vec::with_capacity(rows);
-                let mut places = places.iter();
-                for (at, (values, frame)) in frames.iter().enumerate() {
-                    let text = self.text_frame(shape, slot, at, frame)?;
-                    let places: Vec<&(u32, u32)> = places.by_ref().take(*values).collect();
-                    if place == Place::Anywhere {
-                        find_all(&finder, text, &places, &mut out);
-                    } else {
-                        let value = |place: &&(u32, u32)| &text[place.0 as usize..place.1 as usize];
-                        out.extend(places.iter().map(|at| holds(value(at), place, part)));
-                    }
-                }
-                Ok(out)
-            }
             (_, values) => {
-                let mut text = Vec::new();
-                let ts_ns = &self.of_shape[shape].ts_ns;
-                Ok((0..rows)
-                    .map(|rank| {
-                        text.clear();
-                        print_value(column, values, rank, ts_ns[rank], &mut text);
-                        holds(&text, place, part)
-                    })
-                    .collect())
+                print_value(column, values, rank, self.origin_ns(shape, column, rank), out);
             }
-        }
-    }
-
-    /// Clears the rows of one shape whose line does not contain the needle.
-    fn contains_in_shape(
-        &self,
-        shape: usize,
-        needle: &[u8],
-        rows: &mut [bool],
-    ) -> Result<(), ReadError> {
-        let mine = |row: usize| self.shapes[row] as usize == shape;
-        let Some(ways) = ways(&self.head.shapes[shape].statics, needle) else {
-            let finder = Finder::new(needle);
-            let mut line = Vec::new();
-            for row in (0..rows.len()).filter(|row| mine(*row)) {
-                if rows[row] {
-                    self.line(row, &mut line)?;
-                    rows[row] = finder.find(&line).is_some();
-                }
-            }
-            return Ok(());
-        };
-        let columns = &self.head.columns[shape];
-        let mut found: Option<Vec<bool>> = None;
-        for way in ways {
-            if way.is_empty() {
-                return Ok(());
-            }
-            if !way_is_open(&self.part, self.block, columns, &way, needle)? {
-                continue;
-            }
-            let mut all: Option<Vec<bool>> = None;
-            for ask in &way {
-                let answers =
-                    self.answers(shape, ask.slot, ask.place, &needle[ask.part.clone()])?;
-                all = Some(match all {
-                    None => answers,
-                    Some(all) => all.iter().zip(answers).map(|(a, b)| *a && b).collect(),
-                });
-            }
-            let all = all.unwrap_or_default();
-            found = Some(match found {
-                None => all,
-                Some(found) => found.iter().zip(all).map(|(a, b)| *a || b).collect(),
-            });
-        }
-        for row in (0..rows.len()).filter(|row| mine(*row)) {
-            rows[row] &= found.as_ref().is_some_and(|found| found[self.ranks[row] as usize]);
         }
         Ok(())
     }
 }
 
-/// Notes for each value of a frame whether the finder's needle is in it.
-fn find_all(finder: &Finder<'_>, text: &[u8], places: &[&(u32, u32)], out: &mut Vec<bool>) {
-    let start = out.len();
-    out.resize(start + places.len(), false);
-    let mut from = 0;
-    while let Some(hit) = finder.find(&text[from..]) {
-        let (hit, end) = (from + hit, from + hit + finder.needle().len());
-        let at = places.partition_point(|place| place.1 as usize <= hit);
-        let Some(place) = places.get(at) else { return };
-        if end <= place.1 as usize {
-            out[start + at] = true;
-            from = place.1 as usize;
-        } else {
-            // It crosses into the next value; another may start inside it.
-            from = hit + 1;
-        }
-    }
+fn slots(columns: &[Column]) -> Slots {
+    let slot = |column: &Column| Slot {
+        texts: match column {
+            Column::Texts { frames, .. } => frames.iter().map(|_| OnceLock::new()).collect(),
+            _ => Vec::new(),
+        },
+        ..Slot::default()
+    };
+    Slots { ts_ns: OnceLock::new(), slots: columns.iter().map(slot).collect() }
+}
+
+/// The place of each stored row among those of its shape.
+fn ranks(rows: &Rows, head: &Head) -> Numbers {
+    let Numbers::Each(shapes) = &rows.shapes else { return Numbers::Ascending };
+    let mut next = vec![0; head.shapes.len()];
+    let rank = |&shape: &u32| {
+        let rank = &mut next[shape as usize];
+        *rank += 1;
+        *rank - 1
+    };
+    Numbers::Each(shapes.iter().map(rank).collect())
+}
+
+/// Whether the values of a column are printed from the instants of their rows.
+fn counts_from_row(column: &Column) -> bool {
+    matches!(column, Column::Numbers { form: Form::Time { is_relative: true, .. }, .. })
 }
 
 fn load(part: &OpenPart, block: usize, column: &Column, rows: usize) -> Result<Values, ReadError> {
@@ -346,155 +250,50 @@ fn print_value(column: &Column, values: &Values, rank: usize, ts_ns: i64, out: &
     }
 }
 
-fn by_shape(rows: &Rows, head: &Head) -> (Vec<Slots>, Vec<u32>) {
-    let slots = |column: &Column| Slot {
-        texts: match column {
-            Column::Texts { frames, .. } => frames.iter().map(|_| OnceLock::new()).collect(),
-            _ => Vec::new(),
-        },
-        ..Slot::default()
-    };
-    let mut of_shape: Vec<Slots> = head
-        .columns
-        .iter()
-        .map(|columns| Slots {
-            ts_ns: Vec::with_capacity(columns.rows),
-            slots: columns.slots.iter().map(slots).collect(),
-        })
-        .collect();
-    if let [only] = &mut of_shape[..] {
-        only.ts_ns = rows.ts_ns.clone();
-        return (of_shape, (0..rows.shapes.len() as u32).collect());
-    }
-    let mut ranks = Vec::with_capacity(rows.shapes.len());
-    for (&shape, &ts_ns) in rows.shapes.iter().zip(&rows.ts_ns) {
-        let ts_of = &mut of_shape[shape as usize].ts_ns;
-        ranks.push(ts_of.len() as u32);
-        ts_of.push(ts_ns);
-    }
-    (of_shape, ranks)
-}
-
-/// The distinct metadata sets of all rows, the empty one first, and each row's.
-fn metadata_sets(
-    part: &OpenPart,
-    block: usize,
-    head: &Head,
-    rows: &Rows,
-) -> Result<(Vec<u32>, Vec<Labels>), ReadError> {
-    let mut sets = vec![Labels::default()];
-    if head.metadata.is_empty() {
-        return Ok((vec![0; rows.metadata.len()], sets));
-    }
-    // By shape, values and where they end.
-    let mut known: HashMap<Vec<u8>, u32> = HashMap::new();
-    let mut columns = Vec::with_capacity(head.metadata.len());
-    for (_, of_shape) in &head.metadata {
-        columns.push(MetadataColumns::load(part, block, of_shape)?);
-    }
-    let mut ranks = vec![0; head.metadata.len()];
-    let (mut key, mut out) = (Vec::new(), Vec::with_capacity(rows.metadata.len()));
-    for (&shape, &ts_ns) in rows.metadata.iter().zip(&rows.ts_ns) {
-        let Some(place) = (shape as usize).checked_sub(1) else {
-            out.push(0);
-            continue;
-        };
-        let rank = ranks[place];
-        ranks[place] += 1;
-        let (names, of_shape) = &head.metadata[place];
-        key.clear();
-        let ends = columns[place].print(of_shape, rank, ts_ns, &mut key);
-        ends.iter().for_each(|&end| key.extend_from_slice(&(end as u32).to_le_bytes()));
-        key.extend_from_slice(&shape.to_le_bytes());
-        let id = match known.get(&key[..]) {
-            Some(&id) => id,
-            None => {
-                let mut start = 0;
-                let mut values = Vec::with_capacity(names.len());
-                for end in ends {
-                    values.push(String::from_utf8_lossy(&key[start..end]).into_owned());
-                    start = end;
-                }
-                sets.push(Labels::from_pairs_with_empty(names.iter().cloned().zip(values)));
-                known.insert(key.clone(), sets.len() as u32 - 1);
-                sets.len() as u32 - 1
-            }
-        };
-        out.push(id);
-    }
-    Ok((out, sets))
-}
-
-/// The columns of a metadata shape, all read.
-struct MetadataColumns(Vec<(Values, Vec<Vec<u8>>)>);
-
-impl MetadataColumns {
-    fn load(
-        part: &OpenPart,
-        block: usize,
-        columns: &Columns,
-    ) -> Result<MetadataColumns, ReadError> {
-        let mut out = Vec::with_capacity(columns.slots.len());
-        for column in &columns.slots {
-            let mut texts = Vec::new();
-            if let Column::Texts { frames, .. } = column {
-                for (_, frame) in frames {
-                    texts.push(part.frame(block, frame)?);
-                }
-            }
-            out.push((load(part, block, column, columns.rows)?, texts));
-        }
-        Ok(MetadataColumns(out))
-    }
-
-    /// Appends the values of a rank to `out`; where each ends.
-    fn print(&self, columns: &Columns, rank: usize, ts_ns: i64, out: &mut Vec<u8>) -> Vec<usize> {
-        let mut ends = Vec::with_capacity(columns.slots.len());
-        for (column, (values, texts)) in columns.slots.iter().zip(&self.0) {
-            match (column, values) {
-                (Column::Texts { frames, .. }, Values::Texts(places)) => {
-                    let mut start = 0;
-                    for ((count, _), text) in frames.iter().zip(texts) {
-                        if (start..start + count).contains(&rank) {
-                            let (from, to) = places[rank];
-                            out.extend_from_slice(&text[from as usize..to as usize]);
-                        }
-                        start += count;
-                    }
-                }
-                _ => print_value(column, values, rank, ts_ns, out),
-            }
-            ends.push(out.len());
-        }
-        ends
-    }
-}
-
 impl LogBlock for ShreddedBlock {
     fn timestamps_ns(&self) -> &[i64] {
-        &self.ts_ns
+        match &self.seen.picked {
+            Some((ts_ns, ..)) => ts_ns,
+            None => &self.rows.ts_ns[self.seen.run.clone()],
+        }
     }
 
     fn stream(&self, row: usize) -> StreamId {
-        self.streams[row]
+        let place = self.streams().at(self.place(row));
+        self.part.part.blocks[self.block].streams[place as usize]
     }
 
     fn metadata(&self, row: usize) -> Labels {
-        self.sets[self.metadata[row] as usize].clone()
-    }
-
-    fn metadata_set(&self, row: usize) -> u32 {
-        self.metadata[row]
+        self.sets[self.seen.sets.at(self.place(row)) as usize].clone()
     }
 
     fn contains(&self, needle: &[u8], rows: &mut [bool]) -> Result<(), ReadError> {
-        assert_eq!(rows.len(), self.ts_ns.len(), "one answer per row");
-        (0..self.head.shapes.len())
-            .try_for_each(|shape| self.contains_in_shape(shape, needle, rows))
+        if needle.is_empty() {
+            return Ok(());
+        }
+        self.contains_any(&AnyOf::new(vec![needle.to_vec()], false), rows)
+    }
+
+    fn contains_any(&self, any: &AnyOf, rows: &mut [bool]) -> Result<(), ReadError> {
+        assert_eq!(rows.len(), self.timestamps_ns().len(), "one answer per row");
+        self.find(&Sought::new(any), rows)
+    }
+
+    fn keys(&self) -> Option<Keys<'_>> {
+        Some(Keys {
+            streams: &self.part.part.blocks[self.block].streams,
+            stream_of_row: self.streams().of(&self.seen.run),
+            sets: &self.sets,
+            set_of_row: self.seen.sets.of(&self.seen.run),
+        })
     }
 
     fn shapes(&self) -> Option<Shapes<'_>> {
-        Some(Shapes { shapes: &self.head.shapes, of_row: &self.shapes, ranks: &self.ranks })
+        Some(Shapes {
+            shapes: &self.head.shapes,
+            of_row: self.row_shapes().of(&self.seen.run),
+            ranks: self.seen.ranks.of(&self.seen.run),
+        })
     }
 
     fn values(&self, shape: usize, slot: usize) -> Result<SlotValues<'_>, ReadError> {
@@ -526,7 +325,8 @@ impl LogBlock for ShreddedBlock {
 
     fn line(&self, row: usize, out: &mut Vec<u8>) -> Result<(), ReadError> {
         out.clear();
-        let (shape, rank) = (self.shapes[row] as usize, self.ranks[row] as usize);
+        let at = self.place(row);
+        let (shape, rank) = (self.row_shapes().at(at) as usize, self.seen.ranks.at(at) as usize);
         let statics = &self.head.shapes[shape].statics;
         out.extend_from_slice(&statics[0]);
         for (slot, text) in statics[1..].iter().enumerate() {

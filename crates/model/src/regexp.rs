@@ -6,6 +6,10 @@
 //! A pattern is read once from left to right and written in Rust's syntax; every step looks a bounded
 //! way ahead, so a hostile pattern costs linear time. The errors that users see are Go's.
 
+mod literals;
+
+pub use literals::{Literals, literals};
+
 use regex::{Regex, RegexBuilder, bytes};
 use std::sync::{Mutex, PoisonError};
 

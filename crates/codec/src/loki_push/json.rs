@@ -356,9 +356,11 @@ impl<'de> Visitor<'de> for EntrySeed<'_> {
     }
 }
 
-fn metadata(pairs: &[(String, String)]) -> Labels {
-    let named = pairs.iter().filter(|(name, _)| !name.is_empty());
-    Labels::from_pairs_with_empty(named.map(|(name, value)| (metadata_name(name), value.as_str())))
+/// The metadata of an entry.
+pub(super) fn metadata<T: AsRef<str>>(pairs: &[(T, T)]) -> Labels {
+    let named = pairs.iter().filter(|(name, _)| !name.as_ref().is_empty());
+    let named = named.map(|(name, value)| (metadata_name(name.as_ref()), value.as_ref()));
+    Labels::from_pairs_with_empty(named)
 }
 
 struct Timestamp(i64);

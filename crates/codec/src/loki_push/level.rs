@@ -91,7 +91,12 @@ pub fn add_level(stream: &Labels, entry: &mut LogEntry) {
 
 /// The level of a line.
 fn level_of<'a>(stream: &'a Labels, metadata: &'a Labels, line: &[u8]) -> Cow<'a, str> {
-    let named = |labels: &'a Labels| FIELDS.iter().find_map(|field| labels.get(field));
+    // Sets are small, and most names are none of a level's.
+    let rank = |name: &str| FIELDS.iter().position(|field| *field == name);
+    let named = |labels: &'a Labels| {
+        let ranked = labels.iter().filter_map(|label| Some((rank(&label.name)?, &*label.value)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, value)| value)
+    };
     if let Some(text) = named(stream).or_else(|| named(metadata)) {
         return normal(text.as_bytes()).unwrap_or(text).into();
     }

@@ -5,24 +5,20 @@
 //! from running the query's own parser over the shape once, with marks in place of the values, and
 //! says in which slot each label's value stands.
 //! From there a comparison is answered by columns ([`super::prefilter`]), and the outcome of the whole
-//! pipeline is remembered for each combination of the values that the query looks at ([`Memo`]):
+//! pipeline is remembered for each combination of the values that the query looks at ([`super::recall`]):
 //! the first row of a combination goes through the pipeline like any other, the rest repeat it.
 
-use crate::ast::{Conversion, Grouping, LabelFilter, LineOp, RangeAggregation, Stage};
+use crate::ast::{Conversion, Grouping, LabelFilter, RangeAggregation, Stage};
 use crate::pipeline::Pipeline;
-use crate::pipeline::labels::LineLabels;
+use crate::pipeline::labels::{Category, LabelSet, LineLabels};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use vigie_model::blocks::{LogBlock, Shape, ShapeKind, SlotValues};
-use vigie_model::{Labels, ReadError};
+use vigie_model::Labels;
+use vigie_model::blocks::{Shape, ShapeKind};
 
 /// Stands around the number of a slot in place of its value; JSON and logfmt take it as any letter.
 const MARK: char = '\u{e000}';
-/// Most combinations that are found by index.
-const DENSE_MAX: usize = 65_536;
-/// Most combinations that are remembered of a shape; further ones go through the pipeline.
-const COMBINATIONS_MAX: usize = 1 << 20;
-
 /// The shapes that a query's parser understands.
 pub(super) fn shape_kind(stage: &Stage) -> Option<ShapeKind> {
     match stage {
@@ -37,7 +33,7 @@ pub(super) fn shape_kind(stage: &Stage) -> Option<ShapeKind> {
 }
 
 /// Where the value of a label stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// In a slot.
     Slot(usize),
@@ -45,43 +41,57 @@ pub(super) enum Place {
     Fixed(Arc<str>),
 }
 
-/// The labels of rows of one shape, stream and metadata set behind the parser.
-pub(super) struct Plan {
-    places: HashMap<Arc<str>, Place>,
-}
+/// What the query's parser finds in the lines of a shape.
+pub(super) struct Parsed(HashMap<Arc<str>, Place>);
 
-impl Plan {
-    /// What `pipeline`'s parser finds; `None` where it fails on the shape.
+impl Parsed {
+    /// `None` where the parser fails on the shape. `stream` and `metadata` are those of any rows with
+    /// the same label names.
     pub(super) fn of(
         pipeline: &Pipeline,
         shape: &Shape,
         stream: &Labels,
         metadata: &Labels,
         labels: &mut LineLabels,
-    ) -> Option<Plan> {
+    ) -> Option<Parsed> {
         labels.start(stream, metadata);
         pipeline.parse_only(&mut marked(shape), labels);
         if labels.has_error() {
             return None;
         }
-        let all = labels.all();
-        let places = all.iter().map(|(name, value)| {
+        let found = labels.of(Category::Parsed);
+        let places = found.iter().map(|(name, value)| {
             let place = match unmarked(value) {
                 Some(slot) => Place::Slot(slot),
                 None => Place::Fixed(value.into()),
             };
             (Arc::from(name), place)
         });
-        Some(Plan { places: places.collect() })
+        Some(Parsed(places.collect()))
+    }
+}
+
+/// The labels of rows of one shape, stream and metadata set behind the parser.
+pub(super) struct Plan {
+    parsed: Option<Rc<Parsed>>,
+    /// The labels in front of it.
+    before: LabelSet,
+}
+
+impl Plan {
+    /// Of rows with these labels; without a parser these are all that they have.
+    pub(super) fn new(parsed: Option<Rc<Parsed>>, before: LabelSet) -> Plan {
+        Plan { parsed, before }
     }
 
-    pub(super) fn place(&self, name: &str) -> Option<&Place> {
-        self.places.get(name)
+    pub(super) fn place(&self, name: &str) -> Option<Place> {
+        let parsed = self.parsed.as_ref().and_then(|parsed| parsed.0.get(name));
+        parsed.cloned().or_else(|| self.before.get(name).map(|value| Place::Fixed(value.into())))
     }
 
-    fn slot(&self, name: &str) -> Option<usize> {
-        match self.places.get(name) {
-            Some(Place::Slot(slot)) => Some(*slot),
+    pub(super) fn slot(&self, name: &str) -> Option<usize> {
+        match self.place(name) {
+            Some(Place::Slot(slot)) => Some(slot),
             _ => None,
         }
     }
@@ -117,18 +127,18 @@ pub(super) fn number(mantissa: i64, scale: u32) -> f64 {
     mantissa as f64 / 10u64.pow(scale) as f64
 }
 
-/// What a query needs of a row besides its combination of values.
+/// How outcomes of a query are remembered, and what it needs besides.
 pub(super) struct Recall<'a> {
     /// What the lines must be; `None` when there is no parser.
     pub(super) kind: Option<ShapeKind>,
     /// The labels that decide over the outcome.
-    looked_at: Vec<&'a str>,
+    pub(super) looked_at: Vec<&'a str>,
     /// The label whose number is the sample.
     pub(super) unwrapped: Option<&'a str>,
     /// Labels that only number comparisons read, which columns have answered.
-    compared: Vec<&'a str>,
-    /// Whether a line filter is left that needs the line.
-    pub(super) needs_line: bool,
+    pub(super) compared: Vec<&'a str>,
+    /// Whether all labels of a row decide: those of its stream and its metadata.
+    pub(super) tells_groups_apart: bool,
 }
 
 impl<'a> Recall<'a> {
@@ -137,7 +147,6 @@ impl<'a> Recall<'a> {
         range: &'a RangeAggregation,
         grouping: Option<&'a Grouping>,
     ) -> Option<Recall<'a>> {
-        let grouping = grouping.filter(|grouping| !grouping.without)?;
         let unwrapped = match &range.unwrap {
             None if range.op.starts_with("bytes") => return None,
             None => None,
@@ -147,15 +156,11 @@ impl<'a> Recall<'a> {
                 Some(unwrap.label.as_str()).filter(|_| is_plain)?.into()
             }
         };
-        let (mut kind, mut needs_line) = (None, false);
+        let mut kind = None;
         let (mut read, mut compared) = (Vec::new(), Vec::new());
         for stage in &range.log.stages {
             match stage {
-                Stage::Line(filter) => {
-                    let answered = filter.op == LineOp::Contains
-                        && matches!(&filter.texts[..], [one] if !one.is_ip && !one.text.is_empty());
-                    needs_line |= !answered;
-                }
+                Stage::Line(_) => {}
                 Stage::Label(filter) => names(filter, true, &mut read, &mut compared),
                 parser => {
                     let of_parser = shape_kind(parser)?;
@@ -165,6 +170,10 @@ impl<'a> Recall<'a> {
                 }
             }
         }
+        let grouping = grouping.filter(|grouping| !grouping.without);
+        if grouping.is_none() && (kind.is_some() || unwrapped.is_some()) {
+            return None;
+        }
         // A filter in front of the parser reads other labels than the same name behind it.
         let parser = range.log.stages.iter().position(|stage| shape_kind(stage).is_some());
         let first = range.log.stages.iter().position(|stage| matches!(stage, Stage::Label(_)));
@@ -173,16 +182,19 @@ impl<'a> Recall<'a> {
         }
         let only_compared =
             |name: &&str| count(&read, name) == count(&compared, name) && Some(*name) != unwrapped;
-        let grouped = grouping.labels.iter().map(String::as_str);
+        let grouped = grouping.iter().flat_map(|g| g.labels.iter().map(String::as_str));
         let looked_at = read.iter().copied().filter(|name| !only_compared(name)).chain(grouped);
         let looked_at: Vec<&str> = looked_at.filter(|name| Some(*name) != unwrapped).collect();
-        let in_group = unwrapped.filter(|name| grouping.labels.iter().any(|label| label == name));
+        let in_group = unwrapped.filter(|name| {
+            grouping.is_some_and(|grouping| grouping.labels.iter().any(|label| label == name))
+        });
         if in_group.is_some() || unwrapped.is_some_and(|name| count(&read, name) > 0) {
             // Rare enough: the unwrapped label is grouped by or filtered as well.
             return None;
         }
         compared.retain(|name| !looked_at.contains(name));
-        Some(Recall { kind, looked_at, unwrapped, compared, needs_line })
+        let tells_groups_apart = grouping.is_none();
+        Some(Recall { kind, looked_at, unwrapped, compared, tells_groups_apart })
     }
 }
 
@@ -216,117 +228,5 @@ fn names<'a>(
         LabelFilter::Duration { name, .. }
         | LabelFilter::Bytes { name, .. }
         | LabelFilter::Ip { name, .. } => read.push(name),
-    }
-}
-
-/// What becomes of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Not known yet: the row goes through the pipeline, and what comes out is remembered.
-    Unknown,
-    /// The pipeline drops it.
-    Dropped,
-    /// It belongs to the series collected there.
-    Series(usize),
-    /// Each row goes through the pipeline.
-    EachItsOwn,
-}
-
-/// The outcomes of the rows of one shape, stream and metadata set of a block.
-pub(super) struct Memo<'b> {
-    block: &'b dyn LogBlock,
-    shape: usize,
-    slots: Vec<usize>,
-    /// The codes of each slot and how many words it has, if the combinations can be numbered.
-    words: Vec<(&'b [u8], usize)>,
-    dense: Vec<Outcome>,
-    sparse: HashMap<Vec<u8>, Outcome>,
-    key: Vec<u8>,
-    /// The mantissas and the scale of the numbers that are the samples.
-    unwrapped: Option<(&'b [i64], u32)>,
-}
-
-impl<'b> Memo<'b> {
-    /// `None` if every row of the shape is its own case.
-    pub(super) fn of(
-        recall: &Recall<'_>,
-        plan: Option<&Plan>,
-        block: &'b dyn LogBlock,
-        shape: usize,
-    ) -> Result<Option<Memo<'b>>, ReadError> {
-        let mut slots = Vec::new();
-        let mut unwrapped = None;
-        if let Some(plan) = plan {
-            slots.extend(recall.looked_at.iter().filter_map(|name| plan.slot(name)));
-            for slot in recall.compared.iter().filter_map(|name| plan.slot(name)) {
-                // Not a column of numbers: some may compare with an error.
-                if !matches!(block.values(shape, slot)?, SlotValues::Numbers { .. }) {
-                    slots.push(slot);
-                }
-            }
-            slots.sort_unstable();
-            slots.dedup();
-            if let Some(label) = recall.unwrapped {
-                let Some(slot) = plan.slot(label) else { return Ok(None) };
-                let SlotValues::Numbers { mantissas, scale } = block.values(shape, slot)? else {
-                    return Ok(None);
-                };
-                unwrapped = Some((mantissas, scale));
-            }
-        } else if recall.unwrapped.is_some() {
-            return Ok(None);
-        }
-        let mut words = Vec::with_capacity(slots.len());
-        let mut combinations = 1usize;
-        for &slot in &slots {
-            let SlotValues::Words { words: of_slot, codes } = block.values(shape, slot)? else {
-                break;
-            };
-            words.push((codes, of_slot.len()));
-            combinations = combinations.saturating_mul(of_slot.len());
-        }
-        let is_dense = words.len() == slots.len() && combinations <= DENSE_MAX;
-        let dense = if is_dense { vec![Outcome::Unknown; combinations] } else { Vec::new() };
-        if !is_dense {
-            words.clear();
-        }
-        let (sparse, key) = (HashMap::new(), Vec::new());
-        Ok(Some(Memo { block, shape, slots, words, dense, sparse, key, unwrapped }))
-    }
-
-    /// What is known of a row; its combination is at hand for [`Memo::remember`].
-    pub(super) fn recall(&mut self, rank: usize) -> Result<Outcome, ReadError> {
-        if !self.dense.is_empty() {
-            return Ok(self.dense[self.index(rank)]);
-        }
-        self.key.clear();
-        for &slot in &self.slots {
-            let start = self.key.len();
-            self.block.value(self.shape, slot, rank, &mut self.key)?;
-            let length = (self.key.len() - start) as u32;
-            self.key.extend_from_slice(&length.to_le_bytes());
-        }
-        Ok(self.sparse.get(&self.key).copied().unwrap_or(Outcome::Unknown))
-    }
-
-    fn index(&self, rank: usize) -> usize {
-        self.words.iter().fold(0, |index, (codes, count)| {
-            index * count + codes.get(rank).copied().map_or(0, usize::from)
-        })
-    }
-
-    /// Remembers what became of the row that [`Memo::recall`] was asked for last.
-    pub(super) fn remember(&mut self, rank: usize, outcome: Outcome) {
-        if !self.dense.is_empty() {
-            let index = self.index(rank);
-            self.dense[index] = outcome;
-        } else if self.sparse.len() < COMBINATIONS_MAX {
-            self.sparse.insert(self.key.clone(), outcome);
-        }
-    }
-
-    /// The sample of a row that belongs to a series.
-    pub(super) fn sample(&self, rank: usize) -> f64 {
-        self.unwrapped.map_or(1.0, |(mantissas, scale)| number(mantissas[rank], scale))
     }
 }

@@ -3,6 +3,8 @@
 //! Blocks come best first, so the walk ends at the first block that cannot hold a better line than
 //! the worst one kept. Kept lines live in a heap of `limit` entries, whatever the range.
 
+use super::filters::LineFilters;
+use super::groups::Groups;
 use super::prefilter::Prefilter;
 use super::{Budget, EvalError, LogSource, Options};
 use crate::ast::{Expr, LogExpr};
@@ -154,7 +156,7 @@ fn best(
     let mut blocks = source.select(&log.matchers, range, direction, &needles)?;
     let mut search = Search {
         pipeline,
-        texts,
+        filters: LineFilters::of(&log.stages),
         prefilter: Prefilter::of(&log.stages),
         direction,
         limit,
@@ -179,7 +181,7 @@ fn best(
 
 struct Search<'a> {
     pipeline: Pipeline,
-    texts: Vec<&'a [u8]>,
+    filters: LineFilters,
     prefilter: Option<Prefilter<'a>>,
     direction: Direction,
     limit: usize,
@@ -219,13 +221,15 @@ impl Search<'_> {
     fn block(&mut self, block: &dyn LogBlock, blocks: &dyn LogBlocks) -> Result<(), EvalError> {
         let rows = block.timestamps_ns().len();
         let mut wanted = vec![true; rows];
-        for text in &self.texts {
-            block.contains(text, &mut wanted)?;
-        }
-        if let Some(prefilter) = &self.prefilter {
+        self.filters.apply(block, &mut wanted)?;
+        if let Some(prefilter) = &self.prefilter
+            && let Some(groups) = Groups::of(block)
+        {
             let streams = &mut self.streams;
-            let mut labels = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
-            prefilter.apply(&self.pipeline, block, &mut labels, &mut wanted)?;
+            let mut of = |id| streams.entry(id).or_insert_with(|| blocks.labels(id)).clone();
+            let kind = Some(prefilter.kind());
+            let plans = groups.plans(kind, &self.pipeline, &mut of, &mut self.labels);
+            prefilter.apply(block, &groups, &plans, &mut wanted)?;
         }
         let mut line = Vec::new();
         for step in 0..rows {

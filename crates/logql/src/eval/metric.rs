@@ -4,19 +4,14 @@
 //! per series and step, however many lines there are; the others keep their samples by series, and a
 //! window is a slice of them. A series is a column with one slot per step.
 
-use super::columns::{Memo, Outcome, Plan, Recall};
-use super::prefilter::{Prefilter, key_of};
+use super::samples::Reader;
 use super::value::{MatrixSeries, Value, VectorSample};
-use super::window::{Point, Window, aggregate, counted, only_counts};
+use super::window::{Point, Window, aggregate, counted};
 use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
-use crate::ast::{
-    Expr, Grouping, LabelFilter, LabelReplace, LineFilter, LineOp, MetricExpr, RangeAggregation,
-    Stage,
-};
-use crate::pipeline::labels::{ERROR_LABEL, LabelSet, LineLabels};
-use crate::pipeline::{Pipeline, Sample, required_texts, series_labels};
-use std::collections::HashMap;
-use vigie_model::blocks::{Direction, LogBlock, LogBlocks, LogRange, Needle, StreamId};
+use crate::ast::{Expr, Grouping, LabelFilter, LabelReplace, MetricExpr, RangeAggregation, Stage};
+use crate::pipeline::labels::{ERROR_LABEL, LabelSet};
+use crate::pipeline::{Pipeline, Sample, required_texts};
+use vigie_model::blocks::{Direction, LogRange, Needle};
 use vigie_model::limits::{LABEL_VALUE_BYTES_MAX, QUERY_POINTS_MAX};
 use vigie_model::{MatchOp, regexp};
 
@@ -42,10 +37,10 @@ pub(super) enum Evaluated {
 
 /// The instants of a query.
 #[derive(Clone, Copy)]
-struct Steps {
+pub(super) struct Steps {
     start_ns: i64,
     step_ns: i64,
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl Steps {
@@ -59,7 +54,7 @@ impl Steps {
 
     /// The steps whose windows `(end - range, end]` hold `ts_ns`, where a window ends `offset_ns`
     /// before its step: from the first to the one behind the last.
-    fn seeing(&self, ts_ns: i64, range: &RangeAggregation) -> std::ops::Range<usize> {
+    pub(super) fn seeing(&self, ts_ns: i64, range: &RangeAggregation) -> std::ops::Range<usize> {
         if let Some(age_ns) =
             self.end_ns().checked_sub(range.offset_ns).and_then(|end| end.checked_sub(ts_ns))
             && self.count == 1
@@ -75,6 +70,24 @@ impl Steps {
             step_at.clamp(0, self.count as i128) as usize
         };
         at_or_after(shifted)..at_or_after(shifted + i128::from(range.range_ns))
+    }
+
+    /// The last instant that the same steps see as `ts_ns`.
+    pub(super) fn unchanged_until(&self, ts_ns: i64, range: &RangeAggregation) -> i64 {
+        let seen = self.seeing(ts_ns, range);
+        // A step sees no instant behind its window's end, and none a range before that.
+        let last_of = |step: usize, before_ns: i64| {
+            let of_step = i128::from(self.start_ns) + i128::from(self.step_ns) * step as i128;
+            of_step - i128::from(range.offset_ns) - i128::from(before_ns)
+        };
+        let bounds = [(seen.start, 0), (seen.end, range.range_ns)];
+        let next = bounds
+            .into_iter()
+            .filter(|(step, _)| *step < self.count)
+            .map(|(step, before_ns)| last_of(step, before_ns))
+            .filter(|last| *last >= i128::from(ts_ns))
+            .min();
+        next.map_or(i64::MAX, |last| last.min(i128::from(i64::MAX)) as i64)
     }
 }
 
@@ -342,49 +355,19 @@ impl Evaluator<'_> {
                 .saturating_add(1),
             end_ns: self.steps.end_ns().saturating_sub(range.offset_ns).saturating_add(1),
         };
-        let mut reader = Reader {
-            pipeline: Pipeline::for_samples(&range.log.stages, unwrap, grouping)?,
-            sample,
-            grouping,
-            unwrapped: unwrap.map(|unwrap| unwrap.label.as_str()),
-            texts,
-            prefilter: Prefilter::of(&range.log.stages),
-            recall: Recall::of(range, grouping),
-            counts_only: counts_only(range),
-            labels_fixed: range.unwrap.is_none() && only_line_filters(&range.log.stages),
-            steps: self.steps,
-            range,
-            series: HashMap::new(),
-            collected: Vec::new(),
-            of_stream: HashMap::new(),
-            labels: LineLabels::default(),
-        };
+        let pipeline = Pipeline::for_samples(&range.log.stages, unwrap, grouping)?;
+        let mut reader = Reader::new(range, grouping, pipeline, sample, self.steps);
         let mut blocks =
             self.source.select(&range.log.matchers, wanted, Direction::Forward, &needles)?;
         while let Some(block) = blocks.next_block() {
             self.budget.look()?;
             reader.block(block?.as_ref(), blocks.as_ref(), &mut self.budget)?;
         }
-        let mut collected = reader.collected;
+        let mut collected = reader.into_collected();
         // In order, so that sums and the error reported do not depend on a hash.
         collected.sort_by(|(left, _), (right, _)| left.cmp(right));
         Ok(collected)
     }
-}
-
-fn only_line_filters(stages: &[Stage]) -> bool {
-    stages.iter().all(|stage| matches!(stage, Stage::Line(_)))
-}
-
-/// Whether a sample needs no line: only `|=` filters, which blocks answer, and counting.
-fn counts_only(range: &RangeAggregation) -> bool {
-    let answered = |stage: &Stage| {
-        matches!(stage, Stage::Line(LineFilter { op: LineOp::Contains, texts })
-            if texts.len() == 1 && !texts[0].is_ip && !texts[0].text.is_empty())
-    };
-    range.unwrap.is_none()
-        && !range.op.starts_with("bytes")
-        && range.log.stages.iter().all(answered)
 }
 
 fn names_error(filter: &LabelFilter) -> bool {
@@ -402,7 +385,7 @@ fn filters_error(stage: &Stage) -> bool {
 }
 
 /// The samples of one series, as far as its aggregation needs them.
-enum Collected {
+pub(super) enum Collected {
     /// Instants and values.
     Points(Vec<Point>),
     /// By how many lines and bytes the window of each step differs from the one before.
@@ -416,261 +399,6 @@ fn counts(changes: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
         *total = (total.0 + change.0, total.1 + change.1);
         Some(*total)
     })
-}
-
-/// Turns lines into samples.
-struct Reader<'a> {
-    pipeline: Pipeline,
-    sample: Sample,
-    grouping: Option<&'a Grouping>,
-    unwrapped: Option<&'a str>,
-    texts: Vec<&'a [u8]>,
-    prefilter: Option<Prefilter<'a>>,
-    /// How the outcomes of rows are remembered.
-    recall: Option<Recall<'a>>,
-    counts_only: bool,
-    labels_fixed: bool,
-    steps: Steps,
-    range: &'a RangeAggregation,
-    series: HashMap<LabelSet, usize>,
-    collected: Vec<(LabelSet, Collected)>,
-    /// The stream's labels, and its series if its lines without metadata all have the same.
-    of_stream: HashMap<StreamId, (vigie_model::Labels, Option<usize>)>,
-    labels: LineLabels,
-}
-
-impl Reader<'_> {
-    fn block(
-        &mut self,
-        block: &dyn LogBlock,
-        blocks: &dyn LogBlocks,
-        budget: &mut Budget<'_>,
-    ) -> Result<(), EvalError> {
-        let rows = block.timestamps_ns().len();
-        let mut wanted = vec![true; rows];
-        for text in &self.texts {
-            block.contains(text, &mut wanted)?;
-        }
-        if let Some(prefilter) = &self.prefilter {
-            let streams = &mut self.of_stream;
-            let mut labels =
-                |id| streams.entry(id).or_insert_with(|| (blocks.labels(id), None)).0.clone();
-            prefilter.apply(&self.pipeline, block, &mut labels, &mut wanted)?;
-        }
-        match self.recall.take() {
-            Some(recall) if !self.counts_only => {
-                let done = self.recalled(&recall, block, blocks, &wanted, budget);
-                self.recall = Some(recall);
-                done
-            }
-            recall => {
-                self.recall = recall;
-                let mut line = Vec::new();
-                for row in (0..rows).filter(|row| wanted[*row]) {
-                    if !self.counts_only {
-                        block.line(row, &mut line)?;
-                    }
-                    budget.line(line.len())?;
-                    self.row(block, blocks, row, &mut line, budget)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads rows whose outcome repeats that of others with the same values, run by run of rows
-    /// that share a memo.
-    fn recalled(
-        &mut self,
-        recall: &Recall<'_>,
-        block: &dyn LogBlock,
-        blocks: &dyn LogBlocks,
-        wanted: &[bool],
-        budget: &mut Budget<'_>,
-    ) -> Result<(), EvalError> {
-        let shapes = block.shapes();
-        let by_shape = shapes.filter(|_| recall.kind.is_some());
-        let key_of = |row: usize| match by_shape {
-            Some(shapes) => key_of(block, shapes, row),
-            None => (0, block.stream(row), block.metadata_set(row)),
-        };
-        let mut known: HashMap<(u32, StreamId, u32), usize> = HashMap::new();
-        let mut memos: Vec<Option<Memo<'_>>> = Vec::new();
-        let mut start = 0;
-        while start < wanted.len() {
-            let key = key_of(start);
-            let end = (start + 1..wanted.len()).find(|&row| key_of(row) != key);
-            let run = start..end.unwrap_or(wanted.len());
-            start = run.end;
-            let Some(first) = run.clone().find(|row| wanted[*row]) else { continue };
-            let at = match known.get(&key) {
-                Some(&at) => at,
-                None => {
-                    memos.push(self.memo(recall, block, blocks, first, key.0)?);
-                    known.insert(key, memos.len() - 1);
-                    memos.len() - 1
-                }
-            };
-            let rank = |row: usize| shapes.map_or(row, |shapes| shapes.ranks[row] as usize);
-            let mut line = Vec::new();
-            for row in run.filter(|row| wanted[*row]) {
-                let memo = memos[at].as_mut();
-                self.recalled_row(
-                    recall,
-                    memo,
-                    (block, blocks),
-                    (row, rank(row)),
-                    &mut line,
-                    budget,
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    fn recalled_row(
-        &mut self,
-        recall: &Recall<'_>,
-        mut memo: Option<&mut Memo<'_>>,
-        (block, blocks): (&dyn LogBlock, &dyn LogBlocks),
-        (row, rank): (usize, usize),
-        line: &mut Vec<u8>,
-        budget: &mut Budget<'_>,
-    ) -> Result<(), EvalError> {
-        let outcome = match &mut memo {
-            Some(memo) => memo.recall(rank)?,
-            None => Outcome::EachItsOwn,
-        };
-        line.clear();
-        if recall.needs_line || matches!(outcome, Outcome::Unknown | Outcome::EachItsOwn) {
-            block.line(row, line)?;
-        }
-        budget.line(line.len())?;
-        if recall.needs_line && !self.pipeline.line_passes(line) {
-            return Ok(());
-        }
-        match (outcome, memo) {
-            (Outcome::Dropped, _) => {}
-            (Outcome::Series(series), Some(memo)) => {
-                self.sample(series, block.timestamps_ns()[row], memo.sample(rank), budget)?;
-            }
-            (_, memo) => {
-                let series = self.row(block, blocks, row, line, budget)?;
-                if let Some(memo) = memo.filter(|_| outcome == Outcome::Unknown) {
-                    let outcome = match series {
-                        _ if self.labels.has_error() => Outcome::EachItsOwn,
-                        None => Outcome::Dropped,
-                        Some(series) => Outcome::Series(series),
-                    };
-                    memo.remember(rank, outcome);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// How the outcomes of rows like this one are remembered; `None` if they are not.
-    fn memo<'b>(
-        &mut self,
-        recall: &Recall<'_>,
-        block: &'b dyn LogBlock,
-        blocks: &dyn LogBlocks,
-        row: usize,
-        shape: u32,
-    ) -> Result<Option<Memo<'b>>, EvalError> {
-        let Some(kind) = recall.kind else {
-            return Ok(Memo::of(recall, None, block, 0)?);
-        };
-        let Some(shapes) = block.shapes() else { return Ok(None) };
-        let of_shape = &shapes.shapes[shape as usize];
-        if of_shape.kind != kind {
-            return Ok(None);
-        }
-        let id = block.stream(row);
-        let stream = self.of_stream.entry(id).or_insert_with(|| (blocks.labels(id), None));
-        let metadata = block.metadata(row);
-        let plan = Plan::of(&self.pipeline, of_shape, &stream.0, &metadata, &mut self.labels);
-        match plan {
-            Some(plan) => Ok(Memo::of(recall, Some(&plan), block, shape as usize)?),
-            None => Ok(None),
-        }
-    }
-
-    /// Runs a row through the pipeline; the place of the series that it belongs to.
-    fn row(
-        &mut self,
-        block: &dyn LogBlock,
-        blocks: &dyn LogBlocks,
-        row: usize,
-        line: &mut Vec<u8>,
-        budget: &mut Budget<'_>,
-    ) -> Result<Option<usize>, EvalError> {
-        let ts_ns = block.timestamps_ns()[row];
-        let id = block.stream(row);
-        let (stream, known) =
-            self.of_stream.entry(id).or_insert_with(|| (blocks.labels(id), None)).clone();
-        let metadata = block.metadata(row);
-        self.labels.start(&stream, &metadata);
-        if !self.counts_only && !self.pipeline.run(ts_ns, line, &mut self.labels) {
-            return Ok(None);
-        }
-        let Some(value) = self.sample.take(line, &mut self.labels) else { return Ok(None) };
-        let cacheable = self.labels_fixed && metadata.is_empty();
-        let at = match known.filter(|_| cacheable) {
-            Some(at) => at,
-            None => self.place(budget)?,
-        };
-        if cacheable {
-            self.of_stream.insert(id, (stream, Some(at)));
-        }
-        self.sample(at, ts_ns, value, budget)?;
-        Ok(Some(at))
-    }
-
-    /// Takes a sample of a series.
-    fn sample(
-        &mut self,
-        at: usize,
-        ts_ns: i64,
-        value: f64,
-        budget: &mut Budget<'_>,
-    ) -> Result<(), EvalError> {
-        match &mut self.collected[at].1 {
-            Collected::Points(points) => {
-                budget.hold(2)?;
-                points.push((ts_ns, value));
-            }
-            Collected::Changes(changes) => {
-                let steps = self.steps.seeing(ts_ns, self.range);
-                if !steps.is_empty() {
-                    for (step, sign) in [(steps.start, 1.0), (steps.end, -1.0)] {
-                        changes[step].0 += sign;
-                        changes[step].1 += sign * value;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Where the series of the labels at hand is collected.
-    fn place(&mut self, budget: &mut Budget<'_>) -> Result<usize, EvalError> {
-        let labels = series_labels(&self.labels, self.grouping, self.unwrapped);
-        if let Some(at) = self.series.get(&labels) {
-            return Ok(*at);
-        }
-        let counting = only_counts(self.range.op, self.range.unwrap.is_some());
-        let count = self.steps.count;
-        // Two cells per step for the column to come, as many for changes.
-        budget.series(if counting { 4 * count } else { 2 * count })?;
-        let collected = match counting {
-            true => Collected::Changes(vec![(0.0, 0.0); count + 1]),
-            false => Collected::Points(Vec::new()),
-        };
-        self.series.insert(labels.clone(), self.collected.len());
-        self.collected.push((labels, collected));
-        Ok(self.collected.len() - 1)
-    }
 }
 
 fn replace_labels(replace: &LabelReplace, series: Vec<Series>) -> Result<Vec<Series>, EvalError> {

@@ -4,11 +4,15 @@ mod aggregate;
 pub(crate) mod binary;
 mod columns;
 pub(crate) mod fields;
+mod filters;
 pub(crate) mod follow;
+mod groups;
 pub(crate) mod logs;
 pub(crate) mod metric;
 pub(crate) mod patterns;
 mod prefilter;
+mod recall;
+mod samples;
 pub(crate) mod value;
 mod window;
 
@@ -183,6 +187,15 @@ impl<'a> Budget<'a> {
             return Err(EvalError::Scanned(self.options.lines_scanned_max));
         }
         self.work(WORK_PER_LINE + bytes)
+    }
+
+    /// Accounts for lines of which columns are read.
+    pub(crate) fn lines(&mut self, count: usize) -> Result<(), EvalError> {
+        self.lines_scanned += count as u64;
+        if self.lines_scanned > self.options.lines_scanned_max {
+            return Err(EvalError::Scanned(self.options.lines_scanned_max));
+        }
+        self.work(8 * count)
     }
 
     /// Accounts for work of about as many bytes, and looks at the clock now and then.

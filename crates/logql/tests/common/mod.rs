@@ -47,10 +47,6 @@ impl LogBlock for Block {
         }
         Ok(())
     }
-    fn metadata_set(&self, row: usize) -> u32 {
-        let same = |(_, entry): &(StreamId, LogEntry)| entry.metadata == self.rows[row].1.metadata;
-        self.rows.iter().position(same).unwrap() as u32
-    }
     fn shapes(&self) -> Option<Shapes<'_>> {
         None
     }

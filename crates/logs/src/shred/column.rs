@@ -104,23 +104,27 @@ impl Column {
     }
 
     /// Whether a value may hold `part` at `place`, as far as the description tells.
-    pub(crate) fn may_hold(&self, place: Place, part: &[u8]) -> bool {
-        let is_made_of =
-            |extra: &[u8]| part.iter().all(|byte| byte.is_ascii_digit() || extra.contains(byte));
+    pub(crate) fn may_hold(&self, place: Place, part: &[u8], case: Case) -> bool {
+        let is_made_of = |extra: &[u8]| {
+            let is_known = |byte: &u8| extra.iter().any(|extra| case.alike(*byte, *extra));
+            part.iter().all(|byte| byte.is_ascii_digit() || is_known(byte))
+        };
         match self {
             Column::Words { words, .. } => {
                 // The planted bug asks only the first word.
                 let asked = if planted::is(Bug::FirstWordOnly) { 1 } else { words.len() };
-                words.iter().take(asked).any(|word| holds(word, place, part))
+                words.iter().take(asked).any(|word| case.holds(word, place, part))
             }
             Column::Numbers { form: Form::Int, .. } => part.len() <= 20 && is_made_of(b"-"),
             Column::Numbers { form: Form::Decimal { .. }, .. } => is_made_of(b"-."),
             Column::Numbers { form: Form::Ipv4, .. } => part.len() <= 15 && is_made_of(b"."),
             Column::Numbers { form: Form::Numbered { prefix }, .. } => is_made_of(prefix),
             Column::Numbers { form: Form::Time { separator, suffix, .. }, .. } => {
-                let is_known = |byte: &u8| suffix.contains(byte) || byte == separator;
+                let is_known = |byte: u8| {
+                    suffix.iter().chain([separator]).any(|known| case.alike(byte, *known))
+                };
                 part.iter()
-                    .all(|byte| byte.is_ascii_digit() || b"-:.".contains(byte) || is_known(byte))
+                    .all(|byte| byte.is_ascii_digit() || b"-:.".contains(byte) || is_known(*byte))
             }
             Column::Hex { is_uuid, length, .. } => {
                 let printed = 2 * length + if *is_uuid { 4 } else { 0 };
@@ -132,25 +136,72 @@ impl Column {
         }
     }
 
-    /// The filter that may say more, and the keys that must all be in it.
-    pub(crate) fn filter_for(&self, part: &[u8]) -> Option<(&Frame, Vec<u64>)> {
+    /// The filter that may say more, and the keys of which one in each group must be in it.
+    pub(crate) fn filter_for(&self, part: &[u8], case: Case) -> Option<(&Frame, Vec<Vec<u64>>)> {
         match self {
             Column::Texts { filter: Some(filter), .. } if part.len() >= 3 => {
-                Some((filter, part.windows(3).map(trigram).collect()))
+                Some((filter, part.windows(3).map(|three| case.trigrams(three)).collect()))
             }
             Column::Hex { is_uuid, length, filter: Some(filter), .. } => {
+                let part = if case == Case::Ignored { &part.to_ascii_lowercase() } else { part };
                 let bytes = parse_hex(part, *is_uuid)?;
-                (bytes.len() == *length).then(|| (filter, vec![xxh3_64(&bytes)]))
+                (bytes.len() == *length).then(|| (filter, vec![vec![xxh3_64(&bytes)]]))
             }
             _ => None,
         }
     }
 }
 
-/// Whether the filter knows all the keys.
-pub(crate) fn filter_admits(filter: &[u8], keys: &[u64]) -> Result<bool, Bad> {
+/// Whether the two cases of an ASCII letter are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Case {
+    Counts,
+    Ignored,
+}
+
+impl Case {
+    fn alike(self, left: u8, right: u8) -> bool {
+        left == right || self == Case::Ignored && left.eq_ignore_ascii_case(&right)
+    }
+
+    fn same(self, left: &[u8], right: &[u8]) -> bool {
+        left == right || self == Case::Ignored && left.eq_ignore_ascii_case(right)
+    }
+
+    /// Whether `value` holds `part` at `place`.
+    pub(crate) fn holds(self, value: &[u8], place: Place, part: &[u8]) -> bool {
+        match place {
+            Place::Starts => value.get(..part.len()).is_some_and(|start| self.same(start, part)),
+            Place::Ends => {
+                let start = value.len().checked_sub(part.len());
+                start.is_some_and(|start| self.same(&value[start..], part))
+            }
+            Place::Is => self.same(value, part),
+            Place::Anywhere if self == Case::Counts => memchr::memmem::find(value, part).is_some(),
+            Place::Anywhere => value.windows(part.len()).any(|inside| self.same(inside, part)),
+        }
+    }
+
+    /// The keys of three bytes, of which one must be there.
+    fn trigrams(self, three: &[u8]) -> Vec<u64> {
+        let mut keys = vec![trigram(three)];
+        if self == Case::Counts {
+            return keys;
+        }
+        for (at, byte) in three.iter().enumerate().filter(|(_, byte)| byte.is_ascii_alphabetic()) {
+            let flip = u64::from(byte.to_ascii_lowercase() ^ byte.to_ascii_uppercase());
+            keys.extend_from_within(..);
+            let half = keys.len() / 2;
+            keys[half..].iter_mut().for_each(|key| *key ^= flip << (8 * at));
+        }
+        keys
+    }
+}
+
+/// Whether the filter knows a key of each group.
+pub(crate) fn filter_admits(filter: &[u8], groups: &[Vec<u64>]) -> Result<bool, Bad> {
     let filter = Fuse::read(filter)?;
-    Ok(keys.iter().all(|&key| filter.may_hold(key)))
+    Ok(groups.iter().all(|keys| keys.iter().any(|&key| filter.may_hold(key))))
 }
 
 fn parse_hex(text: &[u8], is_uuid: bool) -> Option<Vec<u8>> {
@@ -164,15 +215,6 @@ fn parse_hex(text: &[u8], is_uuid: bool) -> Option<Vec<u8>> {
         .len()
         .is_multiple_of(2)
         .then(|| digits.chunks_exact(2).map(|two| two[0] << 4 | two[1]).collect())
-}
-
-pub(crate) fn holds(value: &[u8], place: Place, part: &[u8]) -> bool {
-    match place {
-        Place::Starts => value.starts_with(part),
-        Place::Ends => value.ends_with(part),
-        Place::Is => value == part,
-        Place::Anywhere => memchr::memmem::find(value, part).is_some(),
-    }
 }
 
 fn read_words(input: &mut Bytes<'_>, rows: usize, at: &mut u64) -> Result<Column, Bad> {
@@ -334,7 +376,8 @@ impl Column {
                 if planted::is(Bug::CodeOffByOne) {
                     codes.iter_mut().for_each(|code| *code = code.saturating_sub(1));
                 }
-                if codes.iter().any(|&code| usize::from(code) >= words.len()) {
+                let greatest = codes.iter().fold(0, |greatest, &code| code.max(greatest));
+                if usize::from(greatest) >= words.len() {
                     return Err("has a code without a word".into());
                 }
                 Values::Codes(codes)

@@ -6,26 +6,33 @@
 //! ```
 
 use crate::planted::{self, Bug};
+use std::cell::RefCell;
 use vigie_disk::wire::{Bad, Bytes, put_uint};
+use zstd::zstd_safe::CParameter;
 
 /// Largest frame, decompressed.
 pub(crate) const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 
+/// zstd's level for columns of numbers and codes. With matches of [`COLUMN_MATCH_BYTES`] a higher one
+/// makes them no smaller.
+pub(crate) const COLUMN_LEVEL: i32 = 1;
+/// The shortest match in a column. A shorter one says less than the codes of its bytes would, and takes
+/// most of the time of unpacking: columns of few values come out smaller and are read twice as fast.
+pub(crate) const COLUMN_MATCH_BYTES: u32 = 7;
+
 /// How hard a block is packed.
 #[derive(Clone, Copy)]
 pub(crate) struct Levels {
-    /// zstd's level for columns of numbers and codes.
-    pub(crate) columns: i32,
     /// zstd's level for text.
     pub(crate) text: i32,
 }
 
 /// What the head is sealed with, while somebody may be waiting.
-pub(crate) const QUICK: Levels = Levels { columns: 1, text: 3 };
+pub(crate) const QUICK: Levels = Levels { text: 3 };
 /// What compaction packs with.
-pub(crate) const THOROUGH: Levels = Levels { columns: 3, text: 6 };
+pub(crate) const THOROUGH: Levels = Levels { text: 6 };
 
 /// Collects the frames of a block.
 pub(crate) struct FrameWriter {
@@ -37,6 +44,8 @@ pub(crate) struct FrameWriter {
 /// A compressor that is made when it is first used, which is expensive.
 struct Packer {
     level: i32,
+    /// The shortest match, if it is not the level's own.
+    match_bytes: Option<u32>,
     made: Option<zstd::bulk::Compressor<'static>>,
 }
 
@@ -51,7 +60,7 @@ impl Packer {
         }
         let compressor = match self.made.take() {
             Some(made) => made,
-            None => zstd::bulk::Compressor::new(self.level)?,
+            None => compressor(self.level, self.match_bytes)?,
         };
         let packed = self.made.insert(compressor).compress(raw)?;
         // A twentieth is not worth the unpacking.
@@ -59,10 +68,44 @@ impl Packer {
     }
 }
 
+fn compressor(
+    level: i32,
+    match_bytes: Option<u32>,
+) -> std::io::Result<zstd::bulk::Compressor<'static>> {
+    let mut made = zstd::bulk::Compressor::new(level)?;
+    if let Some(bytes) = match_bytes {
+        made.set_parameter(CParameter::MinMatch(bytes))?;
+    }
+    Ok(made)
+}
+
+/// Packs numbers as columns are packed.
+pub(crate) fn pack_column(raw: &[u8]) -> std::io::Result<Vec<u8>> {
+    compressor(COLUMN_LEVEL, Some(COLUMN_MATCH_BYTES))?.compress(raw)
+}
+
+thread_local! {
+    /// Made once for each thread: making one takes longer than most frames do.
+    static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        const { RefCell::new(None) };
+}
+
+/// Undoes zstd, up to `raw_bytes_max`.
+pub(crate) fn unpack(packed: &[u8], raw_bytes_max: usize) -> std::io::Result<Vec<u8>> {
+    UNPACKER.with_borrow_mut(|unpacker| {
+        let made = match unpacker.take() {
+            Some(made) => made,
+            None => zstd::bulk::Decompressor::new()?,
+        };
+        unpacker.insert(made).decompress(packed, raw_bytes_max)
+    })
+}
+
 impl FrameWriter {
     pub(crate) fn new(levels: Levels) -> FrameWriter {
-        let packer = |level| Packer { level, made: None };
-        let (columns, text) = (packer(levels.columns), packer(levels.text));
+        let packer = |level, match_bytes| Packer { level, match_bytes, made: None };
+        let columns = packer(COLUMN_LEVEL, Some(COLUMN_MATCH_BYTES));
+        let text = packer(levels.text, None);
         FrameWriter { body: Vec::new(), columns, text }
     }
 
@@ -132,8 +175,7 @@ impl Frame {
         if !self.is_packed {
             return Ok(stored);
         }
-        let raw =
-            zstd::bulk::decompress(&stored, self.raw_bytes).map_err(|_| "does not decompress")?;
+        let raw = unpack(&stored, self.raw_bytes).map_err(|_| "does not decompress")?;
         if raw.len() != self.raw_bytes {
             return Err("decompresses to another length");
         }

@@ -2,8 +2,9 @@
 //!
 //! Each way is a list of questions about slots, all of which must hold; the statics it crosses
 //! have been compared already. A line contains the text if any way holds.
+//! A [`Case`] says whether letters of either case are alike.
 
-use super::column::Place;
+use super::column::{Case, Place};
 use std::ops::Range;
 
 /// More ways are not counted: the lines are looked at instead.
@@ -21,17 +22,18 @@ pub(crate) struct Ask {
 }
 
 /// All ways; one without questions holds for every line. `None`: too many to count.
-pub(crate) fn ways(statics: &[Vec<u8>], needle: &[u8]) -> Option<Vec<Vec<Ask>>> {
-    if statics.iter().any(|text| memchr::memmem::find(text, needle).is_some()) {
+pub(crate) fn ways(statics: &[Vec<u8>], needle: &[u8], case: Case) -> Option<Vec<Vec<Ask>>> {
+    if statics.iter().any(|text| case.holds(text, Place::Anywhere, needle)) {
         return Some(vec![Vec::new()]);
     }
-    let mut search = Search { statics, needle, ways: Vec::new(), asked: Vec::new(), steps: 0 };
+    let (ways, asked) = (Vec::new(), Vec::new());
+    let mut search = Search { statics, needle, case, ways, asked, steps: 0 };
     let slots = statics.len() - 1;
     for (slot, text) in statics[..slots].iter().enumerate() {
         // The needle starts in the static before the slot …
         for start in 0..text.len() {
             let begun = text.len() - start;
-            if begun < needle.len() && needle.starts_with(&text[start..]) {
+            if begun < needle.len() && case.holds(needle, Place::Starts, &text[start..]) {
                 search.at_slot(slot, begun)?;
             }
         }
@@ -49,6 +51,7 @@ pub(crate) fn ways(statics: &[Vec<u8>], needle: &[u8]) -> Option<Vec<Vec<Ask>>> 
 struct Search<'a> {
     statics: &'a [Vec<u8>],
     needle: &'a [u8],
+    case: Case,
     ways: Vec<Vec<Ask>>,
     /// The questions of the way at hand.
     asked: Vec<Ask>,
@@ -87,10 +90,10 @@ impl Search<'_> {
             return None;
         }
         let (text, rest) = (&self.statics[at], &self.needle[from..]);
-        if text.starts_with(rest) {
+        if self.case.holds(text, Place::Starts, rest) {
             return self.note(self.asked.clone());
         }
-        if rest.starts_with(text) {
+        if self.case.holds(rest, Place::Starts, text) {
             return self.at_slot(at, from + text.len());
         }
         Some(())
@@ -100,7 +103,6 @@ impl Search<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shred::column::holds;
 
     /// Every part of every line is found, and nothing that is not there.
     #[test]
@@ -108,7 +110,7 @@ mod tests {
         let statics: Vec<Vec<u8>> =
             [&b"{\"a\":"[..], b",\"b\":\"", b"\"}"].iter().map(|s| s.to_vec()).collect();
         let values: [[&str; 2]; 5] =
-            [["1", "x"], ["12", ""], ["", "a\"b"], ["a\":", ",\"b"], ["11", "\""]];
+            [["1", "x"], ["12", ""], ["", "a\"B"], ["A\":", ",\"b"], ["11", "\""]];
         let line = |values: &[&str; 2]| {
             let mut line = Vec::new();
             for (at, text) in statics.iter().enumerate() {
@@ -125,15 +127,19 @@ mod tests {
             }
         }
         for needle in needles {
-            let ways = ways(&statics, &needle).unwrap();
-            for values in &values {
-                let found = ways.iter().any(|way| {
-                    way.iter().all(|ask| {
-                        holds(values[ask.slot].as_bytes(), ask.place, &needle[ask.part.clone()])
-                    })
-                });
-                let wanted = memchr::memmem::find(&line(values), &needle).is_some();
-                assert_eq!(found, wanted, "{:?} in {values:?}", String::from_utf8_lossy(&needle));
+            for case in [Case::Counts, Case::Ignored] {
+                let ways = ways(&statics, &needle, case).unwrap();
+                for values in &values {
+                    let found = ways.iter().any(|way| {
+                        way.iter().all(|ask| {
+                            let value = values[ask.slot].as_bytes();
+                            case.holds(value, ask.place, &needle[ask.part.clone()])
+                        })
+                    });
+                    let wanted = case.holds(&line(values), Place::Anywhere, &needle);
+                    let needle = String::from_utf8_lossy(&needle);
+                    assert_eq!(found, wanted, "{needle:?} in {values:?}, {case:?}");
+                }
             }
         }
     }

@@ -99,22 +99,35 @@ impl Planes {
         rows: usize,
         load: &mut dyn FnMut(&Frame) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<i64>, E> {
-        let mut sums = vec![self.base as u64; rows];
+        let mut base = self.base as u64;
+        let mut loaded: Vec<(Vec<u8>, u32)> = Vec::with_capacity(self.planes.len());
         for (at, plane) in self.planes.iter().enumerate() {
             let shift = 8 * at as u32;
             match plane {
-                Plane::Same(byte) => {
-                    let add = u64::from(*byte) << shift;
-                    sums.iter_mut().for_each(|sum| *sum = sum.wrapping_add(add));
-                }
-                Plane::Frame(frame) => {
-                    for (sum, byte) in sums.iter_mut().zip(load(frame)?) {
-                        *sum = sum.wrapping_add(u64::from(byte) << shift);
-                    }
-                }
+                Plane::Same(byte) => base = base.wrapping_add(u64::from(*byte) << shift),
+                Plane::Frame(frame) => loaded.push((load(frame)?, shift)),
             }
         }
-        Ok(sums.into_iter().map(|sum| sum as i64).collect())
+        let at = |byte: u8, shift: u32| u64::from(byte) << shift;
+        let value = |sum: u64| base.wrapping_add(sum) as i64;
+        // Nearly all numbers have one to three bytes that vary: one pass for each of these cases.
+        Ok(match &loaded[..] {
+            [] => vec![base as i64; rows],
+            [(a, s)] => a.iter().map(|&a| value(at(a, *s))).collect(),
+            [(a, s), (b, t)] => {
+                a.iter().zip(b).map(|(&a, &b)| value(at(a, *s) + at(b, *t))).collect()
+            }
+            [(a, s), (b, t), rest @ ..] => {
+                let two = a.iter().zip(b).map(|(&a, &b)| value(at(a, *s) + at(b, *t)));
+                let mut values: Vec<i64> = two.collect();
+                for (plane, shift) in rest {
+                    for (value, &byte) in values.iter_mut().zip(plane) {
+                        *value = value.wrapping_add(at(byte, *shift) as i64);
+                    }
+                }
+                values
+            }
+        })
     }
 }
 

@@ -26,6 +26,9 @@ const SHAPE_ROWS_MIN: usize = 16;
 /// Most shapes that are looked at in a block; lines of further ones are kept as text.
 const SHAPES_MAX: usize = 1024;
 
+/// Shapes that a line is compared with before it is read.
+const RECENT_SHAPES: usize = 3;
+
 /// A row on its way into a block.
 #[derive(Clone, Copy)]
 pub(crate) struct InRow<'a> {
@@ -77,23 +80,42 @@ fn group(rows: &[InRow<'_>]) -> (Vec<Group>, Vec<u32>) {
     let mut groups: Vec<Group> = Vec::new();
     let mut group_of_row = Vec::with_capacity(rows.len());
     let (mut slots, mut key) = (Vec::new(), Vec::new());
+    // The shapes met last, the last one first.
+    let mut recent = [TEXT; RECENT_SHAPES];
     for (at, row) in (0u32..).zip(rows) {
-        let Some(kind) = tokens::cut(row.line, &mut slots) else {
-            group_of_row.push(TEXT);
-            continue;
+        let is_like = |place: &u32| {
+            let group = groups.get(*place as usize);
+            group.is_some_and(|group| {
+                group.kind == Some(ShapeKind::Json)
+                    && tokens::cut_like(row.line, &group.statics, &mut slots)
+            })
         };
-        shape_key(kind, row.line, &slots, &mut key);
-        let place = match known.get(&key[..]) {
-            Some(&place) => place,
-            None if groups.len() == SHAPES_MAX => {
-                group_of_row.push(TEXT);
-                continue;
+        let place = match recent.iter().position(is_like) {
+            Some(known) => {
+                recent[..=known].rotate_right(1);
+                recent[0]
             }
             None => {
-                let statics = statics_of(row.line, &slots);
-                groups.push(Group { kind: Some(kind), statics, ..Group::default() });
-                known.insert(key.clone(), groups.len() as u32 - 1);
-                groups.len() as u32 - 1
+                let found = tokens::cut(row.line, &mut slots).and_then(|kind| {
+                    shape_key(kind, row.line, &slots, &mut key);
+                    if let Some(&place) = known.get(&key[..]) {
+                        return Some(place);
+                    }
+                    if groups.len() == SHAPES_MAX {
+                        return None;
+                    }
+                    let statics = statics_of(row.line, &slots);
+                    groups.push(Group { kind: Some(kind), statics, ..Group::default() });
+                    known.insert(key.clone(), groups.len() as u32 - 1);
+                    Some(groups.len() as u32 - 1)
+                });
+                let Some(place) = found else {
+                    group_of_row.push(TEXT);
+                    continue;
+                };
+                recent.rotate_right(1);
+                recent[0] = place;
+                place
             }
         };
         let group = &mut groups[place as usize];
