@@ -1,6 +1,6 @@
 //! The seams between the parts: each adapter is the smallest thing that fits one trait to another.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use vigie_codec::exposition::MetricKind;
 use vigie_collect::tail::LogSink;
 use vigie_collect::{CollectHandle, LogMetrics, MetricSink};
@@ -63,12 +63,30 @@ impl LogSink for Store {
 }
 
 /// The metrics made of lines, as the engine tells them of pushes.
-pub struct Counting(pub Arc<LogMetrics>);
+pub struct Counting(RwLock<Arc<LogMetrics>>);
+
+impl Counting {
+    /// Counts according to these rules.
+    pub fn new(metrics: LogMetrics) -> Counting {
+        Counting(RwLock::new(Arc::new(metrics)))
+    }
+
+    /// The rules that count now.
+    pub fn current(&self) -> Arc<LogMetrics> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts according to others from now on.
+    pub fn replace(&self, metrics: Arc<LogMetrics>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = metrics;
+    }
+}
 
 impl LogObserver for Counting {
     fn stored(&self, batches: &[PushBatch<'_>]) {
+        let metrics = self.current();
         for batch in batches {
-            self.0.look(batch.labels, batch.entries);
+            metrics.look(batch.labels, batch.entries);
         }
     }
 }
@@ -116,8 +134,6 @@ impl SampleSink for Store {
 pub struct Alerts {
     /// The running coordinator.
     pub watch: Arc<WatchHandle>,
-    /// The receivers' names.
-    pub receivers: Vec<String>,
 }
 
 impl AlertView for Alerts {
@@ -142,7 +158,7 @@ impl AlertView for Alerts {
     }
 
     fn receivers(&self) -> Vec<String> {
-        self.receivers.clone()
+        self.watch.receivers()
     }
 
     fn notifications(&self, limit: usize) -> Result<Vec<NotificationView>, String> {

@@ -147,7 +147,7 @@ pub struct RunArgs {
     /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
-    /// Let POST /-/quit end the program.
+    /// Let POST /-/quit end the program, and POST /-/reload read the configuration anew.
     #[arg(long = "web.enable-lifecycle")]
     pub lifecycle: bool,
     /// Let /api/v1/admin/tsdb/* delete series and make snapshots.

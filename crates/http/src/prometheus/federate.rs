@@ -109,7 +109,8 @@ struct Page {
 
 impl Page {
     fn write(&self, latest: &Latest) -> String {
-        let external = &self.state.settings.external_labels;
+        let loaded = self.state.loading.now();
+        let external = &loaded.external_labels;
         let mut added: BTreeMap<&str, &str> = BTreeMap::from([("instance", "")]);
         added.extend(external.iter().map(|label| (label.name.as_ref(), label.value.as_ref())));
         let (mut out, mut family) = (String::new(), None);

@@ -3,6 +3,7 @@
 use super::success;
 use crate::error::ApiError;
 use crate::json::Json;
+use crate::loading::{JobSettings, Loaded};
 use crate::params::Params;
 use crate::state::{Settings, State, rfc3339_or_never};
 use crate::views::{DroppedTargets, Target};
@@ -58,7 +59,8 @@ pub async fn scrape_pool_config(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let job = state.settings.job(scrape_pool(&params)?)?;
+    let loaded = state.loading.now();
+    let job = job(&loaded, scrape_pool(&params)?)?;
     Ok(success(
         |json| {
             json.raw(r#"{"yaml":"#).text(&job.yaml).raw("}");
@@ -82,7 +84,8 @@ pub async fn relabel_steps(
         params.get("labels").ok_or_else(|| ApiError::bad_data("no labels parameter provided"))?;
     let labels: BTreeMap<String, String> = serde_json::from_str(labels)
         .map_err(|error| ApiError::bad_data(format!("error parsing labels: {error}")))?;
-    let rules = &state.settings.job(pool)?.relabel;
+    let loaded = state.loading.now();
+    let rules = &job(&loaded, pool)?.relabel;
     // None from the rule on that drops the target.
     let mut output = Some(Labels::from_pairs(labels));
     let mut steps = Vec::new();
@@ -161,6 +164,14 @@ fn write_dropped(
         json.raw(&format!(":{}", job.count));
     }
     json.raw("}");
+}
+
+/// A job by its name; the error is upstream's.
+fn job<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a JobSettings, ApiError> {
+    loaded.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+        let words = format!("error retrieving scrape config: scrape pool {name:?} not found");
+        ApiError::bad_data(words)
+    })
 }
 
 /// The address under which people reach a target. What listens on this machine is not reached as
