@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use vigie_codec::exposition::MetricKind;
 use vigie_config::{LogMetric, LogMetricKind};
 use vigie_logql::{Followed, Follower};
-use vigie_model::{Labels, LogEntry, Row, SeriesId};
+use vigie_model::{Labels, LogEntry, Row, STALE_NAN, SeriesId};
 
 /// Most series of one rule; of a histogram, most sets of its labels.
 pub const SERIES_MAX: usize = 1000;
@@ -70,6 +70,25 @@ impl LogMetrics {
             None => Rule::compile(metric).map(|rule| Arc::new(Mutex::new(rule))),
         });
         Ok(LogMetrics { rules: rules.collect::<Result<_, String>>()? })
+    }
+
+    /// Marks the series of rules stale that `next` does not have.
+    ///
+    /// # Errors
+    /// The sink's sentence.
+    pub fn end(&self, next: &LogMetrics, sink: &dyn MetricSink, ts_ms: i64) -> Result<(), String> {
+        let stays =
+            |rule: &&Arc<Mutex<Rule>>| next.rules.iter().any(|other| Arc::ptr_eq(rule, other));
+        let mut series = Vec::new();
+        for rule in self.rules.iter().filter(|rule| !stays(rule)) {
+            let rule = rule.lock().unwrap_or_else(PoisonError::into_inner);
+            series.extend(rule.sums.values().flat_map(|sums| &sums.series));
+        }
+        if series.is_empty() {
+            return Ok(());
+        }
+        let values = vec![STALE_NAN; series.len()];
+        sink.append(&[Row::floats(ts_ms, &series, &values)])
     }
 
     /// Whether there is nothing to do.

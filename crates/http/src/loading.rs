@@ -17,6 +17,8 @@ pub struct Loaded {
     pub jobs: Vec<JobSettings>,
     /// Added to what leaves the machine.
     pub external_labels: Labels,
+    /// What becomes of OpenTelemetry's metrics.
+    pub otlp: vigie_codec::otlp_metrics::Settings,
 }
 
 /// What the file says of a scrape job.

@@ -88,6 +88,8 @@ pub struct Settings {
     pub admin_api: bool,
     /// Which experimental parts of PromQL may be used.
     pub language: vigie_promql::Features,
+    /// Whether `/api/v1/otlp/v1/metrics` takes anything.
+    pub otlp: bool,
     /// Whether `/api/v1/search/*` answers.
     pub search: bool,
     /// Notified by `/-/quit`, when that is allowed; then so is `/-/reload`.

@@ -78,7 +78,7 @@ impl Sources {
     }
 }
 
-/// Under Prometheus' names too, because people's alerts ask for them.
+/// Under the originals' names too, because people's alerts ask for them.
 fn loading_families(loading: &Loading) -> Vec<Family> {
     let last = loading.last_reading();
     let is_successful = f64::from(u8::from(last.is_successful));
@@ -90,6 +90,8 @@ fn loading_families(loading: &Loading) -> Vec<Family> {
         ("vigie_config_last_reload_success_timestamp_seconds", when, succeeded_at_s),
         ("prometheus_config_last_reload_successful", good, is_successful),
         ("prometheus_config_last_reload_success_timestamp_seconds", when, succeeded_at_s),
+        ("alertmanager_config_last_reload_successful", good, is_successful),
+        ("alertmanager_config_last_reload_success_timestamp_seconds", when, succeeded_at_s),
     ]
     .map(|(name, help, value)| Family::single(name, help, MetricKind::Gauge, value))
     .into()

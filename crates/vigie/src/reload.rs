@@ -8,7 +8,7 @@
 //! What is opened once at the start cannot change ([`fixed`]); if the files say something else of it
 //! now, the log and the answer say that a restart is needed. Requests are served one after the other.
 
-use crate::adapt::Counting;
+use crate::adapt::{Counting, Store};
 use crate::plan::Plan;
 use crate::run;
 use anyhow::{Context, Result};
@@ -37,6 +37,8 @@ pub struct Parts {
     pub logs: watch::Sender<Vec<TailSource>>,
     /// Metrics made of lines.
     pub counting: Arc<Counting>,
+    /// Where their series are.
+    pub store: Arc<Store>,
     /// What the pages show.
     pub loading: Arc<Loading>,
     /// What the operator is told.
@@ -99,13 +101,20 @@ impl Reloader {
         // From here on only the ledger can refuse, and then the old rules go on.
         let rules = run::watch_config(&plan, &parts.url);
         parts.watch.reload(rules).await.context("the rules go on as they were")?;
+        parts.collect.set_built_in_interval_ms(plan.own_interval_ms);
         parts.collect.reload(plan.jobs.clone());
         parts.logs.send_if_modified(|logs| {
             let is_new = *logs != plan.logs;
             logs.clone_from(&plan.logs);
             is_new
         });
-        parts.counting.replace(counted);
+        let before = parts.counting.current();
+        parts.counting.replace(counted.clone(), plan.own_interval_ms);
+        let store = parts.store.clone();
+        let ended = tokio::task::spawn_blocking(move || before.end(&counted, &*store, now_ms()));
+        if let Ok(Err(error)) = ended.await {
+            tracing::warn!("metrics made of lines that are gone cannot be marked stale: {error}");
+        }
         parts.loading.replace(run::loaded(&plan), now_ms());
         Ok(for_restart(&self.fixed, &fixed(&plan)))
     }
@@ -128,7 +137,7 @@ pub async fn hangups(mut hangup: Signal, reload: Reload, mut stopped: watch::Rec
 fn fixed(plan: &Plan) -> Vec<(&'static str, String)> {
     let config = &plan.config;
     let servers = plan.postgres.as_ref().map(|servers| {
-        let named = servers.iter().map(|one| (&one.instance, one.dsn.expose(), one.interval_ms));
+        let named = servers.iter().map(|one| (&one.instance, one.dsn.expose()));
         format!("{:?}", named.collect::<Vec<_>>())
     });
     vec![
@@ -141,7 +150,6 @@ fn fixed(plan: &Plan) -> Vec<(&'static str, String)> {
         ("storage.exemplars.max_exemplars", config.exemplars_max.to_string()),
         ("metrics.host", plan.host.is_some().to_string()),
         ("metrics.postgres", format!("{servers:?}")),
-        ("global.scrape_interval of the built-in collectors", plan.own_interval_ms.to_string()),
     ]
 }
 

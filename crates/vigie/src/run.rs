@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_collect::tail::{TailConfig, TailSource, TailStats, Tailer};
-use vigie_collect::{Collect, CollectHandle, LogMetrics};
+use vigie_collect::{Collect, CollectHandle, Collector, LogMetrics};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
 use vigie_http::{
@@ -122,24 +122,17 @@ async fn start(
 
     let Builtin { own, collectors, pages, servers } =
         builtin::collectors(&plan, &addresses.url, &sources).await;
-    let options = vigie_collect::Options {
-        seen_path: Some(plan.directory.join("seen-targets")),
-        ..Default::default()
-    };
-    let collect =
-        Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options));
+    let collect = start_collect(&plan, collectors, &store, client);
 
     let (notices, quit) = (Arc::new(Notices::default()), Arc::new(Notify::new()));
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), notices.clone(), stopped.clone()))];
     tasks.push(tokio::spawn(compaction::run(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
-    let counting = Arc::new(Counting::new(counting));
+    let counting = Arc::new(Counting::new(counting, plan.own_interval_ms));
     engine.observe_logs(counting.clone());
-    tasks.push(count_lines(&counting, &store, plan.own_interval_ms, stopped));
-    let (logs, followed) = watch::channel(plan.logs.clone());
-    let positions = plan.directory.join("positions");
-    let stats = sources.tail.clone();
-    tasks.push(tokio::spawn(follow(followed, positions, stats, store, stopped.clone())));
+    tasks.push(count_lines(&counting, &store, stopped));
+    let (logs, following) = start_following(&plan, &sources.tail, &store, stopped);
+    tasks.push(following);
 
     let (reload, requests) = Reload::channel();
     let parts = reload::Parts {
@@ -147,6 +140,7 @@ async fn start(
         collect: collect.clone(),
         logs,
         counting,
+        store,
         loading: loading.clone(),
         notices: notices.clone(),
         url: addresses.url.clone(),
@@ -170,7 +164,7 @@ async fn start(
         logs_retention_text: format_duration_ms(plan.config.logs_retention_ms),
         free_bytes: Box::new(move || free.free_bytes()),
         demo: plan.demo,
-        hosts: Hosts::new(&addresses.ips, plan.external_url.as_deref(), plan.behind_proxy),
+        hosts: hosts(&plan, addresses)?,
         own_metrics: Box::new(move || own.exporter_page()),
     });
     door.open(router::main(state.clone()));
@@ -178,6 +172,41 @@ async fn start(
         tasks.extend(classic_ports(&state, pages, stopped).await);
     }
     Ok((Running { notices, quit, embedded, collect, watch, tasks }, reload))
+}
+
+fn start_collect(
+    plan: &Plan,
+    collectors: Vec<Arc<dyn Collector>>,
+    store: &Arc<Store>,
+    client: Arc<HttpClient>,
+) -> Arc<CollectHandle> {
+    let options = vigie_collect::Options {
+        seen_path: Some(plan.directory.join("seen-targets")),
+        ..Default::default()
+    };
+    Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options))
+}
+
+/// Begins to follow files; others can be sent.
+fn start_following(
+    plan: &Plan,
+    stats: &Arc<TailStats>,
+    store: &Arc<Store>,
+    stopped: &watch::Receiver<bool>,
+) -> (watch::Sender<Vec<TailSource>>, JoinHandle<()>) {
+    let (logs, followed) = watch::channel(plan.logs.clone());
+    let positions = plan.directory.join("positions");
+    let following = follow(followed, positions, stats.clone(), store.clone(), stopped.clone());
+    (logs, tokio::spawn(following))
+}
+
+/// Whom the listeners answer.
+fn hosts(plan: &Plan, addresses: &Addresses) -> Result<Hosts> {
+    let hosts = Hosts::new(&addresses.ips, plan.external_url.as_deref(), plan.behind_proxy);
+    match &plan.cors_origin {
+        None => Ok(hosts),
+        Some(pattern) => hosts.with_cors(pattern).map_err(anyhow::Error::msg),
+    }
 }
 
 /// Follows the files that the configuration names, and others when it names others.
@@ -214,7 +243,20 @@ pub fn loaded(plan: &Plan) -> Loaded {
         config_yaml: plan.config.shown.yaml.clone(),
         jobs: job_settings(plan),
         external_labels: plan.config.external_labels.clone(),
+        otlp: vigie_codec::otlp_metrics::Settings {
+            allow_delta: has_feature(plan, DELTAS),
+            type_and_unit_labels: has_feature(plan, TYPE_AND_UNIT_LABELS),
+            ..plan.config.otlp.clone()
+        },
     }
+}
+
+/// The flags of Prometheus that change what becomes of OpenTelemetry's metrics.
+const DELTAS: &str = "otlp-native-delta-ingestion";
+const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
+
+fn has_feature(plan: &Plan, name: &str) -> bool {
+    plan.features.iter().any(|feature| feature == name)
 }
 
 fn job_settings(plan: &Plan) -> Vec<JobSettings> {
@@ -240,8 +282,9 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
         directory: directory.display().to_string(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         language: language_features(plan),
-        search: plan.features.iter().any(|name| name == "search-api"),
+        search: has_feature(plan, "search-api"),
         admin_api: plan.admin_api,
+        otlp: plan.otlp,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
@@ -261,7 +304,7 @@ fn language_features(plan: &Plan) -> vigie_promql::Features {
 async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         features: language_features(plan),
-        delayed_name_removal: plan.features.iter().any(|name| name == DELAYED_NAME_REMOVAL),
+        delayed_name_removal: has_feature(plan, DELAYED_NAME_REMOVAL),
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
         late_window_ms: plan.config.late_window_ms,
@@ -325,17 +368,13 @@ fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
 fn count_lines(
     counting: &Arc<Counting>,
     store: &Arc<Store>,
-    interval_ms: i64,
     stopped: &watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let (counting, store, mut stopped) = (counting.clone(), store.clone(), stopped.clone());
-    let every = Duration::from_millis(interval_ms.unsigned_abs().max(1));
     tokio::spawn(async move {
-        let mut timer = tokio::time::interval(every);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = timer.tick() => {}
+                () = tokio::time::sleep(counting.interval()) => {}
                 _ = stopped.changed() => return,
             }
             let (current, store) = (counting.current(), store.clone());

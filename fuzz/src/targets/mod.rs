@@ -3,12 +3,16 @@
 mod disk;
 mod doors;
 mod languages;
+mod otlp;
 
 use crate::Target;
 
 /// All of them.
 pub fn targets() -> Vec<Target> {
-    [doors::targets(), languages::targets(), disk::targets()].into_iter().flatten().collect()
+    [doors::targets(), otlp::targets(), languages::targets(), disk::targets()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Text of an input; what is not UTF-8 is replaced, since the doors of text refuse it before.

@@ -1,4 +1,4 @@
-//! `targets`, `targets/relabel_steps`, `scrape_pools` and `scrape_pools/config`.
+//! `targets`, `targets/metadata`, `targets/relabel_steps`, `scrape_pools` and `scrape_pools/config`.
 
 use super::success;
 use crate::error::ApiError;
@@ -6,7 +6,7 @@ use crate::json::Json;
 use crate::loading::{JobSettings, Loaded};
 use crate::params::Params;
 use crate::state::{Settings, State, rfc3339_or_never};
-use crate::views::{DroppedTargets, Target};
+use crate::views::{DroppedTargets, SaidOfMetric, Target};
 use axum::extract;
 use axum::response::Response;
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,6 +164,51 @@ fn write_dropped(
         json.raw(&format!(":{}", job.count));
     }
     json.raw("}");
+}
+
+/// `/api/v1/targets/metadata`: what each target's last page says of its metrics. As upstream, `limit`
+/// is looked at between targets.
+pub async fn metadata(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let given = |name: &str| params.get(name).filter(|text| !text.is_empty());
+    let limit = match given("limit").map(str::parse::<i64>) {
+        None => None,
+        Some(Ok(limit)) => usize::try_from(limit).ok(),
+        Some(Err(_)) => return Err(ApiError::bad_data("limit must be a number")),
+    };
+    let matchers = match given("match_target").map(vigie_promql::parse_selector) {
+        None => Vec::new(),
+        Some(Ok(matchers)) => matchers,
+        Some(Err(error)) => return Err(ApiError::invalid_parameter("match_target", error)),
+    };
+    let metric = given("metric");
+    let mut found: Vec<(Labels, SaidOfMetric)> = Vec::new();
+    for (labels, said) in state.targets.said() {
+        if limit.is_some_and(|limit| found.len() >= limit) {
+            break;
+        }
+        if matchers.iter().all(|matcher| matcher.matches_labels(&labels)) {
+            found.extend(said(metric).into_iter().map(|one| (labels.clone(), one)));
+        }
+    }
+    let write = |json: &mut Json, (labels, one): &(Labels, SaidOfMetric)| {
+        json.raw(r#"{"target":"#).labels(labels);
+        // Who asks for one metric knows its name.
+        if metric.is_none() {
+            json.raw(r#","metric":"#).text(&one.name);
+        }
+        json.raw(r#","type":"#).text(one.kind).raw(r#","help":"#).text(&one.help);
+        json.raw(r#","unit":"#).text(&one.unit).raw("}");
+    };
+    Ok(success(
+        |json| {
+            json.list(&found, write);
+        },
+        &[],
+        &[],
+    ))
 }
 
 /// A job by its name; the error is upstream's.

@@ -378,6 +378,47 @@ async fn notices_are_listed_and_told_live() {
 }
 
 #[tokio::test]
+async fn targets_tell_what_their_metrics_are() {
+    let house = House::new();
+    let of = |instance: &str, metric: Option<&str>| {
+        let mut one = json!({
+            "target": {"instance": instance, "job": "node"},
+            "type": "gauge", "help": "A \"thing\".", "unit": "",
+        });
+        if let Some(metric) = metric {
+            one["metric"] = json!(metric);
+        }
+        one
+    };
+    let (x, y, z) = (of("a:1", Some("x")), of("a:1", Some("y")), of("b:1", Some("y")));
+    for (query, wanted) in [
+        ("", json!([x, y, z])),
+        ("limit=-1", json!([x, y, z])),
+        ("limit=0", json!([])),
+        // It is looked at between targets.
+        ("limit=1", json!([x, y])),
+        ("metric=y", json!([of("a:1", None), of("b:1", None)])),
+        ("metric=y&limit=1", json!([of("a:1", None)])),
+        ("metric=none", json!([])),
+        ("match_target=%7Binstance%3D%22b:1%22%7D", json!([z])),
+        ("match_target=%7Binstance%3D%22c:1%22%7D", json!([])),
+    ] {
+        let answer = house.get(&format!("/api/v1/targets/metadata?{query}")).await;
+        assert_eq!((answer.status, &answer.json()["data"]), (200, &wanted), "{query}");
+    }
+    for (query, words) in [
+        ("limit=x", "limit must be a number"),
+        (
+            "match_target=%7B",
+            "invalid parameter \"match_target\": 1:2: parse error: unexpected end of input inside braces",
+        ),
+    ] {
+        let answer = house.get(&format!("/api/v1/targets/metadata?{query}")).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(words)), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn only_who_is_allowed_ends_the_program() {
     let shut = House::new();
     for path in ["/-/quit", "/-/reload"] {

@@ -8,7 +8,7 @@ use tower::ServiceExt;
 use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine};
 use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
-    NotificationView, RuleView, Target, TargetView,
+    NotificationView, RuleView, SaidBy, SaidOfMetric, Target, TargetView,
 };
 use vigie_http::{
     Hosts, Loaded, Loading, Metadata, Notices, Parts, Reload, ReloadRequests, Settings, State,
@@ -306,5 +306,22 @@ impl TargetView for Views {
             discovered_labels: vec![Labels::from_pairs([("__address__", "b:1")])],
             count: 1,
         }]
+    }
+
+    fn said(&self) -> Vec<(Labels, SaidBy)> {
+        let by = |instance: &str, names: &'static [&'static str]| {
+            let said: SaidBy = Arc::new(move |wanted| {
+                let named = names.iter().filter(|name| wanted.is_none_or(|one| one == **name));
+                let of = |name: &&str| SaidOfMetric {
+                    name: (*name).to_owned(),
+                    kind: "gauge",
+                    help: "A \"thing\".".to_owned(),
+                    unit: String::new(),
+                };
+                named.map(of).collect()
+            });
+            (Labels::from_pairs([("job", "node"), ("instance", instance)]), said)
+        };
+        vec![by("a:1", &["x", "y"]), by("b:1", &["y"]), by("c:1", &[])]
     }
 }
