@@ -10,6 +10,7 @@ pub mod documents;
 pub mod exposition;
 pub mod loki_push;
 pub mod otlp_logs;
+pub mod otlp_metrics;
 mod proto;
 pub mod remote_read;
 pub mod remote_write;

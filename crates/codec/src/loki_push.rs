@@ -142,20 +142,27 @@ impl PushError {
 }
 
 /// How many streams, entries and labels a push may still have.
-pub(crate) struct Budget(Cell<usize>);
+pub(crate) struct Budget {
+    left: Cell<usize>,
+    what: &'static str,
+}
 
 impl Budget {
     pub(crate) fn new() -> Budget {
-        Budget(Cell::new(ITEMS_MAX))
+        Budget::of("streams, entries and labels")
+    }
+
+    /// The same for a push of something else.
+    pub(crate) fn of(what: &'static str) -> Budget {
+        Budget { left: Cell::new(ITEMS_MAX), what }
     }
 
     pub(crate) fn take(&self, items: usize) -> Result<(), PushError> {
-        let left = self.0.get().checked_sub(items).ok_or_else(|| {
-            PushError::Limit(format!(
-                "the push has more than {ITEMS_MAX} streams, entries and labels: send it in parts"
-            ))
+        let left = self.left.get().checked_sub(items).ok_or_else(|| {
+            let what = self.what;
+            PushError::Limit(format!("the push has more than {ITEMS_MAX} {what}: send it in parts"))
         })?;
-        self.0.set(left);
+        self.left.set(left);
         Ok(())
     }
 }

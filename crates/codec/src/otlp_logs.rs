@@ -15,9 +15,9 @@
 //! ```
 //! A value inside values is followed [`DEPTH_MAX`] deep.
 
-mod json;
-mod proto;
-mod value;
+pub(crate) mod json;
+pub(crate) mod proto;
+pub(crate) mod value;
 
 use crate::loki_push::{Budget, PushError, PushRequest, PushStream, ServiceName, finish};
 use crate::proto::put_bytes;

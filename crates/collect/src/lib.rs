@@ -21,5 +21,5 @@ pub mod tail;
 
 pub use collector::{Collected, Collector};
 pub use logmetrics::LogMetrics;
-pub use scrape::{Collect, CollectHandle, Health, Options, TargetStatus};
+pub use scrape::{Collect, CollectHandle, Health, Options, Said, SaidFamily, TargetStatus};
 pub use sink::MetricSink;

@@ -11,11 +11,11 @@
 
 use crate::sink::MetricSink;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use vigie_codec::exposition::MetricKind;
 use vigie_config::{LogMetric, LogMetricKind};
 use vigie_logql::{Followed, Follower};
-use vigie_model::{Labels, LogEntry, Row, SeriesId};
+use vigie_model::{Labels, LogEntry, Row, STALE_NAN, SeriesId};
 
 /// Most series of one rule; of a histogram, most sets of its labels.
 pub const SERIES_MAX: usize = 1000;
@@ -24,7 +24,7 @@ const OTHER: &str = "other";
 
 /// All rules and their sums.
 pub struct LogMetrics {
-    rules: Vec<Mutex<Rule>>,
+    rules: Vec<Arc<Mutex<Rule>>>,
 }
 
 struct Rule {
@@ -50,17 +50,45 @@ impl LogMetrics {
     /// # Errors
     /// A query that is not one for lines; the text names the metric.
     pub fn new(metrics: &[LogMetric]) -> Result<LogMetrics, String> {
-        let rules = metrics.iter().map(|metric| {
-            let wrong = |why: String| {
-                format!("logs.metrics: {}: {why} in match: {}", metric.name, metric.query)
+        LogMetrics { rules: Vec::new() }.succeeded_by(metrics)
+    }
+
+    /// Compiles the rules of a new configuration. Those that stay as they are keep their sums, which
+    /// both share from then on.
+    ///
+    /// # Errors
+    /// See [`LogMetrics::new`].
+    pub fn succeeded_by(&self, metrics: &[LogMetric]) -> Result<LogMetrics, String> {
+        let known = |metric: &LogMetric| {
+            let is_same = |rule: &&Arc<Mutex<Rule>>| {
+                rule.lock().unwrap_or_else(PoisonError::into_inner).metric == *metric
             };
-            let expr =
-                vigie_logql::parse(&metric.query).map_err(|error| wrong(error.to_string()))?;
-            let follower = Follower::new(&expr).map_err(|error| wrong(error.to_string()))?;
-            let (metric, sums) = (metric.clone(), HashMap::new());
-            Ok(Mutex::new(Rule { follower, metric, sums, is_described: false }))
+            self.rules.iter().find(is_same).cloned()
+        };
+        let rules = metrics.iter().map(|metric| match known(metric) {
+            Some(rule) => Ok(rule),
+            None => Rule::compile(metric).map(|rule| Arc::new(Mutex::new(rule))),
         });
         Ok(LogMetrics { rules: rules.collect::<Result<_, String>>()? })
+    }
+
+    /// Marks the series of rules stale that `next` does not have.
+    ///
+    /// # Errors
+    /// The sink's sentence.
+    pub fn end(&self, next: &LogMetrics, sink: &dyn MetricSink, ts_ms: i64) -> Result<(), String> {
+        let stays =
+            |rule: &&Arc<Mutex<Rule>>| next.rules.iter().any(|other| Arc::ptr_eq(rule, other));
+        let mut series = Vec::new();
+        for rule in self.rules.iter().filter(|rule| !stays(rule)) {
+            let rule = rule.lock().unwrap_or_else(PoisonError::into_inner);
+            series.extend(rule.sums.values().flat_map(|sums| &sums.series));
+        }
+        if series.is_empty() {
+            return Ok(());
+        }
+        let values = vec![STALE_NAN; series.len()];
+        sink.append(&[Row::floats(ts_ms, &series, &values)])
     }
 
     /// Whether there is nothing to do.
@@ -108,6 +136,15 @@ impl LogMetrics {
 }
 
 impl Rule {
+    fn compile(metric: &LogMetric) -> Result<Rule, String> {
+        let wrong = |why: String| {
+            format!("logs.metrics: {}: {why} in match: {}", metric.name, metric.query)
+        };
+        let expr = vigie_logql::parse(&metric.query).map_err(|error| wrong(error.to_string()))?;
+        let follower = Follower::new(&expr).map_err(|error| wrong(error.to_string()))?;
+        Ok(Rule { follower, metric: metric.clone(), sums: HashMap::new(), is_described: false })
+    }
+
     fn count(&mut self, line: &Followed) {
         let value = match &self.metric.value {
             None => 1.0,

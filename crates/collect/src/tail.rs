@@ -60,7 +60,7 @@ pub enum StartAt {
 }
 
 /// Some files and what their lines are labelled with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailSource {
     /// Globs: `*`, `?`, `[a-z]`, `{a,b}` inside a name, `**` for any number of directories.
     pub paths: Vec<String>,
@@ -99,6 +99,13 @@ impl TailConfig {
             rescan: Duration::from_secs(3),
             rotated_linger: Duration::from_secs(5),
         }
+    }
+}
+
+impl TailConfig {
+    /// Whether a tailer can be made of it.
+    pub fn check(&self) -> Result<(), TailError> {
+        patterns(&self.sources).map(drop)
     }
 }
 
@@ -153,17 +160,19 @@ struct Patterns {
     exclude: Vec<Pattern>,
 }
 
+fn patterns(sources: &[TailSource]) -> Result<Vec<Patterns>, TailError> {
+    let of = |source: &TailSource| {
+        let paths = Pattern::parse_all(&source.paths)?;
+        Ok(Patterns { paths, exclude: Pattern::parse_all(&source.exclude)? })
+    };
+    sources.iter().map(of).collect()
+}
+
 impl Tailer {
     /// Checks the globs and reads the remembered positions. A positions file that cannot be read
     /// is a warning: everything is then read as if new.
     pub fn new(config: TailConfig, sink: Arc<dyn LogSink>) -> Result<Tailer, TailError> {
-        let mut sources = Vec::new();
-        for source in &config.sources {
-            sources.push(Patterns {
-                paths: Pattern::parse_all(&source.paths)?,
-                exclude: Pattern::parse_all(&source.exclude)?,
-            });
-        }
+        let sources = patterns(&config.sources)?;
         let positions = Positions::load(&config.positions_path);
         Ok(Tailer {
             config,
@@ -178,6 +187,11 @@ impl Tailer {
             first_scan: true,
             stats: Arc::default(),
         })
+    }
+
+    /// The same, counting on where another stopped.
+    pub fn with_stats(self, stats: Arc<TailStats>) -> Tailer {
+        Tailer { stats, ..self }
     }
 
     /// What it has done so far.

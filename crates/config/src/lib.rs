@@ -60,6 +60,8 @@ pub struct Config {
     pub logs_disk_bytes_max: Option<u64>,
     /// Added to what leaves the machine; never stored.
     pub external_labels: Labels,
+    /// What becomes of OpenTelemetry's metrics; what flags say is left at its default.
+    pub otlp: vigie_codec::otlp_metrics::Settings,
     /// Milliseconds between scrapes of the built-in collectors.
     pub scrape_interval_ms: i64,
     /// Milliseconds between evaluations of a rule group that names no interval.

@@ -5,6 +5,7 @@ use crate::rules::RuleGroup;
 use crate::shown::{self, Shown};
 use crate::written::alertmanager::{self, Alertmanager};
 use crate::written::log_metrics;
+use crate::written::otlp;
 use crate::written::prometheus::{self, Prometheus};
 use crate::written::promtail::{self, Promtail};
 use crate::written::rules::{self, ExprCheck};
@@ -52,6 +53,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         queries: QueryLimits::default(),
         logs_disk_bytes_max: None,
         external_labels: Labels::default(),
+        otlp: vigie_codec::otlp_metrics::Settings::default(),
         scrape_interval_ms: INTERVAL_MS,
         evaluation_interval_ms: INTERVAL_MS,
         host: true,
@@ -167,7 +169,9 @@ fn is_prometheus(source: &Source<'_>) -> Result<bool, ConfigError> {
             return Err(source.wrong_at(section, advice));
         }
     }
-    Ok(["global", "scrape_configs", "rule_files"].iter().any(|name| keys.contains_key(*name)))
+    Ok(["global", "scrape_configs", "rule_files", "otlp"]
+        .iter()
+        .any(|name| keys.contains_key(*name)))
 }
 
 fn read(path: &Path, options: &LoadOptions<'_>) -> Result<(String, String), ConfigError> {
@@ -252,6 +256,7 @@ fn metrics(
         }
         config.exemplars_max = most.value;
     }
+    config.otlp = otlp::read(source, &written.otlp)?;
     let mut jobs = Vec::new();
     for scrape in &written.scrape_configs {
         let job = prometheus::job(source, scrape, &defaults)?;

@@ -66,6 +66,31 @@ fn every_error_names_the_place_and_the_next_action() {
         ),
         ("alerting:\n  receivers: [{name: a}]\n", ":2:", "route"),
         ("language: de\n", ":1:11: ", "write en or fr"),
+        (
+            "otlp:\n  translation_strategy: Nothing\n",
+            ":2:25: ",
+            "unsupported OTLP translation strategy \"Nothing\"",
+        ),
+        (
+            "otlp:\n  promote_all_resource_attributes: true\n  promote_resource_attributes: [a]\n",
+            ":2:36: ",
+            "'promote_all_resource_attributes' and 'promote_resource_attributes' cannot be",
+        ),
+        (
+            "otlp: {ignore_resource_attributes: [a]}\n",
+            ":1:37: ",
+            "cannot be configured unless 'promote_all_resource_attributes' is true",
+        ),
+        (
+            "otlp:\n  promote_resource_attributes: [a, ' a']\n",
+            ":2:36: ",
+            "invalid 'promote_resource_attributes': duplicated promoted OTel resource attribute \"a\"",
+        ),
+        (
+            "otlp:\n  promote_all_resource_attributes: true\n  ignore_resource_attributes: ['']\n",
+            ":3:32: ",
+            "invalid 'ignore_resource_attributes': empty ignored OTel resource attribute",
+        ),
         ("oncall: {}\n", ":1:9: ", "not built yet"),
         ("storage: [\n", ":", ""),
         (
@@ -181,6 +206,30 @@ fn a_disk_budget_is_read_in_powers_of_1024() {
     let config = load_text("vigie.yml", "storage: {disk: {metrics: 20GB}}\n").unwrap();
     assert_eq!(config.metrics_disk_bytes_max, Some(20 << 30));
     assert_eq!(config.logs_disk_bytes_max, None);
+}
+
+#[test]
+fn opentelemetrys_metrics_are_configured_as_in_prometheus() {
+    use vigie_codec::otlp_metrics::{Promote, Settings, Strategy};
+    let otlp = |text: &str| load_text("prometheus.yml", text).unwrap().otlp;
+    assert_eq!(otlp("otlp:\n"), Settings::default());
+    assert_eq!(otlp("otlp: {translation_strategy: ''}\n"), Settings::default());
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let wanted = Settings {
+        strategy: Strategy::NoUtf8EscapingWithSuffixes,
+        promote: Promote::Only(names(&["service.name", "x"])),
+        keep_identifying: true,
+        histograms_to_nhcb: true,
+        promote_scope: true,
+        key_before_underscore: false,
+        keep_underscores: false,
+        ..Settings::default()
+    };
+    let text = "otlp:\n  translation_strategy: NoUTF8EscapingWithSuffixes\n  promote_resource_attributes: [' service.name ', x]\n  keep_identifying_resource_attributes: true\n  convert_histograms_to_nhcb: true\n  promote_scope_metadata: true\n  label_name_underscore_sanitization: false\n  label_name_preserve_multiple_underscores: false\n";
+    assert_eq!(otlp(text), wanted);
+    let all =
+        otlp("otlp:\n  promote_all_resource_attributes: true\n  ignore_resource_attributes: [a]\n");
+    assert_eq!(all.promote, Promote::AllBut(names(&["a"])));
 }
 
 #[test]

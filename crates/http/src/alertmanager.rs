@@ -23,6 +23,12 @@ pub fn router() -> Router<State> {
         .fallback(any(not_found))
 }
 
+/// `POST /-/reload`, which Alertmanager serves without a flag. A page of another site cannot send it
+/// (see `guard`).
+pub(crate) async fn reload(extract::State(state): extract::State<State>) -> Response {
+    crate::prometheus::status::read_anew(state).await
+}
+
 /// `/api/v2/alerts`, with `filter` (matchers, repeatable), `receiver`, and Alertmanager's four switches.
 async fn alerts(
     extract::State(state): extract::State<State>,

@@ -19,6 +19,7 @@ mod error;
 mod guard;
 mod held;
 mod json;
+mod loading;
 mod loki;
 mod metadata;
 mod nearness;
@@ -36,12 +37,13 @@ mod ui;
 pub mod views;
 
 pub use guard::Hosts;
+pub use loading::{JobSettings, LastReading, Loaded, Loading, Reload, ReloadRequests, Reloaded};
 pub use loki::parse_time_ns as parse_loki_time_ns;
 pub use metadata::Metadata;
 pub use notices::{Notice, Notices};
 pub use params::parse_time_ms;
 pub use serve::{Door, bind, serve};
-pub use state::{JobSettings, Parts, Settings, State};
+pub use state::{Parts, Settings, State};
 
 /// The version of Prometheus whose API this is; clients choose features by it.
 pub const PROMETHEUS_VERSION: &str = "3.14.0";

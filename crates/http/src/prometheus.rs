@@ -7,6 +7,7 @@ pub mod features;
 pub mod federate;
 pub mod listing;
 pub mod notices;
+mod otlp;
 pub mod query;
 mod read;
 mod report;
@@ -29,7 +30,10 @@ use vigie_model::Matcher;
 
 /// Everything under `/api/v1`.
 pub fn router() -> Router<State> {
-    read_router().merge(admin::router()).route("/write", post(write::write))
+    read_router()
+        .merge(admin::router())
+        .route("/write", post(write::write))
+        .route("/otlp/v1/metrics", post(otlp::metrics))
 }
 
 /// The part that only reads.
@@ -46,6 +50,7 @@ pub fn read_router() -> Router<State> {
         .route("/metadata", get(listing::metadata))
         .route("/read", get(read::read).post(read::read))
         .route("/targets", get(targets::targets))
+        .route("/targets/metadata", get(targets::metadata))
         .route("/targets/relabel_steps", get(targets::relabel_steps))
         .route("/scrape_pools", get(targets::scrape_pools))
         .route("/scrape_pools/config", get(targets::scrape_pool_config))

@@ -97,7 +97,9 @@ fn lines() -> Router<State> {
 
 /// Port 9093, where Alertmanager was.
 pub fn alertmanager(state: State) -> Router {
-    let router = Router::new().nest("/api/v2", alertmanager::router());
+    let router = Router::new()
+        .nest("/api/v2", alertmanager::router())
+        .route("/-/reload", post(alertmanager::reload));
     finish(health(router, "OK", "OK"), state)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::guard::Hosts;
+use crate::loading::{Loading, Reload};
 use crate::loki::tail::Hub;
 use crate::metadata::Metadata;
 use crate::notices::Notices;
@@ -15,8 +16,6 @@ use vigie_dashboards::Dashboard;
 use vigie_engine::{
     About, Detail, Engine, EngineError, QueryError, QueryErrorKind, QueryOptions, Ticket,
 };
-use vigie_model::Labels;
-use vigie_model::relabel::Rule;
 
 /// Pushes unpacked and stored at once; more wait their turn with their bodies still packed.
 const PUSHES_AT_ONCE_MAX: usize = 4;
@@ -44,6 +43,10 @@ pub struct Parts {
     pub notices: Arc<Notices>,
     /// What the program was told.
     pub settings: Settings,
+    /// What the configuration says.
+    pub loading: Arc<Loading>,
+    /// How another is asked for.
+    pub reload: Reload,
     /// What targets say of their metrics.
     pub metadata: Arc<Metadata>,
     /// The dashboards, in the order they are listed.
@@ -64,17 +67,11 @@ pub struct Parts {
     pub own_metrics: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-/// What the program was told, as the status pages show it.
+/// What the program was told when it was started, as the status pages show it.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// Every flag and its value, by name.
     pub flags: Vec<(String, String)>,
-    /// The configuration of scraping and rules as Prometheus' file, secrets hidden.
-    pub config_yaml: String,
-    /// The scrape jobs of that file.
-    pub jobs: Vec<JobSettings>,
-    /// Added to what leaves the machine.
-    pub external_labels: Labels,
     /// The address that people use; targets on this machine are shown under its host.
     pub external_url: String,
     /// The port of the main listener.
@@ -87,32 +84,12 @@ pub struct Settings {
     pub admin_api: bool,
     /// Which experimental parts of PromQL may be used.
     pub language: vigie_promql::Features,
+    /// Whether `/api/v1/otlp/v1/metrics` takes anything.
+    pub otlp: bool,
     /// Whether `/api/v1/search/*` answers.
     pub search: bool,
-    /// Notified by `/-/quit`, when that is allowed.
+    /// Notified by `/-/quit`, when that is allowed; then so is `/-/reload`.
     pub lifecycle: Option<Arc<Notify>>,
-}
-
-/// What the file says of a scrape job.
-#[derive(Clone, Debug, Default)]
-pub struct JobSettings {
-    /// Its name.
-    pub name: String,
-    /// Its part of the file.
-    pub yaml: String,
-    /// `relabel_configs`.
-    pub relabel: Vec<Rule>,
-}
-
-impl Settings {
-    /// A job by its name; the error is upstream's.
-    pub(crate) fn job(&self, name: &str) -> Result<&JobSettings, ApiError> {
-        self.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
-            ApiError::bad_data(format!(
-                "error retrieving scrape config: scrape pool {name:?} not found"
-            ))
-        })
-    }
 }
 
 impl Deref for State {

@@ -3,6 +3,7 @@
 //! The program adapts `watch` and `collect` to these two traits, so that handlers can be tested
 //! with a table and the parts can change without touching the wire.
 
+use std::sync::Arc;
 use vigie_model::Labels;
 
 /// Rules, alerts and what was sent.
@@ -144,6 +145,24 @@ pub trait TargetView: Send + Sync {
     /// What relabelling dropped: for each job, those that are kept in memory and how many there
     /// are.
     fn dropped(&self) -> Vec<DroppedTargets>;
+    /// The labels of each target of [`TargetView::list`], and what its last page says of its metrics.
+    fn said(&self) -> Vec<(Labels, SaidBy)>;
+}
+
+/// What a target says of all its metrics in the order of their names, or of the one that is named.
+pub type SaidBy = Arc<dyn Fn(Option<&str>) -> Vec<SaidOfMetric> + Send + Sync>;
+
+/// What a target says of a metric.
+#[derive(Clone, Debug)]
+pub struct SaidOfMetric {
+    /// The metric.
+    pub name: String,
+    /// Its type, in Prometheus' word.
+    pub kind: &'static str,
+    /// The help text.
+    pub help: String,
+    /// The unit.
+    pub unit: String,
 }
 
 /// The targets of one job that relabelling dropped.

@@ -76,13 +76,14 @@ fn filter(data: &[u8]) {
     let mut keys: Vec<u64> =
         data.as_chunks::<8>().0.iter().map(|k| u64::from_le_bytes(*k)).collect();
     keys.truncate(4096);
-    let _ = filter_admits(data, &keys);
+    let _ = filter_admits(data, std::slice::from_ref(&keys));
     keys.sort_unstable();
     keys.dedup();
     if let Some(fuse) = Fuse::of(&keys) {
         let mut raw = Vec::new();
         fuse.write(&mut raw);
-        assert_eq!(filter_admits(&raw, &keys), Ok(true), "a filter does not know its keys");
+        let groups: Vec<Vec<u64>> = keys.iter().map(|key| vec![*key]).collect();
+        assert_eq!(filter_admits(&raw, &groups), Ok(true), "a filter does not know its keys");
     }
 }
 

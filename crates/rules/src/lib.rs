@@ -16,6 +16,7 @@
 
 mod alerting;
 mod recording;
+mod succession;
 
 pub use alerting::{ActiveAlert, AlertState};
 

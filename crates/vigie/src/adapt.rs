@@ -1,14 +1,16 @@
 //! The seams between the parts: each adapter is the smallest thing that fits one trait to another.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use vigie_codec::exposition::MetricKind;
 use vigie_collect::tail::LogSink;
-use vigie_collect::{CollectHandle, LogMetrics, MetricSink};
+use vigie_collect::{CollectHandle, LogMetrics, MetricSink, Said, SaidFamily};
 use vigie_engine::{Durability, Engine, EngineError, LogObserver, PushBatch, QueryOptions, When};
 use vigie_http::Metadata;
 use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
-    NotificationView, RuleView, Target, TargetView,
+    NotificationView, RuleView, SaidBy, SaidOfMetric, Target, TargetView,
 };
 use vigie_model::{Exemplar, Labels, LogEntry, Row, SeriesId};
 use vigie_watch::{
@@ -63,12 +65,41 @@ impl LogSink for Store {
 }
 
 /// The metrics made of lines, as the engine tells them of pushes.
-pub struct Counting(pub Arc<LogMetrics>);
+pub struct Counting {
+    metrics: RwLock<Arc<LogMetrics>>,
+    interval_ms: AtomicI64,
+}
+
+impl Counting {
+    /// Counts according to these rules, whose sums are stored at intervals.
+    pub fn new(metrics: LogMetrics, interval_ms: i64) -> Counting {
+        let metrics = RwLock::new(Arc::new(metrics));
+        Counting { metrics, interval_ms: AtomicI64::new(interval_ms) }
+    }
+
+    /// How often sums are stored.
+    pub fn interval(&self) -> Duration {
+        let interval_ms = self.interval_ms.load(Ordering::Relaxed);
+        Duration::from_millis(interval_ms.unsigned_abs().max(1))
+    }
+
+    /// The rules that count now.
+    pub fn current(&self) -> Arc<LogMetrics> {
+        self.metrics.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts according to others from now on.
+    pub fn replace(&self, metrics: Arc<LogMetrics>, interval_ms: i64) {
+        *self.metrics.write().unwrap_or_else(PoisonError::into_inner) = metrics;
+        self.interval_ms.store(interval_ms, Ordering::Relaxed);
+    }
+}
 
 impl LogObserver for Counting {
     fn stored(&self, batches: &[PushBatch<'_>]) {
+        let metrics = self.current();
         for batch in batches {
-            self.0.look(batch.labels, batch.entries);
+            metrics.look(batch.labels, batch.entries);
         }
     }
 }
@@ -116,8 +147,6 @@ impl SampleSink for Store {
 pub struct Alerts {
     /// The running coordinator.
     pub watch: Arc<WatchHandle>,
-    /// The receivers' names.
-    pub receivers: Vec<String>,
 }
 
 impl AlertView for Alerts {
@@ -142,7 +171,7 @@ impl AlertView for Alerts {
     }
 
     fn receivers(&self) -> Vec<String> {
-        self.receivers.clone()
+        self.watch.receivers()
     }
 
     fn notifications(&self, limit: usize) -> Result<Vec<NotificationView>, String> {
@@ -229,6 +258,25 @@ impl TargetView for Targets {
             })
             .collect()
     }
+
+    fn said(&self) -> Vec<(Labels, SaidBy)> {
+        let by = |(labels, said): (Labels, Arc<Said>)| {
+            let list: SaidBy = Arc::new(move |wanted| {
+                let families = said.list(wanted).into_iter();
+                families
+                    .map(|SaidFamily { name, kind, help, unit }| SaidOfMetric {
+                        name,
+                        kind: kind.as_str(),
+                        help,
+                        unit,
+                    })
+                    .collect()
+            });
+            (labels, list)
+        };
+        self.0.said().into_iter().map(by).collect()
+    }
+
     fn dropped(&self) -> Vec<DroppedTargets> {
         let job = |(scrape_pool, discovered_labels): (String, Vec<Labels>)| DroppedTargets {
             count: discovered_labels.len(),

@@ -150,12 +150,19 @@ pub struct RunArgs {
     /// How much is written to stderr.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", value_parser = LEVELS)]
     pub log_level: String,
-    /// Let POST /-/quit end the program.
+    /// Let POST /-/quit end the program, and POST /-/reload read the configuration anew.
     #[arg(long = "web.enable-lifecycle")]
     pub lifecycle: bool,
     /// Let /api/v1/admin/tsdb/* delete series and make snapshots.
     #[arg(long = "web.enable-admin-api")]
     pub admin_api: bool,
+    /// Let pages of other sites whose origin matches this pattern read Prometheus' API. Without it
+    /// none may, because without sign-in a browser would be a way in.
+    #[arg(long = "web.cors.origin", value_name = "REGEX")]
+    pub cors_origin: Option<String>,
+    /// Take OpenTelemetry's metrics at /api/v1/otlp/v1/metrics.
+    #[arg(long = "web.enable-otlp-receiver")]
+    pub otlp: bool,
     /// Accepted for compose files written for Prometheus; changes nothing.
     #[arg(long = "web.enable-remote-write-receiver", hide = true)]
     pub remote_write: bool,
@@ -208,7 +215,8 @@ pub struct DemoArgs {
 }
 
 /// Features that are built; the others are refused by name.
-const FEATURES: [&str; 8] = [
+const FEATURES: [&str; 9] = [
+    "otlp-native-delta-ingestion",
     "promql-binop-fill-modifiers",
     "promql-delayed-name-removal",
     "promql-duration-expr",
@@ -224,11 +232,10 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// Flags that other programs know and Vigie refuses, with the reason. A name that ends with a dot
 /// stands for all that begin with it.
-const REFUSED: [(&str, &str); 15] = [
+const REFUSED: [(&str, &str); 14] = [
     ("--cluster.", "Vigie has no cluster of Alertmanagers: remove the flag"),
     ("--storage.tsdb.", "Vigie's store has no such switch: remove the flag"),
     ("--agent", "agent mode is not built yet"),
-    ("--web.cors.origin", "cross-origin access is not built yet: remove the flag"),
     ("--web.max-connections", "the limit is fixed at 512 for each port: remove the flag"),
     ("--web.telemetry-path", "the pages of the exporters are at /metrics: remove the flag"),
     ("--query.", "it is no flag of Prometheus': see `storage.queries` of vigie.yml"),

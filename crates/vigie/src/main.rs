@@ -17,6 +17,7 @@ mod own_metrics;
 mod plan;
 mod postgres;
 mod query;
+mod reload;
 mod run;
 mod tsdb;
 
@@ -25,6 +26,7 @@ use clap::Parser;
 use cli::{Cli, Command, DemoArgs, RunArgs};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Threads that move bytes; what blocks has threads of its own.
 const WORKERS: usize = 2;
@@ -75,7 +77,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn run(arguments: RunArgs) -> Result<()> {
     say_through_stderr(&arguments.log_level);
     let plan = plan::from_arguments(&arguments)?;
-    block_on(run::run(plan))
+    block_on(run::run(plan, Box::new(move || plan::from_arguments(&arguments))))
 }
 
 fn demonstrate(arguments: DemoArgs) -> Result<()> {
@@ -90,9 +92,17 @@ fn demonstrate(arguments: DemoArgs) -> Result<()> {
         "The backend is process {} at {}, PostgreSQL is process {}: end one to see its alert.",
         demo.syndic_pid, demo.syndic_url, demo.postgres_pid
     );
+    let demo = Arc::new(demo);
     let plan = plan::for_demo(&arguments, &demo)?;
-    let ended = block_on(run::run(plan));
-    demo.stop();
+    let replan = {
+        let demo = demo.clone();
+        Box::new(move || plan::for_demo(&arguments, &demo))
+    };
+    let ended = block_on(run::run(plan, replan));
+    // The runtime has ended, and what it owned with it.
+    if let Some(demo) = Arc::into_inner(demo) {
+        demo.stop();
+    }
     ended
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use vigie_codec::exposition::{Family, MetricKind};
 use vigie_collect::tail::TailStats;
 use vigie_engine::{Engine, QueryStats};
+use vigie_http::Loading;
 use vigie_model::limits::QueryLimits;
 use vigie_watch::WatchHandle;
 
@@ -20,16 +21,22 @@ pub struct Sources {
     /// The coordinator.
     pub watch: OnceLock<Arc<WatchHandle>>,
     /// The followed files.
-    pub tail: OnceLock<Arc<TailStats>>,
+    pub tail: Arc<TailStats>,
+    /// How the configuration was read.
+    pub loading: Arc<Loading>,
 }
 
 impl Sources {
+    /// What is there before the coordinator.
+    pub fn new(engine: Arc<dyn Engine>, loading: Arc<Loading>) -> Sources {
+        Sources { engine, watch: OnceLock::new(), tail: Arc::default(), loading }
+    }
+
     /// Everything, read now.
     pub fn read(&self) -> Vec<Family> {
         let mut families = self.stores();
-        if let Some(tail) = self.tail.get() {
-            families.extend(tail_families(tail));
-        }
+        families.extend(tail_families(&self.tail));
+        families.extend(loading_families(&self.loading));
         if let Some(watch) = self.watch.get() {
             families.extend(watch_families(watch));
         }
@@ -71,6 +78,25 @@ impl Sources {
             one("vigie_logs_damaged", LOGS_DAMAGED, Gauge, stats.logs_damaged),
         ]
     }
+}
+
+/// Under the originals' names too, because people's alerts ask for them.
+fn loading_families(loading: &Loading) -> Vec<Family> {
+    let last = loading.last_reading();
+    let is_successful = f64::from(u8::from(last.is_successful));
+    let succeeded_at_s = last.succeeded_at_ms as f64 / 1000.0;
+    let good = "Whether the configuration was right when it was read last.";
+    let when = "When the configuration was read and right.";
+    [
+        ("vigie_config_last_reload_successful", good, is_successful),
+        ("vigie_config_last_reload_success_timestamp_seconds", when, succeeded_at_s),
+        ("prometheus_config_last_reload_successful", good, is_successful),
+        ("prometheus_config_last_reload_success_timestamp_seconds", when, succeeded_at_s),
+        ("alertmanager_config_last_reload_successful", good, is_successful),
+        ("alertmanager_config_last_reload_success_timestamp_seconds", when, succeeded_at_s),
+    ]
+    .map(|(name, help, value)| Family::single(name, help, MetricKind::Gauge, value))
+    .into()
 }
 
 fn query_families(stats: &QueryStats) -> Vec<Family> {

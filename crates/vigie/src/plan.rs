@@ -49,6 +49,10 @@ pub struct Plan {
     pub features: Vec<String>,
     /// Whether the admin API answers.
     pub admin_api: bool,
+    /// The pages of other sites that may read.
+    pub cors_origin: Option<String>,
+    /// Whether OpenTelemetry's metrics are taken.
+    pub otlp: bool,
     /// Whether `/-/quit` ends the program.
     pub lifecycle: bool,
 }
@@ -116,6 +120,8 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         flags: crate::flags::of(arguments, &config),
         features: arguments.features.clone(),
         admin_api: arguments.admin_api,
+        cors_origin: arguments.cors_origin.clone(),
+        otlp: arguments.otlp,
         lifecycle: arguments.lifecycle,
         config,
     })
@@ -190,6 +196,8 @@ pub fn for_demo(arguments: &DemoArgs, demo: &Demo) -> Result<Plan> {
         flags: Vec::new(),
         features: Vec::new(),
         admin_api: false,
+        cors_origin: None,
+        otlp: false,
         lifecycle: false,
         config,
     })

@@ -10,20 +10,24 @@ use crate::compaction;
 use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
+use crate::reload::{self, Reloader, Replan};
 use anyhow::{Context, Result};
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use vigie_collect::tail::{TailConfig, Tailer};
-use vigie_collect::{Collect, CollectHandle, LogMetrics};
+use vigie_collect::tail::{TailConfig, TailSource, TailStats, Tailer};
+use vigie_collect::{Collect, CollectHandle, Collector, LogMetrics};
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
 use vigie_http::{
-    Door, Hosts, JobSettings, Metadata, Notices, Parts, Settings, State, content, router,
+    Door, Hosts, JobSettings, Loaded, Loading, Metadata, Notices, Parts, Reload, Settings, State,
+    content, router,
 };
 use vigie_ledger::Ledger;
 use vigie_model::duration::format_duration_ms;
@@ -52,7 +56,10 @@ struct Addresses {
 }
 
 /// Runs the plan until SIGINT or SIGTERM; a second one does not wait for a good end.
-pub async fn run(plan: Plan) -> Result<()> {
+/// `replan` reads the files again.
+pub async fn run(plan: Plan, replan: Replan) -> Result<()> {
+    // Before anything else, because a hang-up that nobody expects ends the program.
+    let hangup = signal(SignalKind::hangup())?;
     let listeners = listen::main(&plan.listen, plan.behind_proxy).await?;
     let addresses = addresses_of(&listeners)?;
     let (stop, stopped) = watch::channel(false);
@@ -61,8 +68,9 @@ pub async fn run(plan: Plan) -> Result<()> {
         .into_iter()
         .map(|one| tokio::spawn(vigie_http::serve(one, door.clone(), stopped.clone())))
         .collect();
-    let mut running = start(plan, &addresses, &door, &stopped).await?;
+    let (mut running, reload) = start((plan, replan), &addresses, &door, &stopped).await?;
     running.tasks.extend(doors);
+    running.tasks.push(tokio::spawn(reload::hangups(hangup, reload, stopped)));
     // Nobody may be reading; that is no reason to end.
     let _ = writeln!(std::io::stdout(), "Vigie watches this machine: {}", addresses.url);
     tokio::select! {
@@ -93,50 +101,62 @@ fn addresses_of(listeners: &[TcpListener]) -> Result<Addresses> {
 }
 
 async fn start(
-    plan: Plan,
+    (plan, replan): (Plan, Replan),
     addresses: &Addresses,
     door: &Door,
     stopped: &watch::Receiver<bool>,
-) -> Result<Running> {
+) -> Result<(Running, Reload)> {
     let started_at_ms = now_ms();
     let counting = LogMetrics::new(&plan.config.log_metrics).map_err(anyhow::Error::msg)?;
+    TailConfig::new(plan.logs.clone(), "").check()?;
     let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
     let metadata = Arc::new(Metadata::default());
     let store = Arc::new(Store { engine: engine.clone(), metadata: metadata.clone() });
-    let sources =
-        Arc::new(Sources { engine: engine.clone(), watch: OnceLock::new(), tail: OnceLock::new() });
+    let loading = Arc::new(Loading::new(loaded(&plan), started_at_ms));
+    let sources = Arc::new(Sources::new(engine.clone(), loading.clone()));
     let client = Arc::new(HttpClient::new());
 
-    let (watch, receivers) = start_watch(&plan, &addresses.url, &store, &client)?;
+    let watch = start_watch(&plan, &addresses.url, &store, &client)?;
     let _ = sources.watch.set(watch.clone());
 
     let Builtin { own, collectors, pages, servers } =
         builtin::collectors(&plan, &addresses.url, &sources).await;
-    let options = vigie_collect::Options {
-        seen_path: Some(plan.directory.join("seen-targets")),
-        ..Default::default()
-    };
-    let collect =
-        Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options));
+    let collect = start_collect(&plan, collectors, &store, client);
 
     let (notices, quit) = (Arc::new(Notices::default()), Arc::new(Notify::new()));
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), notices.clone(), stopped.clone()))];
     tasks.push(tokio::spawn(compaction::run(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
-    tasks.extend(count_lines(counting, &engine, &store, plan.own_interval_ms, stopped));
-    let tailer =
-        Tailer::new(TailConfig::new(plan.logs.clone(), plan.directory.join("positions")), store)?;
-    let _ = sources.tail.set(tailer.stats());
-    tasks.push(tokio::spawn(tailer.run(until(stopped.clone()))));
+    let counting = Arc::new(Counting::new(counting, plan.own_interval_ms));
+    engine.observe_logs(counting.clone());
+    tasks.push(count_lines(&counting, &store, stopped));
+    let (logs, following) = start_following(&plan, &sources.tail, &store, stopped);
+    tasks.push(following);
+
+    let (reload, requests) = Reload::channel();
+    let parts = reload::Parts {
+        watch: watch.clone(),
+        collect: collect.clone(),
+        logs,
+        counting,
+        store,
+        loading: loading.clone(),
+        notices: notices.clone(),
+        url: addresses.url.clone(),
+    };
+    let reloader = Reloader::new(replan, parts, &plan);
+    tasks.push(tokio::spawn(reloader.run(requests, stopped.clone())));
 
     let free = embedded.clone();
     let state = State::new(Parts {
         engine,
-        alerts: Arc::new(Alerts { watch: watch.clone(), receivers }),
+        alerts: Arc::new(Alerts { watch: watch.clone() }),
         targets: Arc::new(Targets(collect.clone())),
         notices: notices.clone(),
         settings: settings(&plan, addresses, &quit)?,
+        loading,
+        reload: reload.clone(),
         metadata,
         dashboards: dashboards()?,
         started_at_ms,
@@ -144,14 +164,99 @@ async fn start(
         logs_retention_text: format_duration_ms(plan.config.logs_retention_ms),
         free_bytes: Box::new(move || free.free_bytes()),
         demo: plan.demo,
-        hosts: Hosts::new(&addresses.ips, plan.external_url.as_deref(), plan.behind_proxy),
+        hosts: hosts(&plan, addresses)?,
         own_metrics: Box::new(move || own.exporter_page()),
     });
     door.open(router::main(state.clone()));
     if plan.config.classic_ports {
         tasks.extend(classic_ports(&state, pages, stopped).await);
     }
-    Ok(Running { notices, quit, embedded, collect, watch, tasks })
+    Ok((Running { notices, quit, embedded, collect, watch, tasks }, reload))
+}
+
+fn start_collect(
+    plan: &Plan,
+    collectors: Vec<Arc<dyn Collector>>,
+    store: &Arc<Store>,
+    client: Arc<HttpClient>,
+) -> Arc<CollectHandle> {
+    let options = vigie_collect::Options {
+        seen_path: Some(plan.directory.join("seen-targets")),
+        ..Default::default()
+    };
+    Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options))
+}
+
+/// Begins to follow files; others can be sent.
+fn start_following(
+    plan: &Plan,
+    stats: &Arc<TailStats>,
+    store: &Arc<Store>,
+    stopped: &watch::Receiver<bool>,
+) -> (watch::Sender<Vec<TailSource>>, JoinHandle<()>) {
+    let (logs, followed) = watch::channel(plan.logs.clone());
+    let positions = plan.directory.join("positions");
+    let following = follow(followed, positions, stats.clone(), store.clone(), stopped.clone());
+    (logs, tokio::spawn(following))
+}
+
+/// Whom the listeners answer.
+fn hosts(plan: &Plan, addresses: &Addresses) -> Result<Hosts> {
+    let hosts = Hosts::new(&addresses.ips, plan.external_url.as_deref(), plan.behind_proxy);
+    match &plan.cors_origin {
+        None => Ok(hosts),
+        Some(pattern) => hosts.with_cors(pattern).map_err(anyhow::Error::msg),
+    }
+}
+
+/// Follows the files that the configuration names, and others when it names others.
+async fn follow(
+    mut sources: watch::Receiver<Vec<TailSource>>,
+    positions: PathBuf,
+    stats: Arc<TailStats>,
+    store: Arc<Store>,
+    stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let config = TailConfig::new(sources.borrow_and_update().clone(), &positions);
+        let tailer = match Tailer::new(config, store.clone()) {
+            Ok(tailer) => tailer.with_stats(stats.clone()),
+            Err(error) => return tracing::error!("log files are not followed: {error}"),
+        };
+        let ended = async {
+            tokio::select! {
+                () = until(stopped.clone()) => {}
+                // The sender lives as long as the program.
+                _ = sources.changed() => {}
+            }
+        };
+        tailer.run(ended).await;
+        if *stopped.borrow() {
+            return;
+        }
+    }
+}
+
+/// What the handlers show of the configuration.
+pub fn loaded(plan: &Plan) -> Loaded {
+    Loaded {
+        config_yaml: plan.config.shown.yaml.clone(),
+        jobs: job_settings(plan),
+        external_labels: plan.config.external_labels.clone(),
+        otlp: vigie_codec::otlp_metrics::Settings {
+            allow_delta: has_feature(plan, DELTAS),
+            type_and_unit_labels: has_feature(plan, TYPE_AND_UNIT_LABELS),
+            ..plan.config.otlp.clone()
+        },
+    }
+}
+
+/// The flags of Prometheus that change what becomes of OpenTelemetry's metrics.
+const DELTAS: &str = "otlp-native-delta-ingestion";
+const TYPE_AND_UNIT_LABELS: &str = "type-and-unit-labels";
+
+fn has_feature(plan: &Plan, name: &str) -> bool {
+    plan.features.iter().any(|feature| feature == name)
 }
 
 fn job_settings(plan: &Plan) -> Vec<JobSettings> {
@@ -172,16 +277,14 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
     let directory = std::env::current_dir().context("there is no working directory")?;
     Ok(Settings {
         flags: plan.flags.clone(),
-        config_yaml: plan.config.shown.yaml.clone(),
-        jobs: job_settings(plan),
-        external_labels: plan.config.external_labels.clone(),
         external_url: plan.external_url.clone().unwrap_or_else(|| addresses.url.clone()),
         port: addresses.port,
         directory: directory.display().to_string(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         language: language_features(plan),
-        search: plan.features.iter().any(|name| name == "search-api"),
+        search: has_feature(plan, "search-api"),
         admin_api: plan.admin_api,
+        otlp: plan.otlp,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
@@ -201,7 +304,7 @@ fn language_features(plan: &Plan) -> vigie_promql::Features {
 async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
     let options = EmbeddedOptions {
         features: language_features(plan),
-        delayed_name_removal: plan.features.iter().any(|name| name == DELAYED_NAME_REMOVAL),
+        delayed_name_removal: has_feature(plan, DELAYED_NAME_REMOVAL),
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
         late_window_ms: plan.config.late_window_ms,
@@ -222,12 +325,8 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
     opened.await?.map(Arc::new).context("cannot open the data directory")
 }
 
-fn start_watch(
-    plan: &Plan,
-    address: &str,
-    store: &Arc<Store>,
-    client: &Arc<HttpClient>,
-) -> Result<(Arc<WatchHandle>, Vec<String>)> {
+/// The rules and who is told, links beginning with `address` when no other is known.
+pub fn watch_config(plan: &Plan, address: &str) -> WatchConfig {
     let external_url = plan.external_url.as_deref().unwrap_or(address);
     let mut alerting = plan
         .config
@@ -235,10 +334,17 @@ fn start_watch(
         .clone()
         .unwrap_or_else(|| vigie_watch::without_receivers(external_url));
     alerting.external_url = external_url.to_owned();
-    let receivers = alerting.receivers.iter().map(|receiver| receiver.name.clone()).collect();
-    let ledger = Ledger::open(&plan.directory.join("ledger.sqlite"))?;
     let language = plan.config.language.code().to_owned();
-    let config = WatchConfig { groups: plan.groups.clone(), alerting, language };
+    WatchConfig { groups: plan.groups.clone(), alerting, language }
+}
+
+fn start_watch(
+    plan: &Plan,
+    address: &str,
+    store: &Arc<Store>,
+    client: &Arc<HttpClient>,
+) -> Result<Arc<WatchHandle>> {
+    let ledger = Ledger::open(&plan.directory.join("ledger.sqlite"))?;
     let connections = Connections {
         evaluator: store.clone(),
         sink: store.clone(),
@@ -246,7 +352,7 @@ fn start_watch(
         transport: client.clone(),
         clock: Arc::new(SystemClock),
     };
-    Ok((Arc::new(Watch::start(config, connections)?), receivers))
+    Ok(Arc::new(Watch::start(watch_config(plan, address), connections)?))
 }
 
 fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
@@ -259,36 +365,29 @@ fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {
     Ok(dashboards)
 }
 
-/// Counts lines from now on, and stores the sums at intervals.
+/// Stores the sums of counted lines at intervals.
 fn count_lines(
-    counting: LogMetrics,
-    engine: &Arc<dyn Engine>,
+    counting: &Arc<Counting>,
     store: &Arc<Store>,
-    interval_ms: i64,
     stopped: &watch::Receiver<bool>,
-) -> Option<JoinHandle<()>> {
-    if counting.is_empty() {
-        return None;
-    }
-    let counting = Arc::new(counting);
-    engine.observe_logs(Arc::new(Counting(counting.clone())));
-    let (store, mut stopped) = (store.clone(), stopped.clone());
-    let every = Duration::from_millis(interval_ms.unsigned_abs().max(1));
-    Some(tokio::spawn(async move {
-        let mut timer = tokio::time::interval(every);
-        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+) -> JoinHandle<()> {
+    let (counting, store, mut stopped) = (counting.clone(), store.clone(), stopped.clone());
+    tokio::spawn(async move {
         loop {
             tokio::select! {
-                _ = timer.tick() => {}
+                () = tokio::time::sleep(counting.interval()) => {}
                 _ = stopped.changed() => return,
             }
-            let (counting, store) = (counting.clone(), store.clone());
-            let written = tokio::task::spawn_blocking(move || counting.write(&*store, now_ms()));
+            let (current, store) = (counting.current(), store.clone());
+            if current.is_empty() {
+                continue;
+            }
+            let written = tokio::task::spawn_blocking(move || current.write(&*store, now_ms()));
             if let Ok(Err(error)) = written.await {
                 tracing::warn!("the metrics made of lines are stored the next time: {error}");
             }
         }
-    }))
+    })
 }
 
 /// Ends when the program is told to stop.
@@ -350,14 +449,10 @@ async fn classic_ports(
 }
 
 async fn wait_for_the_end() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = hup.recv() => tracing::warn!("reading the configuration again is not built yet: restart Vigie"),
-            ended = tokio::signal::ctrl_c() => return Ok(ended?),
-        }
+    let mut term = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = term.recv() => Ok(()),
+        ended = tokio::signal::ctrl_c() => Ok(ended?),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{Connections, WatchConfig, WatchError};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use vigie_alerts::{Alert, Dispatcher, Flushed, GroupId, Notification};
 use vigie_config::alerting::{Alerting, Integration};
@@ -27,10 +28,19 @@ pub(crate) struct Core {
     pub(crate) connections: Connections,
     pub(crate) alerting: Arc<Alerting>,
     language: String,
-    groups: Vec<Mutex<GroupRun>>,
+    pub(crate) groups: Vec<Mutex<GroupRun>>,
     dispatcher: Mutex<Dispatcher>,
     /// Whether alerts were taken up but nothing was collected for a while.
     is_cold: bool,
+    /// Whether another has taken over: then nothing is written any more.
+    is_retired: AtomicBool,
+    /// What outlives a configuration.
+    pub(crate) lasting: Arc<Lasting>,
+}
+
+/// What one configuration hands on to the next as it is.
+#[derive(Default)]
+pub(crate) struct Lasting {
     /// Attempts to send, by kind and result.
     pub(crate) attempts: Mutex<BTreeMap<(String, &'static str), u64>>,
     /// Messages that are being sent.
@@ -40,8 +50,8 @@ pub(crate) struct Core {
 }
 
 /// A group and how its evaluations went.
-struct GroupRun {
-    state: GroupState,
+pub(crate) struct GroupRun {
+    pub(crate) state: GroupState,
     /// Whether a write failed, so that the ledger may lack any of the group's alerts.
     unsaved: bool,
     duration_s: f64,
@@ -60,8 +70,12 @@ struct RuleChange {
 }
 
 impl Core {
-    /// Takes up what the ledger knows.
-    pub(crate) fn open(config: WatchConfig, connections: Connections) -> Result<Core, WatchError> {
+    /// Takes up what the ledger knows, and what is only in the memory of the one `before` it.
+    pub(crate) fn open(
+        config: WatchConfig,
+        connections: Connections,
+        before: Option<&Core>,
+    ) -> Result<Core, WatchError> {
         let alerting = Arc::new(config.alerting);
         let now_ms = connections.clock.now_ms();
         let mut states: Vec<GroupState> = config.groups.into_iter().map(GroupState::new).collect();
@@ -83,17 +97,18 @@ impl Core {
             orphans.push(row);
         }
         let groups = states.into_iter().map(|state| Mutex::new(GroupRun::new(state))).collect();
-        let is_cold = restored && !connections.evaluator.is_fresh(now_ms);
+        let is_cold = restored
+            && before.is_none_or(|before| before.is_cold)
+            && !connections.evaluator.is_fresh(now_ms);
         let core = Core {
             is_cold,
+            is_retired: AtomicBool::new(false),
+            lasting: before.map(|before| before.lasting.clone()).unwrap_or_default(),
             connections,
             alerting,
             language: config.language,
             groups,
             dispatcher: Mutex::new(dispatcher),
-            attempts: Mutex::new(BTreeMap::new()),
-            in_flight: Mutex::new(BTreeSet::new()),
-            said: Said::default(),
         };
         let gone = orphans.into_iter().map(|row| RuleChange {
             rule_key: row.rule_key,
@@ -102,6 +117,17 @@ impl Core {
         });
         core.commit(&gone.collect::<Vec<_>>(), &[], now_ms)?;
         Ok(core)
+    }
+
+    /// From now on nothing is written: another takes over. Waits for what is being written.
+    pub(crate) fn retire(&self) {
+        let _writing = self.dispatcher.lock();
+        self.is_retired.store(true, Ordering::Release);
+    }
+
+    /// The other could not take over.
+    pub(crate) fn come_back(&self) {
+        self.is_retired.store(false, Ordering::Release);
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -181,9 +207,11 @@ impl Core {
         let rule_state = &state.rules()[rule];
         let (key, trouble) = (&rule_state.key, written.err());
         match trouble.as_ref().or(rule_state.last_error.as_ref()) {
-            Some(error) if self.said.is_new(key, error) => tracing::warn!("rule {key}: {error}"),
+            Some(error) if self.lasting.said.is_new(key, error) => {
+                tracing::warn!("rule {key}: {error}")
+            }
             Some(_) => {}
-            None if self.said.is_over(key) => tracing::info!("rule {key}: evaluated again"),
+            None if self.lasting.said.is_over(key) => tracing::info!("rule {key}: evaluated again"),
             None => {}
         }
         let generator_url = self.generator_url(&expr);
@@ -253,6 +281,9 @@ impl Core {
         now_ms: i64,
     ) -> Result<(), LedgerError> {
         let mut current = self.dispatcher.lock();
+        if self.is_retired.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let mut next = current.clone();
         put_all(&mut next, alerts, now_ms);
         let flushed = next.flush(now_ms);
@@ -336,6 +367,21 @@ impl GroupRun {
             failures: 0,
             missed: 0,
         }
+    }
+
+    /// Takes over what a run of the same group before knows; answers the series that none of the
+    /// group's rules writes any more.
+    pub(crate) fn succeed(&mut self, before: &GroupRun) -> Vec<Labels> {
+        let ended = self.state.succeed(&before.state);
+        if self.state.rules().len() == before.rule_durations_s.len() {
+            self.rule_durations_s.clone_from(&before.rule_durations_s);
+        }
+        self.unsaved = before.unsaved;
+        self.duration_s = before.duration_s;
+        self.last_evaluation_ms = before.last_evaluation_ms;
+        (self.evaluations, self.failures) = (before.evaluations, before.failures);
+        self.missed = before.missed;
+        ended
     }
 }
 
@@ -503,7 +549,7 @@ impl Core {
             let labels = vec![("state", state.to_owned())];
             metrics.push(Metric { name: "vigie_alerts", labels, value: count as f64 });
         }
-        for ((kind, result), count) in self.attempts.lock().iter() {
+        for ((kind, result), count) in self.lasting.attempts.lock().iter() {
             let labels = vec![("integration", kind.clone()), ("result", (*result).to_owned())];
             metrics.push(Metric {
                 name: "vigie_notifications_total",

@@ -18,6 +18,7 @@
 mod convert;
 mod core;
 mod outbox;
+mod reload;
 mod said;
 mod schedule;
 mod status;
@@ -114,6 +115,9 @@ pub enum WatchError {
     /// The ledger refused.
     #[error("alerts cannot be watched: {0}")]
     Ledger(#[from] LedgerError),
+    /// The thread that should have taken up the ledger ended.
+    #[error("alerts cannot be watched: {0}")]
+    Broken(String),
     /// The ledger holds a group that this program never wrote.
     #[error(
         "ledger, table alert_groups, group {group_key:?}: {reason}; delete the row, the group will be told again"
@@ -152,67 +156,94 @@ pub struct Watch;
 impl Watch {
     /// Takes up what the ledger knows and starts ticking. Needs a Tokio runtime.
     pub fn start(config: WatchConfig, connections: Connections) -> Result<WatchHandle, WatchError> {
-        let core = Arc::new(Core::open(config, connections)?);
+        let core = Arc::new(Core::open(config, connections, None)?);
         if let Some(notice) = core.notice() {
             tracing::warn!("{notice}");
         }
+        let running = parking_lot::Mutex::new(Running::start(&core));
+        Ok(WatchHandle { core: parking_lot::RwLock::new(core), running })
+    }
+}
+
+/// The tasks of one configuration.
+struct Running {
+    stop: watch::Sender<bool>,
+    /// Those that evaluate and tell time.
+    ticks: Vec<JoinHandle<()>>,
+    /// The one that sends.
+    outbox: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(core: &Arc<Core>) -> Running {
         let (stop, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());
-        let mut tasks = Vec::new();
+        let mut ticks = Vec::new();
         for group in 0..core.group_count() {
             let (core, wake, stopped) = (core.clone(), wake.clone(), stopped.clone());
-            tasks.push(tokio::spawn(tick_group(core, group, wake, stopped)));
+            ticks.push(tokio::spawn(tick_group(core, group, wake, stopped)));
         }
-        tasks.push(tokio::spawn(tick_timers(core.clone(), wake.clone(), stopped.clone())));
-        tasks.push(tokio::spawn(outbox::run(core.clone(), wake, stopped)));
-        Ok(WatchHandle { core, stop, tasks: parking_lot::Mutex::new(tasks) })
+        ticks.push(tokio::spawn(tick_timers(core.clone(), wake.clone(), stopped.clone())));
+        let outbox = Some(tokio::spawn(outbox::run(core.clone(), wake, stopped)));
+        Running { stop, ticks, outbox }
     }
 }
 
 /// The running coordinator.
 pub struct WatchHandle {
-    core: Arc<Core>,
-    stop: watch::Sender<bool>,
-    tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    core: parking_lot::RwLock<Arc<Core>>,
+    running: parking_lot::Mutex<Running>,
 }
 
 impl WatchHandle {
+    fn core(&self) -> Arc<Core> {
+        self.core.read().clone()
+    }
+
+    /// The receivers' names.
+    pub fn receivers(&self) -> Vec<String> {
+        self.core().alerting.receivers.iter().map(|receiver| receiver.name.clone()).collect()
+    }
+
     /// The groups, their rules and alerts, for `/api/v1/rules`.
     pub fn rules(&self) -> Vec<GroupStatus> {
-        self.core.rules()
+        self.core().rules()
     }
 
     /// Pending and firing alerts, for `/api/v1/alerts`.
     pub fn alerts(&self) -> Vec<AlertStatus> {
-        self.core.alerts()
+        self.core().alerts()
     }
 
     /// Firing alerts as Alertmanager lists them, for `/api/v2/alerts`.
     pub fn am_alerts(&self) -> Vec<AlertmanagerAlert> {
-        self.core.am_alerts()
+        self.core().am_alerts()
     }
 
     /// The newest messages, newest first. Reads the ledger: milliseconds.
     pub fn notifications(&self, limit: usize) -> Result<Vec<NotificationStatus>, LedgerError> {
-        self.core.notifications(limit)
+        self.core().notifications(limit)
     }
 
     /// The coordinator's own metrics. Reads the ledger: milliseconds.
     pub fn metrics(&self) -> Vec<Metric> {
-        self.core.metrics()
+        self.core().metrics()
     }
 
     /// What the user should know: for example that nobody is told of alerts.
     pub fn notice(&self) -> Option<String> {
-        self.core.notice()
+        self.core().notice()
     }
 
     /// Stops ticking and sending, and waits for what is under way. What is not finished by then is
     /// done at the next start.
     pub async fn stop(&self) {
-        // Nobody listening means that every task has ended.
-        let _ = self.stop.send(true);
-        let tasks = std::mem::take(&mut *self.tasks.lock());
+        let tasks: Vec<_> = {
+            let mut running = self.running.lock();
+            running.stop.send_replace(true);
+            let outbox = running.outbox.take();
+            running.ticks.drain(..).chain(outbox).collect()
+        };
         for mut task in tasks {
             if tokio::time::timeout(STOP_TIMEOUT, &mut task).await.is_err() {
                 task.abort();
@@ -223,7 +254,9 @@ impl WatchHandle {
 
 impl Drop for WatchHandle {
     fn drop(&mut self) {
-        for task in self.tasks.lock().drain(..) {
+        let mut running = self.running.lock();
+        let outbox = running.outbox.take();
+        for task in running.ticks.drain(..).chain(outbox) {
             task.abort();
         }
     }

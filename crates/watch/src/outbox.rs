@@ -79,7 +79,7 @@ async fn lend(core: &Arc<Core>, under_way: &mut JoinSet<()>, now_ms: i64) -> Opt
     let count = rows.len();
     for row in rows {
         // One whose lease has ended while its answer waits to be written down is not sent again.
-        if core.in_flight.lock().insert(row.id) {
+        if core.lasting.in_flight.lock().insert(row.id) {
             under_way.spawn(send(core.clone(), row));
         }
     }
@@ -110,7 +110,7 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || work(&worker)).await;
     let error = match done {
         Ok(Ok(value)) => {
-            if core.said.is_over(what) {
+            if core.lasting.said.is_over(what) {
                 tracing::info!("outbox: the ledger can {what} again");
             }
             return Some(value);
@@ -118,7 +118,7 @@ async fn blocking<T: Send + 'static>(
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    if core.said.is_new(what, &error) {
+    if core.lasting.said.is_new(what, &error) {
         tracing::error!("outbox: the ledger cannot {what}: {error}");
     }
     None
@@ -132,7 +132,7 @@ struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.core.in_flight.lock().remove(&self.id);
+        self.core.lasting.in_flight.lock().remove(&self.id);
     }
 }
 
@@ -171,12 +171,12 @@ async fn send(core: Arc<Core>, row: OutboxRow) {
 fn outcome(core: &Core, row: &OutboxRow, verdict: Verdict) -> Outcome {
     let (id, now_ms, told) = (row.id, core.now_ms(), &row.message);
     let count = |result| {
-        *core.attempts.lock().entry((told.kind.clone(), result)).or_default() += 1;
+        *core.lasting.attempts.lock().entry((told.kind.clone(), result)).or_default() += 1;
     };
     let (reason, retry_at_ms) = match verdict {
         Verdict::Delivered => {
             count("sent");
-            if core.said.is_over(&integration_of(row)) {
+            if core.lasting.said.is_over(&integration_of(row)) {
                 tracing::info!("{} ({}) takes messages again", told.receiver, told.kind);
             }
             return Outcome::Sent { at_ms: now_ms };
@@ -190,7 +190,7 @@ fn outcome(core: &Core, row: &OutboxRow, verdict: Verdict) -> Outcome {
     };
     if retry_at_ms.is_some() {
         count("retried");
-        if core.said.is_new(&integration_of(row), &reason) {
+        if core.lasting.said.is_new(&integration_of(row), &reason) {
             tracing::warn!(
                 "message {id} to {} ({}): {reason}; it is sent again until it arrives",
                 told.receiver,

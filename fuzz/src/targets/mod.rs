@@ -4,6 +4,7 @@ mod disk;
 mod doors;
 mod languages;
 mod lines;
+mod otlp;
 mod protobuf;
 mod questions;
 
@@ -14,6 +15,7 @@ pub fn targets() -> Vec<Target> {
     let all = [
         doors::targets(),
         protobuf::targets(),
+        otlp::targets(),
         languages::targets(),
         questions::targets(),
         lines::targets(),

@@ -7,6 +7,10 @@
 //! The shapes are those of `io/prometheus/client/metrics.proto` (prometheus/client_model), read as
 //! Prometheus' `model/textparse/protobufparse.go` does.
 
+mod write;
+
+pub use write::{WrittenMetric, WrittenValue, put_family};
+
 use super::{MetricKind, format_float, format_openmetrics_float};
 use crate::proto::unzigzag;
 use crate::proto::{ProtoError, Reader, Value};

@@ -64,7 +64,7 @@ struct LogRecord {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct Pair {
+pub(crate) struct Pair {
     key: String,
     value: Value,
 }
@@ -111,17 +111,21 @@ fn record(log: LogRecord, budget: &Budget) -> Result<Record, PushError> {
 }
 
 /// An id in small letters; one of zeros is none.
-fn id(text: String) -> String {
+pub(crate) fn id(text: String) -> String {
     if text.bytes().all(|byte| byte == b'0') { String::new() } else { text.to_lowercase() }
 }
 
-fn attributes(pairs: Vec<Pair>, budget: &Budget, depth: usize) -> Result<Attributes, PushError> {
+pub(crate) fn attributes(
+    pairs: Vec<Pair>,
+    budget: &Budget,
+    depth: usize,
+) -> Result<Attributes, PushError> {
     let pair = |pair: Pair| Ok((pair.key, any(pair.value, budget, depth)?));
     pairs.into_iter().map(pair).collect()
 }
 
 /// A 64-bit integer: a number, or its text.
-fn integer(value: &Value) -> Result<i64, PushError> {
+pub(crate) fn integer(value: &Value) -> Result<i64, PushError> {
     let number = match value {
         Value::Null => Some(0),
         Value::String(text) => text.parse().ok(),

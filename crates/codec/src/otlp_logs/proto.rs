@@ -83,7 +83,11 @@ fn record(mut reader: Reader<'_>, budget: &Budget) -> Result<Record, PushError> 
     Ok(out)
 }
 
-fn attribute(reader: Reader<'_>, out: &mut Attributes, budget: &Budget) -> Result<(), PushError> {
+pub(crate) fn attribute(
+    reader: Reader<'_>,
+    out: &mut Attributes,
+    budget: &Budget,
+) -> Result<(), PushError> {
     out.push(pair(reader, budget, 0)?);
     Ok(())
 }
@@ -139,7 +143,7 @@ fn any(mut reader: Reader<'_>, budget: &Budget, depth: usize) -> Result<Any, Pus
 }
 
 /// An id as text; one of zeros is none.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     if bytes.iter().all(|byte| *byte == 0) {
         return String::new();
     }

@@ -4,11 +4,11 @@ use crate::loki_push::metadata_name;
 use std::fmt::Write;
 
 /// Names and values, in the order of the body.
-pub(super) type Attributes = Vec<(String, Any)>;
+pub(crate) type Attributes = Vec<(String, Any)>;
 
 /// `AnyValue`.
 #[derive(Clone, Debug)]
-pub(super) enum Any {
+pub(crate) enum Any {
     Empty,
     Text(String),
     Bool(bool),
@@ -21,7 +21,7 @@ pub(super) enum Any {
 
 impl Any {
     /// As a line: a text as it is, everything else as JSON.
-    pub(super) fn into_line(self) -> Vec<u8> {
+    pub(crate) fn into_line(self) -> Vec<u8> {
         match self {
             Any::Text(text) => text.into_bytes(),
             other => other.text().into_bytes(),
@@ -29,7 +29,7 @@ impl Any {
     }
 
     /// As a label's value.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Any::Empty => String::new(),
             Any::Text(text) => text.clone(),
@@ -105,7 +105,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// One attribute as labels: a map is flattened, its names joined by `_`.
-pub(super) fn flatten(name: &str, value: &Any, out: &mut Vec<(String, String)>) {
+pub(crate) fn flatten(name: &str, value: &Any, out: &mut Vec<(String, String)>) {
     let name = label_name(name);
     match value {
         Any::Map(pairs) => {

@@ -173,3 +173,24 @@ fn what_is_wrong_is_named() {
         assert!(error.contains(words), "{yaml}: {error}");
     }
 }
+
+#[test]
+fn rules_that_stay_keep_their_sums_and_the_others_end() {
+    let stays = "    - {match: '{job=\"web\"} | logfmt', name: stays_total, labels: []}\n";
+    let goes = "    - {match: '{job=\"web\"} | logfmt', name: goes_total, labels: []}\n";
+    let before = rules(&format!("{stays}{goes}")).unwrap();
+    let wanted = rules(stays).unwrap().rules[0].lock().unwrap().metric.clone();
+    let stream = Labels::from_pairs([("job", "web")]);
+    let entry = LogEntry { ts_ns: 0, line: b"a=1".to_vec(), metadata: Labels::default() };
+    let sink = Sink::default();
+    before.look(&stream, std::slice::from_ref(&entry));
+    before.write(&sink, 1_000).unwrap();
+
+    let after = before.succeeded_by(&[wanted]).unwrap();
+    before.end(&after, &sink, 2_000).unwrap();
+    after.look(&stream, &[entry]);
+    after.write(&sink, 3_000).unwrap();
+    let sums = sink.0.into_inner().unwrap().1;
+    assert_eq!(sums[r#"{__name__="stays_total"}"#], 2.0);
+    assert!(vigie_model::is_stale(sums[r#"{__name__="goes_total"}"#]));
+}

@@ -1,6 +1,7 @@
 //! Starting, listing, replacing and stopping targets.
 
 use super::rows::{Rules, TargetRows};
+use super::said::Said;
 use super::seen::Seen;
 use super::target::{Target, targets};
 use super::task::{Command, Plan, Source, TargetState, Task};
@@ -10,7 +11,7 @@ use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -52,6 +53,8 @@ pub struct CollectHandle {
     options: Options,
     runtime: tokio::runtime::Handle,
     collectors: Mutex<Vec<Arc<dyn Collector>>>,
+    /// The interval of all built-in collectors; 0 while each has its own.
+    built_in_interval_ms: AtomicI64,
     dropped: Mutex<BTreeMap<String, Vec<Labels>>>,
     running: Mutex<Vec<Running>>,
 }
@@ -92,6 +95,7 @@ impl Collect {
             options,
             runtime: tokio::runtime::Handle::current(),
             collectors: Mutex::new(collectors),
+            built_in_interval_ms: AtomicI64::new(0),
             dropped: Mutex::new(BTreeMap::new()),
             running: Mutex::new(Vec::new()),
         };
@@ -112,6 +116,17 @@ impl CollectHandle {
             .collect()
     }
 
+    /// The labels of each of [`CollectHandle::targets`], and what its last page said.
+    pub fn said(&self) -> Vec<(Labels, Arc<Said>)> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = running.iter().filter(|one| one.state.listed.load(Ordering::Acquire));
+        let of = |one: &Running| {
+            let status = one.state.status.lock().unwrap_or_else(PoisonError::into_inner);
+            (status.labels.clone(), one.state.said.clone())
+        };
+        listed.map(of).collect()
+    }
+
     /// What relabelling drops: for each job, built-in collectors not among them, the labels before
     /// it.
     pub fn dropped(&self) -> BTreeMap<String, Vec<Labels>> {
@@ -128,6 +143,16 @@ impl CollectHandle {
         }
         let (name, help) = ("vigie_targets_limit", "Targets there can be.");
         vec![targets, Family::single(name, help, MetricKind::Gauge, TARGETS_MAX as f64)]
+    }
+
+    /// Gives all built-in collectors another interval, from the next [`CollectHandle::reload`] on.
+    pub fn set_built_in_interval_ms(&self, interval_ms: i64) {
+        self.built_in_interval_ms.store(interval_ms, Ordering::Release);
+    }
+
+    fn built_in(&self, collector: &Arc<dyn Collector>) -> Wanted {
+        let interval_ms = self.built_in_interval_ms.load(Ordering::Acquire);
+        built_in(collector, if interval_ms > 0 { interval_ms } else { collector.interval_ms() })
     }
 
     /// Replaces the jobs. Targets that stay keep their memory and their schedule; those that are
@@ -163,7 +188,7 @@ impl CollectHandle {
     /// Adds a built-in collector to the running ones: a server that was found after the start.
     /// One with the same job and instance as another is not added.
     pub fn add_collector(&self, collector: Arc<dyn Collector>) {
-        let wanted = built_in(&collector);
+        let wanted = self.built_in(&collector);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if running.iter().any(|one| one.state.key == wanted.key) {
             return;
@@ -189,7 +214,7 @@ impl CollectHandle {
 
     fn wanted(&self, jobs: Vec<ScrapeJob>) -> Vec<Wanted> {
         let collectors = self.collectors.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut wanted: Vec<Wanted> = collectors.iter().map(built_in).collect();
+        let mut wanted: Vec<Wanted> = collectors.iter().map(|one| self.built_in(one)).collect();
         drop(collectors);
         let mut dropped = BTreeMap::new();
         for job in jobs {
@@ -224,13 +249,14 @@ impl CollectHandle {
             timeout_ms: wanted.plan.timeout_ms,
         };
         let listed = !wanted.when_seen || self.seen.contains(&wanted.key);
+        let rules = wanted.plan.rules.clone();
+        let rows = TargetRows::new(wanted.labels, rules, Arc::clone(&self.sink));
         let state = Arc::new(TargetState {
             key: wanted.key,
             status: Mutex::new(status),
+            said: rows.said(),
             listed: AtomicBool::new(listed),
         });
-        let rules = wanted.plan.rules.clone();
-        let rows = TargetRows::new(wanted.labels, rules, Arc::clone(&self.sink));
         let (sender, commands) = watch::channel(Command::Run(Arc::new(wanted.plan)));
         let task = Task {
             state: Arc::clone(&state),
@@ -269,9 +295,8 @@ fn scraped(job: &Arc<ScrapeJob>, target: Target) -> Wanted {
     }
 }
 
-fn built_in(collector: &Arc<dyn Collector>) -> Wanted {
+fn built_in(collector: &Arc<dyn Collector>, interval_ms: i64) -> Wanted {
     let labels = Labels::from_pairs([("job", collector.job()), ("instance", collector.instance())]);
-    let interval_ms = collector.interval_ms();
     Wanted {
         key: format!("built-in {labels}"),
         pool: collector.job().to_owned(),

@@ -13,6 +13,7 @@ mod cache;
 mod fetch;
 mod manager;
 mod rows;
+mod said;
 mod seen;
 mod target;
 mod task;
@@ -20,6 +21,7 @@ mod task;
 mod testing;
 
 pub use manager::{Collect, CollectHandle, Options};
+pub use said::{Said, SaidFamily};
 
 #[cfg(test)]
 use testing::testing_job;

@@ -4,8 +4,9 @@
 //! Samples that bring their own time form rows of their own.
 
 use super::cache::Cache;
+use super::said::{FAMILIES_MAX, Said};
 use crate::MetricSink;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use vigie_codec::exposition::protobuf::{Page, Wants};
 use vigie_codec::exposition::{Entry, Format, MetricKind, Sample, parse, unescape_help};
@@ -13,11 +14,8 @@ use vigie_model::limits::{LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX};
 use vigie_model::relabel::{self, Rule};
 use vigie_model::{ABSENT, Exemplar, Histogram, Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
 
-/// Most families whose metadata a target may set.
-const METADATA_MAX: usize = 10_000;
-
 /// Most comments of one page that are looked at: kind, help and unit of each family.
-const SAID_MAX: usize = 3 * METADATA_MAX;
+const SAID_MAX: usize = 3 * FAMILIES_MAX;
 
 /// How far the clock may step back before rows are no longer moved behind the last one.
 const CLOCK_STEP_MS_MAX: i64 = 1_000;
@@ -70,7 +68,7 @@ pub(super) struct TargetRows {
     rules: Rules,
     cache: Cache,
     report_ids: Option<[SeriesId; 5]>,
-    metadata: HashMap<String, (MetricKind, String, String)>,
+    said: Arc<Said>,
     last_ts_ms: i64,
     /// Whether the last body named a series twice, after relabelling.
     has_repeats: bool,
@@ -92,11 +90,16 @@ impl TargetRows {
             rules,
             cache: Cache::new(),
             report_ids: None,
-            metadata: HashMap::new(),
+            said: Arc::default(),
             last_ts_ms: i64::MIN,
             has_repeats: false,
             sink,
         }
+    }
+
+    /// What the last page said of its families.
+    pub(super) fn said(&self) -> Arc<Said> {
+        self.said.clone()
     }
 
     /// Takes new rules; the mapping from lines to series starts anew.
@@ -430,26 +433,18 @@ impl TargetRows {
     }
 
     fn note_metadata(&mut self, said: &[Entry<'_>]) {
-        let mut pages: HashMap<&str, (MetricKind, &str, &str)> = HashMap::new();
+        let mut page: BTreeMap<&str, (MetricKind, &str, &str)> = BTreeMap::new();
         for entry in said {
             match entry {
-                Entry::Type { name, kind } => pages.entry(name).or_default().0 = *kind,
-                Entry::Help { name, text } => pages.entry(name).or_default().1 = text,
-                Entry::Unit { name, unit } => pages.entry(name).or_default().2 = unit,
+                Entry::Type { name, kind } => page.entry(name).or_default().0 = *kind,
+                Entry::Help { name, text } => page.entry(name).or_default().1 = text,
+                Entry::Unit { name, unit } => page.entry(name).or_default().2 = unit,
                 Entry::Sample(_) => {}
             }
         }
-        for (name, (kind, help, unit)) in pages {
-            let known = self.metadata.get(name);
-            if known.is_some_and(|known| known.0 == kind && known.1 == help && known.2 == unit) {
-                continue;
-            }
-            if known.is_none() && self.metadata.len() >= METADATA_MAX {
-                continue;
-            }
+        self.said.take(&page, |name, kind, help, unit| {
             self.sink.metadata(name, kind, &unescape_help(help), unit);
-            self.metadata.insert(name.to_owned(), (kind, help.to_owned(), unit.to_owned()));
-        }
+        });
     }
 }
 

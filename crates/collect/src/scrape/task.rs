@@ -2,6 +2,7 @@
 
 use super::fetch::fetch;
 use super::rows::{Fetched, Rules, TargetRows};
+use super::said::Said;
 use super::seen::Seen;
 use super::target::Target;
 use super::{Health, TargetStatus, now_ms};
@@ -51,6 +52,8 @@ pub(super) enum Source {
 pub(super) struct TargetState {
     pub key: String,
     pub status: Mutex<TargetStatus>,
+    /// What its last page said of its families.
+    pub said: Arc<Said>,
     /// False for a target that is only looked for and has never answered.
     pub listed: AtomicBool,
 }

@@ -1,5 +1,6 @@
 //! `prometheus.yml` (Prometheus' `config/config.go`).
 
+use super::otlp::Otlp;
 use crate::error::ConfigError;
 use crate::http_client::{BasicAuth, HttpClientConfig, Secret};
 use crate::scrape::{PostgresTarget, ScrapeJob, ScrapeProtocol, StaticTargets};
@@ -34,8 +35,8 @@ pub(crate) struct Prometheus {
     _remote_write: Option<Unbuilt>,
     #[serde(rename = "remote_read")]
     _remote_read: Option<Unbuilt>,
-    #[serde(rename = "otlp")]
-    _otlp: Option<Unbuilt>,
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) otlp: Otlp,
     #[serde(deserialize_with = "or_default")]
     pub(crate) storage: Storage,
     #[serde(rename = "tracing")]

@@ -57,12 +57,11 @@ const WORDS: [(&str, &str); 18] = [
     ("without", "sum without (b) (a)"),
 ];
 /// What is told of the rest: category, name, whether it is so.
-const FIXED: [(&str, &str, bool); 19] = [
+const FIXED: [(&str, &str, bool); 18] = [
     ("api", "exclude_alerts", true),
     ("api", "label_values_match", true),
     ("api", "openapi_3.1", false),
     ("api", "openapi_3.2", false),
-    ("api", "otlp_write_receiver", false),
     ("api", "query_warnings", true),
     ("api", "remote_write_receiver", true),
     ("api", "search_fuzz_alg_jarowinkler", true),
@@ -89,6 +88,7 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
         set(category, name, on);
     }
     set("api", "admin", state.settings.admin_api);
+    set("api", "otlp_write_receiver", state.settings.otlp);
     set("api", "search", state.settings.search);
     set("api", "lifecycle", state.settings.lifecycle.is_some());
     for (name, text) in OPERATORS {

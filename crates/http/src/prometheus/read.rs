@@ -52,7 +52,7 @@ async fn answer(state: &State, body: Body) -> Result<Response, Refusal> {
         error => (StatusCode::BAD_REQUEST, error.to_string()),
     })?;
     let request = decode(&body).map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-    let external = state.settings.external_labels.clone();
+    let external = state.loading.now().external_labels.clone();
     let engine = state.engine.clone();
     let (questions, own) = (request.clone(), external.clone());
     let selected = state.run(move || select(engine.as_ref(), &questions, &own));

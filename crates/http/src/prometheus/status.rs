@@ -2,6 +2,7 @@
 
 use super::success;
 use crate::json::Json;
+use crate::loading::LastReading;
 use crate::state::{State, now_ms, rfc3339};
 use axum::extract;
 use axum::http::StatusCode;
@@ -41,9 +42,9 @@ pub async fn runtimeinfo(extract::State(state): extract::State<State>) -> Respon
             json.raw(r#","CWD":"#).text(&state.settings.directory);
             json.raw(r#","hostname":"#).text(&state.settings.host_name);
             json.raw(r#","serverTime":"#).text(&rfc3339(now_ms()));
-            // The configuration is read once, and a wrong one keeps Vigie from starting.
-            json.raw(r#","reloadConfigSuccess":true,"lastConfigTime":"#);
-            json.text(&rfc3339(state.started_at_ms));
+            let LastReading { is_successful, succeeded_at_ms } = state.loading.last_reading();
+            json.raw(&format!(r#","reloadConfigSuccess":{is_successful},"lastConfigTime":"#));
+            json.text(&rfc3339(succeeded_at_ms));
             json.raw(&format!(
                 r#","corruptionCount":{},"goroutineCount":{tasks},"GOMAXPROCS":{cores},"GOMEMLIMIT":{GO_MEMORY_LIMIT_NONE},"GOGC":"","GODEBUG":"","timeSeriesCount":{},"storageRetention":"#,
                 stats.metrics_damaged, stats.series
@@ -71,7 +72,7 @@ pub async fn flags(extract::State(state): extract::State<State>) -> Response {
 pub async fn config(extract::State(state): extract::State<State>) -> Response {
     success(
         |json| {
-            json.raw(r#"{"yaml":"#).text(&state.settings.config_yaml).raw("}");
+            json.raw(r#"{"yaml":"#).text(&state.loading.now().config_yaml).raw("}");
         },
         &[],
         &[],
@@ -111,14 +112,25 @@ pub async fn quit(extract::State(state): extract::State<State>) -> Response {
     }
 }
 
-/// POST and PUT of `/-/reload`.
+/// POST and PUT of `/-/reload`: answered when the new configuration counts, or is refused.
 pub async fn reload(extract::State(state): extract::State<State>) -> Response {
     match &state.settings.lifecycle {
-        Some(_) => plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "failed to reload config: reading it again is not built yet: restart Vigie\n",
-        ),
+        Some(_) => read_anew(state).await,
         None => plain(StatusCode::FORBIDDEN, LIFECYCLE_OFF),
+    }
+}
+
+/// The same without asking whether it is allowed, as Alertmanager's is.
+pub async fn read_anew(state: State) -> Response {
+    match state.reload.ask().await {
+        // Upstream says nothing; who reads the answer wants to know what is not so yet.
+        Ok(for_restart) => {
+            let lines = for_restart.iter().map(|line| format!("{line}\n"));
+            plain(StatusCode::OK, lines.collect::<String>())
+        }
+        Err(why) => {
+            plain(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n"))
+        }
     }
 }
 
@@ -129,6 +141,6 @@ pub async fn only_post_or_put() -> Response {
 
 const LIFECYCLE_OFF: &str = "Lifecycle API is not enabled.";
 
-fn plain(status: StatusCode, words: &'static str) -> Response {
-    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words).into_response()
+fn plain(status: StatusCode, words: impl Into<String>) -> Response {
+    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], words.into()).into_response()
 }

@@ -1,11 +1,12 @@
-//! `targets`, `targets/relabel_steps`, `scrape_pools` and `scrape_pools/config`.
+//! `targets`, `targets/metadata`, `targets/relabel_steps`, `scrape_pools` and `scrape_pools/config`.
 
 use super::success;
 use crate::error::ApiError;
 use crate::json::Json;
+use crate::loading::{JobSettings, Loaded};
 use crate::params::Params;
 use crate::state::{Settings, State, rfc3339_or_never};
-use crate::views::{DroppedTargets, Target};
+use crate::views::{DroppedTargets, SaidOfMetric, Target};
 use axum::extract;
 use axum::response::Response;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,7 +59,8 @@ pub async fn scrape_pool_config(
     extract::State(state): extract::State<State>,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let job = state.settings.job(scrape_pool(&params)?)?;
+    let loaded = state.loading.now();
+    let job = job(&loaded, scrape_pool(&params)?)?;
     Ok(success(
         |json| {
             json.raw(r#"{"yaml":"#).text(&job.yaml).raw("}");
@@ -82,7 +84,8 @@ pub async fn relabel_steps(
         params.get("labels").ok_or_else(|| ApiError::bad_data("no labels parameter provided"))?;
     let labels: BTreeMap<String, String> = serde_json::from_str(labels)
         .map_err(|error| ApiError::bad_data(format!("error parsing labels: {error}")))?;
-    let rules = &state.settings.job(pool)?.relabel;
+    let loaded = state.loading.now();
+    let rules = &job(&loaded, pool)?.relabel;
     // None from the rule on that drops the target.
     let mut output = Some(Labels::from_pairs(labels));
     let mut steps = Vec::new();
@@ -161,6 +164,59 @@ fn write_dropped(
         json.raw(&format!(":{}", job.count));
     }
     json.raw("}");
+}
+
+/// `/api/v1/targets/metadata`: what each target's last page says of its metrics. As upstream, `limit`
+/// is looked at between targets.
+pub async fn metadata(
+    extract::State(state): extract::State<State>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let given = |name: &str| params.get(name).filter(|text| !text.is_empty());
+    let limit = match given("limit").map(str::parse::<i64>) {
+        None => None,
+        Some(Ok(limit)) => usize::try_from(limit).ok(),
+        Some(Err(_)) => return Err(ApiError::bad_data("limit must be a number")),
+    };
+    let matchers = match given("match_target").map(vigie_promql::parse_selector) {
+        None => Vec::new(),
+        Some(Ok(matchers)) => matchers,
+        Some(Err(error)) => return Err(ApiError::invalid_parameter("match_target", error)),
+    };
+    let metric = given("metric");
+    let mut found: Vec<(Labels, SaidOfMetric)> = Vec::new();
+    for (labels, said) in state.targets.said() {
+        if limit.is_some_and(|limit| found.len() >= limit) {
+            break;
+        }
+        if matchers.iter().all(|matcher| matcher.matches_labels(&labels)) {
+            found.extend(said(metric).into_iter().map(|one| (labels.clone(), one)));
+        }
+    }
+    let write = |json: &mut Json, (labels, one): &(Labels, SaidOfMetric)| {
+        json.raw(r#"{"target":"#).labels(labels);
+        // Who asks for one metric knows its name.
+        if metric.is_none() {
+            json.raw(r#","metric":"#).text(&one.name);
+        }
+        json.raw(r#","type":"#).text(one.kind).raw(r#","help":"#).text(&one.help);
+        json.raw(r#","unit":"#).text(&one.unit).raw("}");
+    };
+    Ok(success(
+        |json| {
+            json.list(&found, write);
+        },
+        &[],
+        &[],
+    ))
+}
+
+/// A job by its name; the error is upstream's.
+fn job<'a>(loaded: &'a Loaded, name: &str) -> Result<&'a JobSettings, ApiError> {
+    loaded.jobs.iter().find(|job| job.name == name).ok_or_else(|| {
+        let words = format!("error retrieving scrape config: scrape pool {name:?} not found");
+        ApiError::bad_data(words)
+    })
 }
 
 /// The address under which people reach a target. What listens on this machine is not reached as

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test's panic is its report")]
 
 mod doors;
+mod federation;
 mod golden;
 mod grafana;
 mod lines;
+mod otlp;
 mod prometheus;
 mod queries;
 mod recorded;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Notify;
 use vigie_http::state::now_ms;
-use vigie_http::{JobSettings, Settings};
+use vigie_http::{JobSettings, Loaded, Settings};
 use vigie_model::Labels;
 use vigie_model::relabel::{Action, Rule};
 
@@ -145,8 +145,7 @@ async fn the_labels_with_most_values_are_named() {
 
 #[tokio::test]
 async fn what_the_program_was_told_is_shown() {
-    let house = House::with(Settings {
-        flags: vec![("web.route-prefix".to_owned(), "/".to_owned())],
+    let loaded = Loaded {
         config_yaml: "global: {}\n".to_owned(),
         jobs: vec![JobSettings {
             name: "node".to_owned(),
@@ -157,10 +156,15 @@ async fn what_the_program_was_told_is_shown() {
                 rule(&[], "(.*)", "d", "x", Action::Replace),
             ],
         }],
+        ..Loaded::default()
+    };
+    let settings = Settings {
+        flags: vec![("web.route-prefix".to_owned(), "/".to_owned())],
         directory: "/srv".to_owned(),
         host_name: "h".to_owned(),
         ..Settings::default()
-    });
+    };
+    let house = House::told(settings, loaded);
     for (path, data) in [
         ("status/flags", json!({"web.route-prefix": "/"})),
         ("status/config", json!({"yaml": "global: {}\n"})),
@@ -299,11 +303,11 @@ async fn a_long_list_of_rules_is_read_page_by_page() {
 
 #[tokio::test]
 async fn another_server_scrapes_the_newest_samples() {
-    let settings = || Settings {
+    let loaded = || Loaded {
         external_labels: Labels::from_pairs([("site", "paris"), ("x", "outer")]),
-        ..Settings::default()
+        ..Loaded::default()
     };
-    let house = House::with(settings());
+    let house = House::told(Settings::default(), loaded());
     let now = now_ms();
     let stale = f64::from_bits(0x7ff0_0000_0000_0002);
     house.store(
@@ -374,6 +378,47 @@ async fn notices_are_listed_and_told_live() {
 }
 
 #[tokio::test]
+async fn targets_tell_what_their_metrics_are() {
+    let house = House::new();
+    let of = |instance: &str, metric: Option<&str>| {
+        let mut one = json!({
+            "target": {"instance": instance, "job": "node"},
+            "type": "gauge", "help": "A \"thing\".", "unit": "",
+        });
+        if let Some(metric) = metric {
+            one["metric"] = json!(metric);
+        }
+        one
+    };
+    let (x, y, z) = (of("a:1", Some("x")), of("a:1", Some("y")), of("b:1", Some("y")));
+    for (query, wanted) in [
+        ("", json!([x, y, z])),
+        ("limit=-1", json!([x, y, z])),
+        ("limit=0", json!([])),
+        // It is looked at between targets.
+        ("limit=1", json!([x, y])),
+        ("metric=y", json!([of("a:1", None), of("b:1", None)])),
+        ("metric=y&limit=1", json!([of("a:1", None)])),
+        ("metric=none", json!([])),
+        ("match_target=%7Binstance%3D%22b:1%22%7D", json!([z])),
+        ("match_target=%7Binstance%3D%22c:1%22%7D", json!([])),
+    ] {
+        let answer = house.get(&format!("/api/v1/targets/metadata?{query}")).await;
+        assert_eq!((answer.status, &answer.json()["data"]), (200, &wanted), "{query}");
+    }
+    for (query, words) in [
+        ("limit=x", "limit must be a number"),
+        (
+            "match_target=%7B",
+            "invalid parameter \"match_target\": 1:2: parse error: unexpected end of input inside braces",
+        ),
+    ] {
+        let answer = house.get(&format!("/api/v1/targets/metadata?{query}")).await;
+        assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(words)), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn only_who_is_allowed_ends_the_program() {
     let shut = House::new();
     for path in ["/-/quit", "/-/reload"] {
@@ -391,7 +436,56 @@ async fn only_who_is_allowed_ends_the_program() {
     let answer = open.ask("POST", "/-/quit", &[], "").await;
     assert_eq!((answer.status, answer.body.as_str()), (200, "Requesting termination... Goodbye!"));
     end.notified().await;
-    assert_eq!(open.ask("PUT", "/-/reload", &[], "").await.status, 500);
+}
+
+#[tokio::test]
+async fn a_configuration_is_read_anew_and_the_answer_waits_for_it() {
+    let lifecycle = Some(Arc::default());
+    let house = House::with(Settings { lifecycle, ..Settings::default() });
+    let (mut reloads, loading) = (house.reloads(), house.loading.clone());
+    let program = tokio::spawn(async move {
+        for answer in [
+            Ok(Vec::new()),
+            Ok(vec!["a needs a restart".to_owned()]),
+            Err("vigie.yml:3:1: wrong".to_owned()),
+            Ok(Vec::new()),
+        ] {
+            let asked = reloads.recv().await.unwrap();
+            match &answer {
+                Ok(_) => {
+                    let config_yaml = "global: {}\n".to_owned();
+                    loading.replace(Loaded { config_yaml, ..Loaded::default() }, 1_000);
+                }
+                Err(_) => loading.fail(),
+            }
+            asked.send(answer).unwrap();
+        }
+    });
+    let runtime = async || {
+        let info = house.get("/api/v1/status/runtimeinfo").await.json();
+        let data = &info["data"];
+        (data["reloadConfigSuccess"].clone(), data["lastConfigTime"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(runtime().await, (json!(true), "1970-01-01T00:00:00.000Z".to_owned()));
+    for (method, status, words) in [
+        ("POST", 200, ""),
+        ("PUT", 200, "a needs a restart\n"),
+        ("POST", 500, "failed to reload config: vigie.yml:3:1: wrong\n"),
+    ] {
+        let answer = house.ask(method, "/-/reload", &[], "").await;
+        assert_eq!((answer.status, answer.body.as_str()), (status, words));
+    }
+    assert_eq!(runtime().await, (json!(false), "1970-01-01T00:00:01.000Z".to_owned()));
+    let config = house.get("/api/v1/status/config").await.json();
+    assert_eq!(config["data"]["yaml"], "global: {}\n");
+    // Alertmanager's needs no flag, but a page of another site does not reach it.
+    let foreign = [("host", "localhost"), ("origin", "http://evil.example")];
+    assert_eq!(house.ask_alertmanager("POST", "/-/reload", &foreign).await.status, 403);
+    assert_eq!(house.ask_alertmanager("GET", "/-/reload", &[]).await.status, 405);
+    assert_eq!(house.ask_alertmanager("POST", "/-/reload", &[]).await.status, 200);
+    program.await.unwrap();
+    // Nobody is left to answer.
+    assert_eq!(house.ask("POST", "/-/reload", &[], "").await.status, 500);
 }
 
 #[tokio::test]

@@ -3,14 +3,17 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
 use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine};
 use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
-    NotificationView, RuleView, Target, TargetView,
+    NotificationView, RuleView, SaidBy, SaidOfMetric, Target, TargetView,
 };
-use vigie_http::{Hosts, Metadata, Notices, Parts, Settings, State, router};
+use vigie_http::{
+    Hosts, Loaded, Loading, Metadata, Notices, Parts, Reload, ReloadRequests, Settings, State,
+    router,
+};
 use vigie_model::{Labels, Row};
 
 /// What came back.
@@ -39,8 +42,11 @@ impl Answer {
 /// The main listener's router, and what keeps its folder.
 pub struct House {
     router: Router,
+    alertmanager: Router,
     engine: Arc<Embedded>,
     pub notices: Arc<Notices>,
+    pub loading: Arc<Loading>,
+    reloads: Mutex<Option<ReloadRequests>>,
     _folder: tempfile::TempDir,
 }
 
@@ -50,15 +56,20 @@ impl House {
     }
 
     pub fn with(settings: Settings) -> House {
-        House::build(settings, &["g"])
+        House::build(settings, Loaded::default(), &["g"])
+    }
+
+    /// With a configuration.
+    pub fn told(settings: Settings, loaded: Loaded) -> House {
+        House::build(settings, loaded, &["g"])
     }
 
     /// With rule groups of these names.
     pub fn with_groups(groups: &'static [&'static str]) -> House {
-        House::build(Settings::default(), groups)
+        House::build(Settings::default(), Loaded::default(), groups)
     }
 
-    fn build(settings: Settings, groups: &'static [&'static str]) -> House {
+    fn build(settings: Settings, loaded: Loaded, groups: &'static [&'static str]) -> House {
         let folder = tempfile::tempdir().unwrap();
         let week_ms = 7 * 86_400_000;
         let options = EmbeddedOptions {
@@ -76,7 +87,11 @@ impl House {
         let notices = Arc::new(Notices::default());
         let metadata = Arc::new(Metadata::default());
         metadata.learn("temperature", "gauge", "How warm it is.", "celsius");
+        let (reload, reloads) = Reload::channel();
+        let loading = Arc::new(Loading::new(loaded, 0));
         let state = State::new(Parts {
+            loading: loading.clone(),
+            reload,
             engine: engine.clone(),
             alerts: Arc::new(Views { groups }),
             targets: Arc::new(Views { groups }),
@@ -98,7 +113,10 @@ impl House {
             hosts: Hosts::new(&[], None, false),
             own_metrics: Box::new(String::new),
         });
-        House { router: router::main(state), engine, notices, _folder: folder }
+        let alertmanager = router::alertmanager(state.clone());
+        let router = router::main(state);
+        let reloads = Mutex::new(Some(reloads));
+        House { router, alertmanager, engine, notices, loading, reloads, _folder: folder }
     }
 
     /// The engine behind the router.
@@ -147,22 +165,47 @@ impl House {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
-        if headers.iter().all(|(name, _)| *name != "host") {
-            request = request.header("host", "localhost");
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::from(body)).unwrap();
-        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap();
-        Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
-            body: String::from_utf8_lossy(&body).into_owned(),
-            bytes: body.to_vec(),
-        }
+        send_to(self.router.clone(), method, path, headers, body).await
+    }
+
+    /// Asks the port where Alertmanager was.
+    pub async fn ask_alertmanager(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        send_to(self.alertmanager.clone(), method, path, headers, Vec::new()).await
+    }
+
+    /// Where requests to read the configuration anew arrive.
+    pub fn reloads(&self) -> ReloadRequests {
+        self.reloads.lock().unwrap().take().unwrap()
+    }
+}
+
+async fn send_to(
+    router: Router,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    if headers.iter().all(|(name, _)| *name != "host") {
+        request = request.header("host", "localhost");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::from(body)).unwrap();
+    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body.to_vec(),
     }
 }
 
@@ -263,5 +306,22 @@ impl TargetView for Views {
             discovered_labels: vec![Labels::from_pairs([("__address__", "b:1")])],
             count: 1,
         }]
+    }
+
+    fn said(&self) -> Vec<(Labels, SaidBy)> {
+        let by = |instance: &str, names: &'static [&'static str]| {
+            let said: SaidBy = Arc::new(move |wanted| {
+                let named = names.iter().filter(|name| wanted.is_none_or(|one| one == **name));
+                let of = |name: &&str| SaidOfMetric {
+                    name: (*name).to_owned(),
+                    kind: "gauge",
+                    help: "A \"thing\".".to_owned(),
+                    unit: String::new(),
+                };
+                named.map(of).collect()
+            });
+            (Labels::from_pairs([("job", "node"), ("instance", instance)]), said)
+        };
+        vec![by("a:1", &["x", "y"]), by("b:1", &["y"]), by("c:1", &[])]
     }
 }

@@ -151,6 +151,9 @@ fn metadata_is_told_once_and_when_it_changes() {
     }
     scrape(&mut rows, 2, "# HELP a z\n# TYPE a gauge\na 1\n").unwrap();
     assert_eq!(*sink.metadata.lock().unwrap(), ["a gauge x ", "a gauge z "]);
+    let said = rows.said().list(None);
+    assert_eq!((said.len(), said[0].name.as_str(), said[0].help.as_str()), (1, "a", "z"));
+    assert_eq!((rows.said().list(Some("a")).len(), rows.said().list(Some("b")).len()), (1, 0));
 }
 
 #[test]
