@@ -163,13 +163,13 @@ fn exact(hir: &Hir, depth: usize) -> Option<Vec<Text>> {
             for branch in branches {
                 all.extend(exact(branch, depth + 1)?);
             }
-            Some(all).filter(fits)
+            Some(all).filter(|all| fits(all))
         }
         HirKind::Look(_) => None,
     }
 }
 
-fn fits(texts: &Vec<Text>) -> bool {
+fn fits(texts: &[Text]) -> bool {
     texts.len() <= TEXTS_MAX && texts.iter().all(|text| text.len() <= TEXT_BYTES_MAX)
 }
 
@@ -179,8 +179,9 @@ fn product(left: &[Text], right: &[Text]) -> Option<Vec<Text>> {
         return None;
     }
     let joined = |left: &Text, right: &Text| left.iter().chain(right).copied().collect();
-    let all = left.iter().flat_map(|l| right.iter().map(move |r| joined(l, r))).collect();
-    Some(all).filter(fits)
+    let all: Vec<Text> =
+        left.iter().flat_map(|l| right.iter().map(move |r| joined(l, r))).collect();
+    Some(all).filter(|all| fits(all))
 }
 
 /// The characters of a small class; a letter in both cases is one.
