@@ -41,6 +41,8 @@ pub struct EmbeddedOptions {
     pub late_window_ms: i64,
     /// Exemplars that are kept.
     pub exemplars_max: usize,
+    /// New data is refused while the disk has less than this left.
+    pub free_bytes_min: u64,
 }
 
 impl Default for EmbeddedOptions {
@@ -55,6 +57,7 @@ impl Default for EmbeddedOptions {
             delayed_name_removal: false,
             late_window_ms: metrics.late_window_ms,
             exemplars_max: metrics.exemplars_max,
+            free_bytes_min: metrics.free_bytes_min,
         }
     }
 }
@@ -92,6 +95,7 @@ impl Embedded {
             disk_bytes_max: options.metrics_disk_bytes_max,
             late_window_ms: options.late_window_ms,
             exemplars_max: options.exemplars_max,
+            free_bytes_min: options.free_bytes_min,
             ..Default::default()
         };
         let metrics_dir = directory.join("metrics");
@@ -100,6 +104,7 @@ impl Embedded {
         let logs = vigie_logs::Options {
             retention_ms: options.logs_retention_ms,
             disk_bytes_max: options.logs_disk_bytes_max,
+            free_bytes_min: options.free_bytes_min,
             ..Default::default()
         };
         let logs = vigie_logs::Store::open(disk.clone(), directory.join("logs"), logs);
@@ -412,6 +417,10 @@ impl Engine for Embedded {
             logs_bytes: logs.part_file_bytes + logs.wal_bytes,
             metrics_damaged: metrics.damaged,
             logs_damaged: logs.damaged + logs.broken_parts,
+            metrics_paused: metrics.is_paused,
+            logs_paused: logs.is_paused,
+            metrics_free_bytes: metrics.free_bytes,
+            logs_free_bytes: logs.free_bytes,
             queries: QueryStats {
                 cache_hits: self.cache.hits.load(Ordering::Relaxed),
                 cache_misses: self.cache.misses.load(Ordering::Relaxed),

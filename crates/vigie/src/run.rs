@@ -208,6 +208,7 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
         exemplars_max: plan.config.exemplars_max,
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
+        ..EmbeddedOptions::default()
     };
     let (directory, door) = (plan.directory.clone(), door.clone());
     tracing::info!("opening {}", directory.display());

@@ -135,12 +135,7 @@ fn print_analysis(
         out,
         "\n{} series ({} without a sample left), {} blocks, {} segments, {} deletions not folded in, \
          {} damaged places",
-        stats.series,
-        analysis.dead,
-        stats.blocks,
-        stats.segments,
-        stats.tombstones,
-        stats.damaged
+        stats.series, analysis.dead, stats.blocks, stats.segments, stats.tombstones, stats.damaged
     )?;
     writeln!(
         out,
