@@ -45,6 +45,9 @@ pub(crate) enum Said {
     Batch(Batch),
 }
 
+/// Writes a batch.
+pub(crate) type Put<'a> = dyn FnMut(&[u8]) -> Result<(), DiskError> + 'a;
+
 pub(crate) struct SeriesLog {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -230,9 +233,7 @@ impl SeriesLog {
     /// Starts a new generation: both files with all that `each` hands over, whole or not at all.
     pub(crate) fn write_anew(
         &mut self,
-        each: &mut dyn FnMut(
-            &mut dyn FnMut(&[u8]) -> Result<(), DiskError>,
-        ) -> Result<(), DiskError>,
+        each: &mut dyn FnMut(&mut Put<'_>) -> Result<(), DiskError>,
     ) -> Result<(), DiskError> {
         self.files = None;
         let generation = self.generation + 1;

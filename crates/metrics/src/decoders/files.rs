@@ -20,7 +20,7 @@ const HOUR_MS: i64 = 3600 * 1000;
 struct Kind {
     sub: &'static str,
     ending: &'static str,
-    reseal: fn(&mut Vec<u8>),
+    reseal: fn(&mut [u8]),
 }
 
 const LOG: Kind = Kind { sub: "wal", ending: ".log", reseal: |b| reseal_records(b, 28) };
@@ -29,9 +29,9 @@ const EXEMPLARS: Kind =
     Kind { sub: "", ending: "exemplars.log", reseal: |b| reseal_records(b, 24) };
 const SEGMENT: Kind =
     Kind { sub: "segments", ending: ".chunks", reseal: |b| reseal_records(b, 32) };
-const INDEX: Kind = Kind { sub: "segments", ending: ".index", reseal: |b| reseal_frame(b) };
+const INDEX: Kind = Kind { sub: "segments", ending: ".index", reseal: reseal_frame };
 const BLOCK: Kind = Kind { sub: "blocks", ending: ".block", reseal: reseal_block };
-const MANIFEST: Kind = Kind { sub: "", ending: "MANIFEST", reseal: |b| reseal_frame(b) };
+const MANIFEST: Kind = Kind { sub: "", ending: "MANIFEST", reseal: reseal_frame };
 
 /// The files, each as a decoder.
 pub(super) fn files() -> Vec<Decoder> {
@@ -200,7 +200,7 @@ fn reseal_frame(bytes: &mut [u8]) {
 }
 
 /// Makes the checksums of a block right, of what its footer names.
-fn reseal_block(bytes: &mut Vec<u8>) {
+fn reseal_block(bytes: &mut [u8]) {
     const FOOTER: usize = 64;
     const ENTRY: usize = 32;
     const PAGE: usize = 64 * ENTRY;
