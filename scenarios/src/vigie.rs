@@ -36,7 +36,8 @@ impl Vigie {
         vigie
     }
 
-    fn spawn(directory: &Path, arguments: &[&str]) -> Vigie {
+    /// Starts it and does not wait until it is ready.
+    pub fn spawn(directory: &Path, arguments: &[&str]) -> Vigie {
         let port = free_port();
         let log = directory.join("stderr.txt");
         let stderr =
@@ -60,7 +61,8 @@ impl Vigie {
         vigie
     }
 
-    fn wait_until_ready(&mut self) {
+    /// Returns when it is ready.
+    pub fn wait_until_ready(&mut self) {
         let (port, log) = (self.port, self.log.clone());
         wait_for("ready", 60, || {
             if let Ok(Some(status)) = self.child.try_wait() {

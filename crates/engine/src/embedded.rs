@@ -44,6 +44,8 @@ pub struct EmbeddedOptions {
     pub exemplars_max: usize,
     /// What questions may take.
     pub queries: QueryLimits,
+    /// New data is refused while the disk has less than this left.
+    pub free_bytes_min: u64,
 }
 
 impl Default for EmbeddedOptions {
@@ -59,6 +61,7 @@ impl Default for EmbeddedOptions {
             late_window_ms: metrics.late_window_ms,
             exemplars_max: metrics.exemplars_max,
             queries: QueryLimits::default(),
+            free_bytes_min: metrics.free_bytes_min,
         }
     }
 }
@@ -99,6 +102,7 @@ impl Embedded {
             // A selection is held by its query.
             selection_bytes_max: usize::try_from(options.queries.memory_bytes_max)
                 .unwrap_or(usize::MAX),
+            free_bytes_min: options.free_bytes_min,
             ..Default::default()
         };
         let metrics_dir = directory.join("metrics");
@@ -107,6 +111,7 @@ impl Embedded {
         let logs = vigie_logs::Options {
             retention_ms: options.logs_retention_ms,
             disk_bytes_max: options.logs_disk_bytes_max,
+            free_bytes_min: options.free_bytes_min,
             ..Default::default()
         };
         let logs = vigie_logs::Store::open(disk.clone(), directory.join("logs"), logs);
@@ -419,6 +424,10 @@ impl Engine for Embedded {
             logs_bytes: logs.part_file_bytes + logs.wal_bytes,
             metrics_damaged: metrics.damaged,
             logs_damaged: logs.damaged + logs.broken_parts,
+            metrics_paused: metrics.is_paused,
+            logs_paused: logs.is_paused,
+            metrics_free_bytes: metrics.free_bytes,
+            logs_free_bytes: logs.free_bytes,
             queries: QueryStats {
                 cache_hits: self.cache.hits.load(Ordering::Relaxed),
                 cache_misses: self.cache.misses.load(Ordering::Relaxed),

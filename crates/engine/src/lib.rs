@@ -191,6 +191,14 @@ pub struct EngineStats {
     pub metrics_damaged: u64,
     /// Damaged places of the log store that are passed over.
     pub logs_damaged: u64,
+    /// What is pushed to the metrics store is refused because the disk is full.
+    pub metrics_paused: bool,
+    /// The log store refuses lines because the disk is full.
+    pub logs_paused: bool,
+    /// What the disk of the metrics had left when it was last looked at, in bytes.
+    pub metrics_free_bytes: Option<u64>,
+    /// The same of the logs' disk.
+    pub logs_free_bytes: Option<u64>,
     /// Questions.
     pub queries: QueryStats,
 }

@@ -119,6 +119,10 @@ pub struct Stats {
     /// Damaged places of the log and damaged files of delete requests, passed over when the store was
     /// opened.
     pub damaged: u64,
+    /// Lines are refused because the disk is full; it ends by itself.
+    pub is_paused: bool,
+    /// What the disk had left when it was last looked at.
+    pub free_bytes: Option<u64>,
 }
 
 impl Store {
@@ -214,6 +218,8 @@ impl Store {
             refused: self.counters.refused.load(Ordering::Relaxed),
             broken_parts: state.broken.len() as u64,
             damaged,
+            is_paused: self.floor.is_low(),
+            free_bytes: self.floor.free_bytes(),
         }
     }
 

@@ -277,7 +277,10 @@ impl Store {
         if exemplars.is_empty() {
             return Ok(ExemplarsAppended::default());
         }
-        self.floor.check()?;
+        match durability {
+            Durability::Synced => self.floor.check()?,
+            Durability::Written => self.floor.check_collected()?,
+        }
         let mut ring = self.exemplars.lock();
         let counts = ring.append(exemplars, |id| self.catalog.read().labels(id))?;
         if durability == Durability::Synced {

@@ -138,12 +138,13 @@ impl Default for Options {
     }
 }
 
-/// What [`Store::append`] waits for.
+/// What [`Store::append`] waits for, and whose the rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// The rows survive a power cut: for what somebody pushed and will forget.
     Synced,
-    /// The rows survive the death of the process, and within a second a power cut: for scrapes.
+    /// The rows survive the death of the process, and within a second a power cut: for what Vigie
+    /// collects. A full disk takes them longer than what is pushed.
     Written,
 }
 
@@ -211,6 +212,10 @@ pub struct Stats {
     pub exemplars: u64,
     /// The newest instant there is.
     pub newest_ms: Option<i64>,
+    /// What is pushed is refused because the disk is full; it ends by itself.
+    pub is_paused: bool,
+    /// What the disk had left when it was last looked at.
+    pub free_bytes: Option<u64>,
     /// Damaged places that are passed over; each was logged with file and offset.
     pub damaged: u64,
     /// Bytes at the ends of files that a dead process had not finished, as found at the start.

@@ -82,9 +82,9 @@ impl Loose {
         if self.is_empty() { can_start } else { is_near }
     }
 
-    /// A series has got the next column.
-    pub(crate) fn add_column(&mut self) {
-        self.newest_ms.push(i64::MIN);
+    /// The group has got more columns, which have no sample yet.
+    pub(crate) fn grow(&mut self, columns: usize) {
+        self.newest_ms.resize(columns, i64::MIN);
     }
 
     /// An instant that no sample of the column is newer than.

@@ -46,7 +46,7 @@ pub(crate) enum Said {
 }
 
 /// Writes a batch.
-type Put<'a> = dyn FnMut(&[u8]) -> Result<(), DiskError> + 'a;
+pub(crate) type Put<'a> = dyn FnMut(&[u8]) -> Result<(), DiskError> + 'a;
 
 pub(crate) struct SeriesLog {
     disk: Arc<dyn Disk>,

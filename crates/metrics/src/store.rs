@@ -209,7 +209,11 @@ impl Store {
         rows: &[Row<'_>],
         durability: Durability,
     ) -> Result<Appended, MetricsError> {
-        self.floor.check()?;
+        // What is collected goes on for a while on a full disk, see `Floor`.
+        match durability {
+            Durability::Synced => self.floor.check()?,
+            Durability::Written => self.floor.check_collected()?,
+        }
         let mut counts = Appended::default();
         sound::with_sound_rows(rows, &mut counts, |rows, counts| self.append_all(rows, counts))?;
         if durability == Durability::Synced {
@@ -330,6 +334,8 @@ impl Store {
             oldest_ms: heads.oldest_ms(),
             newest_ms: heads.newest_ms(),
             exemplars,
+            is_paused: self.floor.is_low(),
+            free_bytes: self.floor.free_bytes(),
             unfinished_bytes: self.unfinished_bytes,
             damaged: (self.wal.damage().len() + heads.segments.damage.len() + exemplar_damage)
                 as u64

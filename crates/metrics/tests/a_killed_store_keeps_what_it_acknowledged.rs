@@ -1,5 +1,5 @@
-//! A child process appends, compacts, deletes and takes snapshots, and prints what was acknowledged;
-//! it is killed with SIGKILL at a random moment, and the store is opened again, many times on the
+//! A child process appends, compacts, deletes, takes snapshots and lets rows grow too old, and prints what
+//! was acknowledged; it is killed with SIGKILL at a random moment, and the store is opened again, many times on the
 //! same directory.
 
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
@@ -15,10 +15,20 @@ use vigie_metrics::{Durability, Options, Store};
 use vigie_model::{Matcher, TimeRange};
 
 const DIR_VARIABLE: &str = "VIGIE_KILL_TEST_DIR";
-const START_MS: i64 = 1_700_000_000_000;
+/// A thousand rows before midnight (UTC): their day's block is over soon, and then too old.
+const START_MS: i64 = 19_675 * 24 * HOUR_MS - 1000 * 1000;
+const HOUR_MS: i64 = 3600 * 1000;
+/// The clock is a day and an hour ahead now and then, so rows of the last hour are always kept.
+const RETENTION_MS: i64 = 26 * HOUR_MS;
 
 fn options() -> Options {
-    Options { log_bytes_max: 20_000, open_bytes_max: 20_000, ..patient() }
+    let retention_ms = RETENTION_MS;
+    Options { log_bytes_max: 20_000, open_bytes_max: 20_000, retention_ms, ..patient() }
+}
+
+/// Whether the retention may have taken row `n` when row `last` was acknowledged.
+fn may_be_too_old(n: u64, last: u64) -> bool {
+    n + 3600 <= last
 }
 
 /// Row `n` is the same whoever makes it: its instant, its series and their samples.
@@ -76,7 +86,7 @@ fn child() {
         append(&store, n);
         writeln!(out, "acknowledged {n}").unwrap();
         if n % 40 == 0 {
-            let day_ms = if n % 400 == 0 { 25 * 3600 * 1000 } else { 0 };
+            let day_ms = if n % 400 == 0 { 25 * HOUR_MS } else { 0 };
             store.tick(START_MS + n as i64 * 1000 + day_ms).unwrap();
         }
         if n % 300 == 0 {
@@ -84,7 +94,7 @@ fn child() {
         }
         if n % 40 == 20 {
             // Two days later, so that days are joined too.
-            let now_ms = START_MS + n as i64 * 1000 + 48 * 3600 * 1000;
+            let now_ms = START_MS + n as i64 * 1000 + 48 * HOUR_MS;
             while store.compact(now_ms, &mut |_| true).unwrap() {}
         }
         if n % 160 == 100 {
@@ -162,7 +172,7 @@ fn a_killed_store_keeps_what_it_acknowledged() {
     }
     let store = open(dir.path(), options());
     let found = read(&store, &[], support::ALL);
-    for n in (0..next).filter(|n| !may_be_deleted(*n, next)) {
+    for n in (0..next).filter(|n| !may_be_deleted(*n, next) && !may_be_too_old(*n, next)) {
         let (ts_ms, cells) = row(n);
         for (instance, at, _) in cells {
             assert!(found.contains_key(&(labels("m", instance, at).to_string(), ts_ms)), "row {n}");
@@ -173,5 +183,8 @@ fn a_killed_store_keeps_what_it_acknowledged() {
         assert!(found.keys().all(|(_, at_ms)| *at_ms != ts_ms), "row {} came back", deleted_by(*n));
     }
     assert!(!deletions.is_empty() && store.stats().blocks > 0, "{:?}", store.stats());
-    println!("{kills} kills, {acknowledged} rows acknowledged, none lost");
+    let too_old = (0..next).take_while(|n| !found.keys().any(|(_, at_ms)| *at_ms == row(*n).0));
+    let too_old = too_old.count();
+    assert!(next < 6_000 || too_old > 0, "nothing grew too old");
+    println!("{kills} kills, {acknowledged} rows acknowledged, none lost, {too_old} grew too old");
 }

@@ -14,6 +14,11 @@ const METRICS_DAMAGED: &str = "Damaged places in the files of metrics that are p
 /// Help of `vigie_logs_damaged`.
 const LOGS_DAMAGED: &str = "Damaged places in the files of logs that are passed over.";
 
+/// Help of `vigie_storage_paused`, which the shipped rule asks.
+const PAUSED: &str = "Whether a store refuses new data because the disk is full.";
+/// Help of `vigie_storage_free_bytes`.
+const FREE: &str = "What the disk of a store has left.";
+
 /// What is counted; the later parts are filled in when they have started.
 pub struct Sources {
     /// The stores.
@@ -76,6 +81,22 @@ impl Sources {
             one("vigie_logs_disk_bytes", "Bytes of logs on disk.", Gauge, stats.logs_bytes),
             one("vigie_metrics_damaged", METRICS_DAMAGED, Gauge, stats.metrics_damaged),
             one("vigie_logs_damaged", LOGS_DAMAGED, Gauge, stats.logs_damaged),
+            each_store(
+                "vigie_storage_paused",
+                PAUSED,
+                [
+                    Some(f64::from(u8::from(stats.metrics_paused))),
+                    Some(f64::from(u8::from(stats.logs_paused))),
+                ],
+            ),
+            each_store(
+                "vigie_storage_free_bytes",
+                FREE,
+                [
+                    stats.metrics_free_bytes.map(|bytes| bytes as f64),
+                    stats.logs_free_bytes.map(|bytes| bytes as f64),
+                ],
+            ),
         ]
     }
 }
@@ -97,6 +118,17 @@ fn loading_families(loading: &Loading) -> Vec<Family> {
     ]
     .map(|(name, help, value)| Family::single(name, help, MetricKind::Gauge, value))
     .into()
+}
+
+/// A gauge with a value for each store that knows it: of metrics, then of logs.
+fn each_store(name: &'static str, help: &'static str, values: [Option<f64>; 2]) -> Family {
+    let mut family = Family::new(name, help, MetricKind::Gauge);
+    for (store, value) in ["metrics", "logs"].into_iter().zip(values) {
+        if let Some(value) = value {
+            family.push(&[("store", store)], value);
+        }
+    }
+    family
 }
 
 fn query_families(stats: &QueryStats) -> Vec<Family> {
@@ -230,4 +262,81 @@ fn watch_families(watch: &WatchHandle) -> Vec<Family> {
         }
     }
     families
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
+
+    use super::*;
+    use std::time::{SystemTime, UNIX_EPOCH};
+    use vigie_config::rules::RuleKind;
+    use vigie_engine::{Durability, Embedded, EmbeddedOptions, EngineError, QueryOptions, When};
+    use vigie_model::{Labels, Row};
+
+    /// The expression of the shipped rule.
+    fn shipped_rule() -> String {
+        let texts = vigie_http::content::under("rules/");
+        let groups = texts.flat_map(|(name, text)| {
+            vigie_config::rule_groups(name, text, 15_000, &|_| Ok(())).unwrap()
+        });
+        let rules: Vec<_> = groups.flat_map(|group| group.rules).collect();
+        let is_meant = |rule: &vigie_config::rules::Rule| matches!(&rule.kind, RuleKind::Alert { name, .. } if name == "VigieStoragePaused");
+        rules.into_iter().find(is_meant).unwrap().expr
+    }
+
+    /// The program's own page, stored as its collector does; then what the rule answers.
+    fn asked(engine: &Arc<Embedded>, ts_ms: i64) -> Vec<(Labels, f64)> {
+        let loading = Arc::new(Loading::new(vigie_http::Loaded::default(), 0));
+        let own = Sources::new(engine.clone(), loading);
+        let mut series = Vec::new();
+        let mut values = Vec::new();
+        for family in own.read().iter().filter(|family| family.name.starts_with("vigie_storage")) {
+            for sample in &family.samples {
+                let pairs =
+                    sample.labels.iter().map(|(name, text)| (name.to_string(), text.clone()));
+                let name = [("__name__".to_owned(), family.name.clone().into_owned())];
+                series.push(
+                    engine.intern(&Labels::from_pairs(name.into_iter().chain(pairs))).unwrap(),
+                );
+                values.push(sample.value);
+            }
+        }
+        let row = Row::floats(ts_ms, &series, &values);
+        engine.append(&[row], Durability::Written).unwrap();
+        let rule = vigie_promql::parse(&shipped_rule()).unwrap();
+        let answer = engine.query_metrics(&rule, When::Instant(ts_ms), &QueryOptions::default());
+        match answer.unwrap().value {
+            vigie_promql::Value::Vector(found) => {
+                found.into_iter().map(|one| (one.labels, one.value)).collect()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_shipped_rule_fires_on_a_full_disk_though_pushes_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now_ms = now.as_millis() as i64;
+        let open = |free_bytes_min| {
+            let options = EmbeddedOptions { free_bytes_min, ..EmbeddedOptions::default() };
+            Arc::new(Embedded::open(folder.path(), options).unwrap())
+        };
+        let engine = open(1);
+        assert!(asked(&engine, now_ms).is_empty(), "there is room");
+        let free_bytes = engine.free_bytes();
+        drop(engine);
+        // What is free is less than what is to be left, and more than half of it.
+        let engine = open(free_bytes / 2 * 3);
+        let up = engine.intern(&Labels::from_pairs([("__name__", "up")])).unwrap();
+        let pushed = engine.append(&[Row::floats(now_ms, &[up], &[1.0])], Durability::Synced);
+        assert!(matches!(pushed, Err(EngineError::Unavailable(_))), "{pushed:?}");
+        let firing = asked(&engine, now_ms + 1000);
+        let stores: Vec<_> =
+            firing.iter().map(|(labels, _)| labels.value_or_empty("store")).collect();
+        assert_eq!(stores, ["metrics", "logs"]);
+        drop(engine);
+        assert!(asked(&open(1), now_ms + 2000).is_empty(), "there is room again");
+    }
 }

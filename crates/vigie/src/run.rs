@@ -312,6 +312,7 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
         queries: plan.config.queries,
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
+        ..EmbeddedOptions::default()
     };
     let (directory, door) = (plan.directory.clone(), door.clone());
     tracing::info!("opening {}", directory.display());

@@ -276,7 +276,10 @@ mod tests {
         let mut out = Vec::new();
         print_analysis(&analysed, 10, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("2 series (0 without a sample left), 0 blocks, 1 segments"), "{text}");
+        assert!(
+            text.contains("2 series (0 without a sample left), 0 blocks, 1 segments"),
+            "{text}"
+        );
         assert!(metrics_directory(&dir.path().join("elsewhere")).is_err());
         let segment = metrics.join("segments/segment-00000001.chunks");
         let mut bytes = std::fs::read(&segment).unwrap();
