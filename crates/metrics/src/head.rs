@@ -4,9 +4,12 @@
 //! `job` and `instance`. A row of a group is one instant with some of its columns; consecutive rows
 //! with the same columns share the list of them, so an open sample costs eight bytes.
 //! When a group has enough rows they are turned into columns and appended to a segment.
+//! Samples that do not come in rows stand loose ([`Loose`]): series with instants of their own, and
+//! what comes later than the row it belongs to was sealed. Series of a target that come alone share
+//! a group of few columns.
 //!
 //! Invariants: the open rows of a group ascend strictly by time; a cell (series, instant) stands in
-//! at most one place, open row or chunk: what arrives again is compared and dropped at the door;
+//! at most one place, open row, loose or chunk: what arrives again is compared and dropped at the door;
 //! a series has one place (group, column) for ever.
 
 mod living;

@@ -207,3 +207,76 @@ pub(crate) fn take_matrix(cells: &mut Vec<Sample>) -> Matrix {
     }
     Matrix { timestamps_ms, columns, values }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_in_is_found_and_taken_out() {
+        let mut loose = Loose::new(2, 5);
+        assert_eq!((loose.len(), loose.newest_ms(1), loose.oldest_ms()), (0, 5, None));
+        loose.add_column();
+        assert_eq!(loose.newest_ms(2), i64::MIN);
+        let cells = [(0, 10, 1.0), (2, -7, 2.0), (0, 3, 3.0)];
+        for (column, ts_ms, value) in cells {
+            assert!(loose.takes(ts_ms));
+            loose.push(column, ts_ms, value);
+        }
+        assert_eq!(loose.value(0, 3), Some(3.0));
+        assert_eq!((loose.value(0, 4), loose.value(1, 3), loose.value(2, 10)), (None, None, None));
+        assert_eq!((loose.newest_ms(0), loose.newest_ms(1), loose.newest_ms(2)), (10, 5, -7));
+        assert_eq!(loose.oldest_ms(), Some(-7));
+        let taken = loose.take();
+        assert_eq!(taken, cells);
+        assert!(loose.is_empty() && loose.value(0, 3).is_none());
+        // A failed seal puts them back in any order.
+        let turned: Vec<Sample> = taken.into_iter().rev().collect();
+        loose.put_back(&turned);
+        assert_eq!((loose.value(2, -7), loose.len()), (Some(2.0), 3));
+    }
+
+    #[test]
+    fn instants_that_lie_too_far_apart_are_not_taken() {
+        let mut loose = Loose::new(1, i64::MIN);
+        assert!(!loose.takes(i64::MIN) && loose.takes(i64::MAX));
+        loose.push(0, 1_700_000_000_000, 1.0);
+        for (ts_ms, takes) in [
+            (1_700_000_000_000 - SPAN_MS, true),
+            (1_700_000_000_000 - SPAN_MS - 1, false),
+            (1_700_000_000_000 + SPAN_MS - 1, true),
+            (1_700_000_000_000 + SPAN_MS, false),
+            (i64::MIN, false),
+            (i64::MAX, false),
+        ] {
+            assert_eq!(loose.takes(ts_ms), takes, "{ts_ms}");
+        }
+        let ends = [1_700_000_000_000 - SPAN_MS, 1_700_000_000_000 + SPAN_MS - 1];
+        ends.iter().for_each(|ts_ms| loose.push(0, *ts_ms, 2.0));
+        let mut cells = loose.take();
+        cells.sort_by_key(|cell| cell.1);
+        loose.put_back(&cells);
+        assert!(ends.iter().all(|ts_ms| loose.value(0, *ts_ms) == Some(2.0)));
+    }
+
+    #[test]
+    fn a_matrix_takes_the_oldest_instants_and_leaves_the_rest() {
+        let all: Vec<Sample> =
+            (0..500).map(|n: u32| (n % 7, i64::from(n * 37 % 250), f64::from(n))).collect();
+        let (mut cells, mut found) = (all.clone(), Vec::new());
+        let mut before_ms = i64::MIN;
+        while !cells.is_empty() {
+            let matrix = take_matrix(&mut cells);
+            assert!(matrix.timestamps_ms.len() <= CHUNK_ROWS_MAX);
+            assert!(matrix.timestamps_ms[0] > before_ms);
+            before_ms = *matrix.timestamps_ms.last().unwrap();
+            assert_eq!(matrix.values.len(), matrix.timestamps_ms.len() * matrix.columns.len());
+            found.extend(matrix.cells());
+        }
+        let sorted = |mut cells: Vec<Sample>| {
+            cells.sort_by_key(|cell| (cell.0, cell.1));
+            cells
+        };
+        assert_eq!(sorted(found), sorted(all));
+    }
+}

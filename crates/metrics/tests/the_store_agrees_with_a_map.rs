@@ -30,10 +30,13 @@ fn sample(dice: &mut Dice) -> Sample {
     })
 }
 
-/// One row over some series of some targets, and what the map makes of it.
-fn step(store: &Store, dice: &mut Dice, clock_ms: &mut i64, map: &mut Samples) {
+/// A target's number and a series' in it.
+type One = (usize, usize);
+
+/// One row over some series of some targets, or of one series, and what the map makes of it.
+fn step(store: &Store, dice: &mut Dice, clock_ms: &mut i64, only: Option<One>, map: &mut Samples) {
     let late = dice.roll(5) == 0;
-    *clock_ms += 1 + dice.roll(15_000) as i64;
+    *clock_ms += 1 + dice.roll(if only.is_some() { 1_500 } else { 15_000 }) as i64;
     let ts_ms = if late { *clock_ms - dice.roll(600_000) as i64 } else { *clock_ms };
     // Sometimes an instant that is there already.
     let instants: Vec<i64> = map.keys().map(|key| key.1).collect();
@@ -45,7 +48,11 @@ fn step(store: &Store, dice: &mut Dice, clock_ms: &mut i64, map: &mut Samples) {
     let whole = dice.roll(2) == 0;
     for instance in 0..3 {
         for n in 0..20 {
-            if instance > 0 && dice.roll(3) > 0 || !whole && dice.roll(4) > 0 {
+            let is_left_out = match only {
+                Some(one) => one != (instance, n),
+                None => instance > 0 && dice.roll(3) > 0 || !whole && dice.roll(4) > 0,
+            };
+            if is_left_out {
                 continue;
             }
             let labels = labels("m", instance, n);
@@ -132,7 +139,15 @@ fn the_store_agrees_with_a_map_through_restarts_and_checkpoints() {
                 2 => store.tick(clock_ms + 3 * 3600 * 1000).unwrap(),
                 3 => store.tick(clock_ms + 25 * 3600 * 1000).unwrap(),
                 4..8 => store.tick(clock_ms).unwrap(),
-                _ => step(&store, &mut dice, &mut clock_ms, &mut map),
+                // Series with instants of their own; every other time all are of one target.
+                8..20 => {
+                    for _ in 0..8 {
+                        let one =
+                            (dice.roll(3) as usize * (seed % 2) as usize, dice.roll(20) as usize);
+                        step(&store, &mut dice, &mut clock_ms, Some(one), &mut map);
+                    }
+                }
+                _ => step(&store, &mut dice, &mut clock_ms, None, &mut map),
             }
         }
         assert_eq!(read(&store, &[], ALL), map, "seed {seed}");
