@@ -26,10 +26,10 @@ const LATE: usize = 200;
 const CONFIG: &str = "\
 web: {classic_ports: false}
 storage:
-  queries: {memory: 16MB, memory_of_all: 48MB, at_once: 2, queue: 1500, cache: 4MB}
+  queries: {memory: 16MB, memory_of_all: 96MB, at_once: 3, queue: 1500, cache: 4MB}
 metrics: {host: false, scrape_configs: []}
 ";
-const BUDGET_BYTES: u64 = (48 + 4) << 20;
+const BUDGET_BYTES: u64 = (96 + 4) << 20;
 
 /// What is asked; `{heavy}` stands for the series of 60 instances, and the other marks for the first
 /// and the last instant in seconds.

@@ -41,30 +41,7 @@ pub struct LoadOptions<'a> {
 
 /// Reads the configuration, or gives the one that works with no file at all.
 pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, ConfigError> {
-    let mut config = Config {
-        file: path.map(|path| path.display().to_string()),
-        language: crate::Language::of_environment(),
-        classic_ports: true,
-        metrics_retention_ms: METRICS_RETENTION_MS,
-        logs_retention_ms: LOGS_RETENTION_MS,
-        metrics_disk_bytes_max: None,
-        late_window_ms: LATE_WINDOW_MS,
-        exemplars_max: EXEMPLARS_MAX,
-        queries: QueryLimits::default(),
-        logs_disk_bytes_max: None,
-        external_labels: Labels::default(),
-        otlp: vigie_codec::otlp_metrics::Settings::default(),
-        scrape_interval_ms: INTERVAL_MS,
-        evaluation_interval_ms: INTERVAL_MS,
-        host: true,
-        scrape_jobs: None,
-        postgres: None,
-        rule_groups: Vec::new(),
-        alerting: None,
-        shown: Shown::default(),
-        log_files: None,
-        log_metrics: Vec::new(),
-    };
+    let mut config = defaults(path);
     config.shown = shown::of_defaults(&config);
     let Some(path) = path else { return Ok(config) };
     let (file, text) = read(path, options)?;
@@ -112,6 +89,34 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     }
     config.language = written.language.unwrap_or(config.language);
     Ok(config)
+}
+
+/// What counts where nothing is written.
+fn defaults(path: Option<&Path>) -> Config {
+    Config {
+        file: path.map(|path| path.display().to_string()),
+        language: crate::Language::of_environment(),
+        classic_ports: true,
+        metrics_retention_ms: METRICS_RETENTION_MS,
+        logs_retention_ms: LOGS_RETENTION_MS,
+        metrics_disk_bytes_max: None,
+        late_window_ms: LATE_WINDOW_MS,
+        exemplars_max: EXEMPLARS_MAX,
+        queries: QueryLimits::default(),
+        logs_disk_bytes_max: None,
+        external_labels: Labels::default(),
+        otlp: vigie_codec::otlp_metrics::Settings::default(),
+        scrape_interval_ms: INTERVAL_MS,
+        evaluation_interval_ms: INTERVAL_MS,
+        host: true,
+        scrape_jobs: None,
+        postgres: None,
+        rule_groups: Vec::new(),
+        alerting: None,
+        shown: Shown::default(),
+        log_files: None,
+        log_metrics: Vec::new(),
+    }
 }
 
 fn retention(

@@ -105,6 +105,11 @@ impl Json {
         self
     }
 
+    /// Makes room for so many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
     /// The finished body.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0

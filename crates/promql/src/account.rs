@@ -4,6 +4,8 @@
 //! [`Budget`]. Memory is taken before it is used, in pieces of a megabyte, and given back when the
 //! account is closed, so a query that would need ten gigabytes ends at its own limit and a thousand
 //! queries together at the budget's, while the others go on.
+//! A question is charged for being there, and for half as much again as it holds: what the process
+//! grows by is bounded, not what is asked of the allocator.
 //! Samples are counted as eight bytes where an evaluation holds them, and a series with its lists
 //! beside them; what a point of an answer costs on its way out is added when the answer is made, and
 //! whoever sends it keeps the account until it has left ([`Account::settle`]).
@@ -13,6 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Memory is taken in multiples of this, in bytes.
 const PIECE_BYTES: u64 = 1 << 20;
+/// What a question takes before it is evaluated, while it waits and while its answer leaves: its
+/// connection, its text, its tree. Measured with 512 of them.
+const QUESTION_BYTES: u64 = 64 << 10;
+/// What is held takes half as much again: lists grow by doubling, and the allocator keeps for each
+/// thread what was freed there.
+const OVERHEAD_ONE_IN: u64 = 2;
 /// Most nodes whose time is noted; a query may be a chain of thousands.
 const NODES_MAX: usize = 1000;
 
@@ -49,6 +57,11 @@ impl Budget {
     fn take(&self, bytes: u64) -> bool {
         let more = |held: u64| held.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
         self.held_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+    }
+
+    /// Takes what is used already.
+    fn charge(&self, bytes: u64) {
+        self.held_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
     fn give(&self, bytes: u64) {
@@ -101,11 +114,13 @@ pub struct Account {
 impl Account {
     /// An account that may hold `bytes_max` bytes of the budget.
     pub fn new(budget: Arc<Budget>, bytes_max: u64, detail: Detail) -> Account {
+        // Never refused: how many questions there are is bounded elsewhere.
+        budget.charge(QUESTION_BYTES);
         Account {
             budget,
             bytes_max,
             detail,
-            reserved_bytes: AtomicU64::new(0),
+            reserved_bytes: AtomicU64::new(QUESTION_BYTES),
             samples_peak: AtomicU64::new(0),
             series: AtomicU64::new(0),
             samples: AtomicU64::new(0),
@@ -152,7 +167,8 @@ impl Account {
     /// Makes sure of `samples` samples and `bytes` bytes beside them.
     pub(crate) fn hold(&self, samples: u64, bytes: u64) -> Result<(), String> {
         self.samples_peak.fetch_max(samples, Ordering::Relaxed);
-        let wanted = samples.saturating_mul(8).saturating_add(bytes);
+        let held = samples.saturating_mul(8).saturating_add(bytes);
+        let wanted = held.saturating_add(held / OVERHEAD_ONE_IN).saturating_add(QUESTION_BYTES);
         let reserved = self.reserved_bytes.load(Ordering::Acquire);
         if wanted <= reserved {
             return Ok(());
@@ -182,9 +198,10 @@ impl Account {
     /// Gives back all but `bytes` bytes: the evaluation is over, and that is what its answer takes
     /// while it is on its way. An answer that was underestimated is charged for, whatever the budget.
     pub fn settle(&self, bytes: u64) {
+        let bytes = bytes.saturating_add(QUESTION_BYTES);
         let reserved = self.reserved_bytes.swap(bytes, Ordering::AcqRel);
         if bytes > reserved {
-            self.budget.held_bytes.fetch_add(bytes - reserved, Ordering::AcqRel);
+            self.budget.charge(bytes - reserved);
         } else {
             self.budget.give(reserved - bytes);
         }
@@ -242,15 +259,18 @@ mod tests {
         let budget = Budget::new(8 * PIECE_BYTES);
         let account = || Account::new(budget.clone(), 5 * PIECE_BYTES, Detail::default());
         let (one, two) = (account(), account());
-        one.hold(5 * PIECE_BYTES / 8, 0).unwrap();
-        assert!(one.hold(5 * PIECE_BYTES / 8, 1).unwrap_err().contains("more than 5242880 bytes"));
+        assert_eq!(budget.held_bytes(), 2 * QUESTION_BYTES);
+        // With half as much again, and the question itself.
+        one.hold(3 * PIECE_BYTES / 8, 0).unwrap();
+        assert_eq!(one.bytes(), 5 * PIECE_BYTES);
+        assert!(one.hold(PIECE_BYTES / 2, 1).unwrap_err().contains("more than 5242880 bytes"));
         two.hold(1, 0).unwrap();
         assert_eq!(budget.held_bytes(), 6 * PIECE_BYTES);
-        assert!(two.hold(0, 4 * PIECE_BYTES).unwrap_err().starts_with("all queries together"));
+        assert!(two.hold(0, 2 * PIECE_BYTES).unwrap_err().starts_with("all queries together"));
         drop(one);
-        two.hold(0, 4 * PIECE_BYTES).unwrap();
+        two.hold(0, 2 * PIECE_BYTES).unwrap();
         two.settle(PIECE_BYTES + 1);
-        assert_eq!(budget.held_bytes(), PIECE_BYTES + 1);
+        assert_eq!(budget.held_bytes(), PIECE_BYTES + 1 + QUESTION_BYTES);
         let three = account();
         three.settle(9 * PIECE_BYTES);
         assert!(two.hold(0, 3 * PIECE_BYTES).is_err(), "{budget:?}");

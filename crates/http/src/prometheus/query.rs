@@ -13,10 +13,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use std::time::Instant;
 use vigie_engine::{About, QueryError, QueryErrorKind, When};
-use vigie_model::TimeRange;
 use vigie_model::limits::QUERY_POINTS_MAX;
 use vigie_model::value::format_value;
-use vigie_promql::{Answer, FloatHistogram, Value};
+use vigie_model::{Labels, TimeRange};
+use vigie_promql::{Answer, FloatHistogram, Series, Value};
 
 /// `/api/v1/query`: one instant.
 pub async fn instant(
@@ -163,6 +163,7 @@ fn respond(answer: Answer, limit: usize, report: impl FnOnce(&mut Json)) -> Resp
     }
     success(
         |json| {
+            json.reserve(bytes_of(&value));
             write_value(json, &value);
             report(json);
             json.raw("}");
@@ -170,6 +171,25 @@ fn respond(answer: Answer, limit: usize, report: impl FnOnce(&mut Json)) -> Resp
         &warnings,
         &infos,
     )
+}
+
+/// About how long the text of a value is, so that it need not grow by doubling.
+fn bytes_of(value: &Value) -> usize {
+    const POINT_BYTES: usize = 36;
+    let of_labels = |labels: &Labels| {
+        let texts = labels.iter().map(|label| label.name.len() + label.value.len() + 6);
+        30 + texts.sum::<usize>()
+    };
+    match value {
+        Value::Scalar { .. } | Value::String { .. } => 0,
+        Value::Vector(samples) => {
+            samples.iter().map(|sample| of_labels(&sample.labels) + POINT_BYTES).sum()
+        }
+        Value::Matrix(series) => {
+            let bytes = |one: &Series| of_labels(&one.labels) + POINT_BYTES * one.points.len();
+            series.iter().map(bytes).sum()
+        }
+    }
 }
 
 /// Writes the value without the brace that ends it.
@@ -251,9 +271,8 @@ fn write_histogram(json: &mut Json, ts_ms: i64, histogram: &FloatHistogram) {
 mod tests {
     use super::*;
     use std::sync::Arc;
-    use vigie_model::Labels;
     use vigie_model::histogram::{Counts, Histogram, ResetHint, Span};
-    use vigie_promql::{Sample, Series};
+    use vigie_promql::Sample;
 
     #[test]
     fn native_histograms_are_written_with_the_ends_of_their_buckets() {

@@ -154,15 +154,7 @@ impl Eval<'_> {
         if let Some(found) = join::paired(self, &sides, [&many, &one], steps)? {
             return Ok(Vector { series: found, one_name: false });
         }
-        let mut join = Join {
-            sides,
-            places: HashMap::new(),
-            pairs: HashMap::new(),
-            found: Vec::new(),
-            taken: Vec::new(),
-            count: steps.count,
-            note: None,
-        };
+        let mut join = Join::new(sides, steps.count);
         // Prometheus does not turn these with the sides.
         let (fill, fills) = (step.matching.fill, step.matching.fill.is_some());
         let mut present: Vec<Option<usize>> = vec![None; signatures.count()];
@@ -282,7 +274,19 @@ struct Join<'a> {
     note: Option<Note>,
 }
 
-impl Join<'_> {
+impl<'a> Join<'a> {
+    fn new(sides: Sides<'a>, count: usize) -> Join<'a> {
+        Join {
+            sides,
+            places: HashMap::new(),
+            pairs: HashMap::new(),
+            found: Vec::new(),
+            taken: Vec::new(),
+            count,
+            note: None,
+        }
+    }
+
     /// Finds which series of the right side stands for each signature.
     fn place_right(
         &self,
