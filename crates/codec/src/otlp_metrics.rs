@@ -31,8 +31,6 @@ mod json;
 mod names;
 mod proto;
 mod target_info;
-#[cfg(test)]
-mod testing;
 mod translate;
 
 pub use names::{MetricType, Namer, unit_name};
@@ -353,5 +351,7 @@ struct WireExemplar {
     attributes: Attributes,
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,7 @@ struct Running {
     embedded: Arc<Embedded>,
     collect: Arc<CollectHandle>,
     watch: Arc<WatchHandle>,
+    reloader: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -107,8 +108,7 @@ async fn start(
     stopped: &watch::Receiver<bool>,
 ) -> Result<(Running, Reload)> {
     let started_at_ms = now_ms();
-    let counting = LogMetrics::new(&plan.config.log_metrics).map_err(anyhow::Error::msg)?;
-    TailConfig::new(plan.logs.clone(), "").check()?;
+    let counting = Arc::new(counting(&plan)?);
     let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
     let metadata = Arc::new(Metadata::default());
@@ -128,7 +128,6 @@ async fn start(
     let mut tasks = vec![tokio::spawn(tick(engine.clone(), notices.clone(), stopped.clone()))];
     tasks.push(tokio::spawn(compaction::run(engine.clone(), stopped.clone())));
     tasks.push(tokio::spawn(servers.look(collect.clone(), stopped.clone())));
-    let counting = Arc::new(Counting::new(counting, plan.own_interval_ms));
     engine.observe_logs(counting.clone());
     tasks.push(count_lines(&counting, &store, stopped));
     let (logs, following) = start_following(&plan, &sources.tail, &store, stopped);
@@ -145,8 +144,8 @@ async fn start(
         notices: notices.clone(),
         url: addresses.url.clone(),
     };
-    let reloader = Reloader::new(replan, parts, &plan);
-    tasks.push(tokio::spawn(reloader.run(requests, stopped.clone())));
+    let reloader = Reloader::new(replan, parts, &plan).run(requests, stopped.clone());
+    let reloader = tokio::spawn(reloader);
 
     let free = embedded.clone();
     let state = State::new(Parts {
@@ -171,7 +170,7 @@ async fn start(
     if plan.config.classic_ports {
         tasks.extend(classic_ports(&state, pages, stopped).await);
     }
-    Ok((Running { notices, quit, embedded, collect, watch, tasks }, reload))
+    Ok((Running { notices, quit, embedded, collect, watch, reloader, tasks }, reload))
 }
 
 fn start_collect(
@@ -185,6 +184,13 @@ fn start_collect(
         ..Default::default()
     };
     Arc::new(Collect::start(plan.jobs.clone(), collectors, store.clone(), client, options))
+}
+
+/// The metrics made of lines; the patterns of the followed files are checked with them.
+fn counting(plan: &Plan) -> Result<Counting> {
+    let metrics = LogMetrics::new(&plan.config.log_metrics).map_err(anyhow::Error::msg)?;
+    TailConfig::new(plan.logs.clone(), "").check()?;
+    Ok(Counting::new(metrics, plan.own_interval_ms))
 }
 
 /// Begins to follow files; others can be sent.
@@ -459,6 +465,10 @@ async fn wait_for_the_end() -> Result<()> {
 
 /// Everybody has been told to stop: what reads first, then what evaluates, then the stores.
 async fn end(running: Running) -> Result<()> {
+    // A configuration that is being taken over starts what must be stopped after it.
+    if let Err(error) = running.reloader.await {
+        tracing::warn!("a part did not end well: {error}");
+    }
     running.collect.stop().await;
     running.watch.stop().await;
     for task in running.tasks {

@@ -154,6 +154,11 @@ impl Core {
         Slots::new(config.interval_ms, vigie_alerts::fingerprint(&identity))
     }
 
+    /// The slot evaluated last, by this configuration or the one before it.
+    pub(crate) fn last_evaluation_ms(&self, group: usize) -> Option<i64> {
+        self.groups[group].lock().last_evaluation_ms
+    }
+
     pub(crate) fn count_missed(&self, group: usize, missed: u64) {
         self.groups[group].lock().missed += missed;
     }

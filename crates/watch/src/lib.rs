@@ -278,7 +278,8 @@ async fn tick_group(
     mut stopped: watch::Receiver<bool>,
 ) {
     let slots = core.slots(group);
-    let mut slot_ms = slots.next_after(core.now_ms() + if core.is_cold() { WARM_UP_MS } else { 0 });
+    let warm_up_ms = if core.is_cold() { WARM_UP_MS } else { 0 };
+    let mut slot_ms = slots.first(core.now_ms() + warm_up_ms, core.last_evaluation_ms(group));
     loop {
         let wait_ms = u64::try_from(slot_ms - core.now_ms()).unwrap_or(0);
         if !sleep_or_stop(wait_ms, &mut stopped).await {

@@ -21,6 +21,14 @@ impl Slots {
         (passed + 1) * self.interval_ms + self.offset_ms
     }
 
+    /// The slot to begin with. One that came while another configuration was taken over, `done_ms`
+    /// being its last, is made up for.
+    pub(crate) fn first(self, now_ms: i64, done_ms: Option<i64>) -> i64 {
+        let next_ms = self.next_after(now_ms);
+        let passed_ms = next_ms - self.interval_ms;
+        if done_ms.is_some_and(|done_ms| done_ms < passed_ms) { passed_ms } else { next_ms }
+    }
+
     /// The slot to wait for after one is done. A timer may wake a little early, so the same slot is
     /// not given twice; but when the clock was set back by more than an interval, waiting for it to
     /// catch up would leave the rules unevaluated, and the slots begin anew.
@@ -46,6 +54,15 @@ mod tests {
         let slots = Slots::new(15_000, 7);
         for (now_ms, next_ms) in [(0, 7), (7, 15_007), (15_006, 15_007), (15_007, 30_007)] {
             assert_eq!(slots.next_after(now_ms), next_ms, "after {now_ms}");
+        }
+        for (now_ms, done_ms, first_ms) in [
+            (100, None, 15_007),
+            (100, Some(7), 15_007),
+            (15_010, Some(7), 15_007),
+            (15_010, Some(15_007), 30_007),
+            (90_000, Some(7), 75_007),
+        ] {
+            assert_eq!(slots.first(now_ms, done_ms), first_ms, "{now_ms} after {done_ms:?}");
         }
         for (next_ms, missed) in [(15_007, 0), (30_007, 1), (7, 0)] {
             assert_eq!(slots.between(7, next_ms), missed, "up to {next_ms}");

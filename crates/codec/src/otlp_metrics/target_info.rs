@@ -2,7 +2,7 @@
 //! not have. It has samples from the resource's earliest point to its newest, close enough that an
 //! instant query always finds one.
 
-use super::translate::{Translator, ms, set};
+use super::translate::{Translator, labels_of, ms, set};
 use super::{Data, Described, Point, TARGET_INFO_EVERY_NS, TARGET_INFO_MAX};
 use crate::otlp_logs::value::Attributes;
 
@@ -60,12 +60,12 @@ pub(super) fn add(
     let ignored: &[&str] = if translator.settings.keep_identifying { &[] } else { &IDENTIFYING };
     let mut labels = translator.attributes(attributes, ignored)?;
     for (name, value) in identity {
-        set(&mut labels, (*name).to_owned(), value.clone());
+        set(&mut labels, *name, value.as_str());
     }
     if !labels.contains_key("job") && !labels.contains_key("instance") {
         return Ok(());
     }
-    let series = translator.series(labels, NAME, None)?;
+    let series = translator.series(&labels_of(labels)?, &NAME.into(), None)?;
     // A point without an instant must not lead to millions of samples.
     let farthest_ns = TARGET_INFO_EVERY_NS * TARGET_INFO_MAX as u64;
     let mut at_ns = first_ns.max(last_ns.saturating_sub(farthest_ns));

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::otlp_logs::value::Attributes;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use vigie_model::value::format_value;
 use vigie_model::{
     Exemplar, Histogram, Labels, METRIC_NAME, PushedExemplar, PushedHistogram, PushedSample,
@@ -22,7 +23,10 @@ use vigie_model::{
 const EXEMPLAR_CHARS_MAX: usize = 128;
 
 /// A label set that is being put together. An empty value is no label.
-pub(super) type Parts = BTreeMap<String, String>;
+pub(super) type Parts = BTreeMap<Arc<str>, String>;
+
+/// Most names of labels that are remembered as they become.
+const NAMES_MAX: usize = 1024;
 
 pub(super) fn translate(
     resources: &[Resource],
@@ -40,6 +44,8 @@ pub(super) struct Translator<'a> {
     pub(super) namer: Namer,
     out: Translated,
     places: HashMap<Labels, u32>,
+    /// What names of attributes have become: the points of a request share most of theirs.
+    names: HashMap<String, Arc<str>>,
     info_seen: HashSet<(u32, i64)>,
     is_info_described: bool,
     reasons: Vec<String>,
@@ -56,7 +62,7 @@ struct Common<'a> {
 
 /// A metric's name, and the labels that all its series have.
 struct Family<'a> {
-    name: String,
+    name: Arc<str>,
     kind: &'static str,
     unit: String,
     common: &'a Common<'a>,
@@ -76,6 +82,7 @@ impl<'a> Translator<'a> {
             namer,
             out,
             places,
+            names: HashMap::new(),
             info_seen: HashSet::new(),
             is_info_described: false,
             reasons: Vec::new(),
@@ -132,27 +139,44 @@ impl<'a> Translator<'a> {
         }
     }
 
-    fn promoted(&self, attributes: &Attributes) -> Result<Parts, String> {
+    /// The name of a label.
+    fn label_name(&mut self, name: &str) -> Result<Arc<str>, String> {
+        if let Some(known) = self.names.get(name) {
+            return Ok(known.clone());
+        }
+        let made: Arc<str> = self.namer.label(name)?.into();
+        if self.names.len() < NAMES_MAX {
+            self.names.insert(name.to_owned(), made.clone());
+        }
+        Ok(made)
+    }
+
+    fn promoted(&mut self, attributes: &Attributes) -> Result<Parts, String> {
         let mut out = Parts::new();
         for (name, value) in attributes {
             if self.settings.promote.takes(name) {
-                set(&mut out, self.namer.label(name)?, value.text());
+                set(&mut out, self.label_name(name)?, value.text());
             }
         }
         Ok(out)
     }
 
-    fn scope_labels(&self, scope: &Scope) -> Result<Parts, String> {
+    fn scope_labels(&mut self, scope: &Scope) -> Result<Parts, String> {
         let mut out = Parts::new();
         if !self.settings.promote_scope || scope.name.is_empty() {
             return Ok(out);
         }
         for (name, value) in &scope.attributes {
-            set(&mut out, self.namer.label(&format!("otel_scope_{name}"))?, value.text());
+            set(&mut out, self.label_name(&format!("otel_scope_{name}"))?, value.text());
         }
-        out.insert("otel_scope_name".to_owned(), scope.name.clone());
-        out.insert("otel_scope_version".to_owned(), scope.version.clone());
-        out.insert("otel_scope_schema_url".to_owned(), scope.schema_url.clone());
+        for (name, value) in [
+            ("otel_scope_name", &scope.name),
+            ("otel_scope_version", &scope.version),
+            ("otel_scope_schema_url", &scope.schema_url),
+        ] {
+            // An empty one is kept until the end: it takes a point's own away.
+            out.insert(name.into(), value.clone());
+        }
         Ok(out)
     }
 
@@ -175,7 +199,7 @@ impl<'a> Translator<'a> {
                 metric.name
             ));
         }
-        let name = self.namer.metric(&metric.name, &metric.unit, naming)?;
+        let name: Arc<str> = self.namer.metric(&metric.name, &metric.unit, naming)?.into();
         let unit = unit_name(&metric.unit, true);
         let family = Family { name, kind, unit, common };
         match &metric.data {
@@ -197,7 +221,7 @@ impl<'a> Translator<'a> {
         }
         let Family { name, unit, .. } = family;
         let help = metric.description.clone();
-        self.out.described.push(Described { name, kind, help, unit });
+        self.out.described.push(Described { name: name.to_string(), kind, help, unit });
         Ok(())
     }
 
@@ -209,7 +233,7 @@ impl<'a> Translator<'a> {
     ) -> Result<(), String> {
         for point in points {
             let labels = self.labels(family, &point.attributes)?;
-            let series = self.series(labels, &family.name, None)?;
+            let series = self.series(&labels, &family.name, None)?;
             self.sample(series, point, point.value);
             if with_exemplars {
                 self.exemplars(series, exemplars(&point.exemplars, ms(point.time_ns))?);
@@ -227,7 +251,7 @@ impl<'a> Translator<'a> {
         for point in points {
             let histogram = native(&point.value, point.is_stale)?;
             let labels = self.labels(family, &point.attributes)?;
-            let series = self.series(labels, &family.name, None)?;
+            let series = self.series(&labels, &family.name, None)?;
             let ts_ms = ms(point.time_ns);
             self.out.histograms.push(PushedHistogram { series, ts_ms, histogram });
             self.exemplars(series, exemplars(&point.exemplars, ts_ms)?);
@@ -236,22 +260,23 @@ impl<'a> Translator<'a> {
     }
 
     fn classic(&mut self, family: &Family<'_>, points: &[Point<Explicit>]) -> Result<(), String> {
-        let Family { name, .. } = family;
+        let [sum_name, count_name, bucket] = ["_sum", "_count", "_bucket"]
+            .map(|suffix| Arc::<str>::from(format!("{}{suffix}", family.name)));
         for point in points {
             let labels = self.labels(family, &point.attributes)?;
             if let Some(sum) = point.value.sum {
-                let series = self.series(labels.clone(), &format!("{name}_sum"), None)?;
+                let series = self.series(&labels, &sum_name, None)?;
                 self.sample(series, point, sum);
             }
             let count = point.value.count as f64;
-            let series = self.series(labels.clone(), &format!("{name}_count"), None)?;
+            let series = self.series(&labels, &count_name, None)?;
             self.sample(series, point, count);
             let mut left = exemplars(&point.exemplars, ms(point.time_ns))?.into_iter().peekable();
-            let (bucket, mut below) = (format!("{name}_bucket"), 0u64);
+            let mut below = 0u64;
             for (bound, more) in point.value.bounds.iter().zip(&point.value.counts) {
                 below = below.wrapping_add(*more);
                 let le = Some(("le", format_value(*bound)));
-                let series = self.series(labels.clone(), &bucket, le)?;
+                let series = self.series(&labels, &bucket, le)?;
                 self.sample(series, point, below as f64);
                 // Buckets rise, and exemplars are expected to.
                 let mut own = Vec::new();
@@ -260,7 +285,7 @@ impl<'a> Translator<'a> {
                 }
                 self.exemplars(series, own);
             }
-            let series = self.series(labels, &bucket, Some(("le", "+Inf".to_owned())))?;
+            let series = self.series(&labels, &bucket, Some(("le", "+Inf".to_owned())))?;
             self.sample(series, point, count);
             self.exemplars(series, left.collect());
         }
@@ -268,16 +293,17 @@ impl<'a> Translator<'a> {
     }
 
     fn summaries(&mut self, family: &Family<'_>, points: &[Point<Summary>]) -> Result<(), String> {
-        let Family { name, .. } = family;
+        let [sum_name, count_name] =
+            ["_sum", "_count"].map(|suffix| Arc::<str>::from(format!("{}{suffix}", family.name)));
         for point in points {
             let labels = self.labels(family, &point.attributes)?;
-            let series = self.series(labels.clone(), &format!("{name}_sum"), None)?;
+            let series = self.series(&labels, &sum_name, None)?;
             self.sample(series, point, point.value.sum);
-            let series = self.series(labels.clone(), &format!("{name}_count"), None)?;
+            let series = self.series(&labels, &count_name, None)?;
             self.sample(series, point, point.value.count as f64);
             for (quantile, value) in &point.value.quantiles {
                 let quantile = Some(("quantile", format_value(*quantile)));
-                let series = self.series(labels.clone(), name, quantile)?;
+                let series = self.series(&labels, &family.name, quantile)?;
                 self.sample(series, point, *value);
             }
         }
@@ -285,32 +311,32 @@ impl<'a> Translator<'a> {
     }
 
     /// The labels of a point's series but for the name.
-    fn labels(&self, family: &Family<'_>, attributes: &Attributes) -> Result<Parts, String> {
+    fn labels(&mut self, family: &Family<'_>, attributes: &Attributes) -> Result<Labels, String> {
         let mut out = self.attributes(attributes, &[METRIC_NAME])?;
         for (name, value) in family.common.promoted {
             out.entry(name.clone()).or_insert_with(|| value.clone());
         }
         for (name, value) in family.common.identity {
-            set(&mut out, (*name).to_owned(), value.clone());
+            set(&mut out, *name, value.as_str());
         }
         for (name, value) in &family.common.scope {
             set(&mut out, name.clone(), value.clone());
         }
         if self.settings.type_and_unit_labels {
             if family.kind != "unknown" {
-                set(&mut out, "__type__".to_owned(), family.kind.to_owned());
+                set(&mut out, "__type__", family.kind);
             }
             if !family.unit.is_empty() {
                 let unit = unit_name(&family.unit, self.namer.escapes);
-                set(&mut out, "__unit__".to_owned(), unit);
+                set(&mut out, "__unit__", unit);
             }
         }
-        Ok(out)
+        labels_of(out)
     }
 
     /// Attributes as labels, those of `ignored` left out.
     pub(super) fn attributes(
-        &self,
+        &mut self,
         attributes: &Attributes,
         ignored: &[&str],
     ) -> Result<Parts, String> {
@@ -320,9 +346,9 @@ impl<'a> Translator<'a> {
         let mut out = Parts::new();
         for (name, value) in sorted {
             let name = match self.namer.escapes {
-                true => self.namer.label(name)?,
+                true => self.label_name(name)?,
                 // Upstream does not look at them here.
-                false => name.clone(),
+                false => name.as_str().into(),
             };
             let value = value.text();
             match out.get_mut(&name) {
@@ -339,18 +365,16 @@ impl<'a> Translator<'a> {
     /// The number of a series.
     pub(super) fn series(
         &mut self,
-        mut labels: Parts,
-        name: &str,
+        labels: &Labels,
+        name: &Arc<str>,
         extra: Option<(&str, String)>,
     ) -> Result<u32, String> {
+        let mut labels = labels.to_builder();
         if let Some((name, value)) = extra {
-            labels.insert(name.to_owned(), value);
+            labels.set(name, value);
         }
-        labels.insert(METRIC_NAME.to_owned(), name.to_owned());
-        if labels.contains_key("") {
-            return Err("label name is empty".to_owned());
-        }
-        let labels = Labels::from_pairs(labels);
+        labels.set(METRIC_NAME, name.clone());
+        let labels = labels.build();
         if let Some(known) = self.places.get(&labels) {
             return Ok(*known);
         }
@@ -390,12 +414,21 @@ impl<'a> Translator<'a> {
 }
 
 /// An empty value takes a label away.
-pub(super) fn set(labels: &mut Parts, name: String, value: String) {
+pub(super) fn set(labels: &mut Parts, name: impl Into<Arc<str>>, value: impl Into<String>) {
+    let (name, value) = (name.into(), value.into());
     if value.is_empty() {
         labels.remove(&name);
     } else {
         labels.insert(name, value);
     }
+}
+
+/// The finished set.
+pub(super) fn labels_of(parts: Parts) -> Result<Labels, String> {
+    if parts.contains_key("") {
+        return Err("label name is empty".to_owned());
+    }
+    Ok(Labels::from_pairs(parts))
 }
 
 /// Nanoseconds as milliseconds.

@@ -153,7 +153,16 @@ async fn what_is_wrong_is_refused_in_upstreams_words() {
         let answer = house.send("POST", PATH, &headers, body).await;
         assert_eq!((answer.status, answer.body.as_str()), (status, words));
     }
-    let tomorrow = push(&house, request(metrics(now_ms() + 86_400_000, 2)), "").await;
-    assert_eq!(tomorrow.status, 400, "{}", tomorrow.body);
     assert_eq!(value(&house, "count({__name__=~\".+\"})").await, "nothing");
+    // Another value for an instant that has one; the rest is stored.
+    let now = now_ms();
+    assert_eq!(push(&house, request(metrics(now, 2)), "").await.status, 200);
+    let mut twice = metrics(now, 2);
+    twice[0]["sum"]["dataPoints"][0]["asInt"] = json!("6");
+    twice[1]["name"] = json!("other");
+    let answer = push(&house, request(twice), "").await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("duplicate sample for timestamp"), "{}", answer.body);
+    assert_eq!(value(&house, "other_seconds_count").await, "3");
+    assert_eq!(value(&house, "http_requests_total").await, "5");
 }
