@@ -236,7 +236,8 @@ impl Store {
             let in_head = doom.touches(state.head.spans().into_iter().chain(frozen));
             // A part that could not be opened may hold rows too, and be read the next time.
             let is_unreadable = doom.parts_touched(&state.parts).any(is_spoilt);
-            (in_head, is_unreadable || !state.broken.is_empty())
+            let is_left_out = !state.broken.is_empty() && !planted::is(Bug::LeftOutForgotten);
+            (in_head, is_unreadable || is_left_out)
         };
         if in_head {
             // The next time they are in a part.

@@ -155,6 +155,9 @@ pub fn flips(count: u64) -> Result<u64, String> {
         reported += u64::from(faults > 0);
         drop(store);
         put_back(dir.path(), &files);
+        if flip % 1_000 == 999 {
+            println!("{} flips, {reported} reported", flip + 1);
+        }
     }
     Ok(reported)
 }
