@@ -32,7 +32,7 @@ fn start(home: &Path) -> Vigie {
 
 /// Half of the lines match; the last one does.
 fn line(n: usize) -> String {
-    let word = if n % 2 == 0 || n + 1 == LINES { "wanted" } else { "other" };
+    let word = if n.is_multiple_of(2) || n + 1 == LINES { "wanted" } else { "other" };
     format!("{word} {n:06} {}", if n + 1 == LINES { LAST } else { "" })
 }
 

@@ -34,6 +34,8 @@ pub enum Bug {
     DeletedComesBack,
     /// A request is noted as done while the log still holds its lines.
     LogOutlivesDelete,
+    /// A request is noted as done while a part that could not be opened may hold its lines.
+    LeftOutForgotten,
     /// A delete request is answered without being written down.
     RequestForgotten,
     /// Retention looks at a part's oldest line instead of its newest.

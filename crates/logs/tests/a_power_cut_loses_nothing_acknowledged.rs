@@ -21,6 +21,9 @@ fn lines_survive_whatever_happens_between_any_two_operations() {
     let seeds = slice_or_soak(250, 10_000);
     for seed in 0..seeds {
         run(seed, Lies::default()).unwrap_or_else(|what| panic!("{what}"));
+        if seed % 500 == 499 {
+            println!("{} seeds", seed + 1);
+        }
     }
     println!("{seeds} seeds, {LIVES} lives each, nothing acknowledged is lost");
 }

@@ -153,6 +153,9 @@ fn killed_again_and_again() {
         let (stats, done) = (store.stats(), store.deletions());
         assert_eq!((stats.broken_parts, stats.damaged), (0, 0), "kill {kill}");
         compacted += u64::from(done.iter().any(|one| one.done_ms.is_some()));
+        if kill % 100 == 99 {
+            println!("{} kills, {} lines acknowledged", kill + 1, told.acknowledged.len());
+        }
     }
     let Told { acknowledged, deleted, retains, .. } = &told;
     println!(

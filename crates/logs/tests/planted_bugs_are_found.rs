@@ -18,15 +18,16 @@
 //! 15. a compaction that takes lines of two streams at one instant for the same;
 //! 16. a compaction that writes deleted lines again;
 //! 17. a delete request noted as done while the log still holds its lines;
-//! 18. a delete request forgotten after a restart;
-//! 19. retention that takes a part still needed.
+//! 18. one noted as done while a part that could not be opened may hold its lines;
+//! 19. a delete request forgotten after a restart;
+//! 20. retention that takes a part still needed.
 //!
 //! The flips (`common/flipped.rs`) find
-//! 20. a checksum not verified.
+//! 21. a checksum not verified.
 //!
 //! The hostile lines (`common/hostile.rs`) find
-//! 21. a dictionary code off by one;
-//! 22. a text looked for in the first word of a dictionary only.
+//! 22. a dictionary code off by one;
+//! 23. a text looked for in the first word of a dictionary only.
 
 #![cfg(debug_assertions)]
 #![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
@@ -79,6 +80,7 @@ fn bugs_planted_in_the_store_are_noticed_by_its_lives() {
         Bug::EqualInstantsLost,
         Bug::DeletedComesBack,
         Bug::LogOutlivesDelete,
+        Bug::LeftOutForgotten,
         Bug::RequestForgotten,
         Bug::RetentionTooEarly,
     ] {

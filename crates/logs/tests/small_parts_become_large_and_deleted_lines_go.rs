@@ -165,6 +165,9 @@ fn a_damaged_file_of_requests_is_told_and_its_twin_counts() {
         }
         assert_eq!(seen(&open(dir.path(), options())), (1, 0), "byte {at}");
     }
+    // A store from before the twin has none.
+    std::fs::remove_file(&twin).unwrap();
+    assert_eq!(seen(&open(dir.path(), options())), (1, 0));
     // Both: nothing says any more which line was meant.
     std::fs::write(&path, &bytes[1..]).unwrap();
     std::fs::write(&twin, &bytes[1..]).unwrap();

@@ -229,19 +229,22 @@ impl Store {
         if due.is_empty() {
             return Ok(false);
         }
-        let (in_head, in_spoilt) = {
+        let (in_head, is_unreadable) = {
             let state = self.state.lock();
             let is_spoilt = |part: &Arc<Part>| state.spoilt.contains(&part.number);
             let frozen = state.frozen.iter().flat_map(|(frozen, _)| frozen.spans());
             let in_head = doom.touches(state.head.spans().into_iter().chain(frozen));
-            (in_head, doom.parts_touched(&state.parts).any(is_spoilt))
+            // A part that could not be opened may hold rows too, and be read the next time.
+            let is_unreadable = doom.parts_touched(&state.parts).any(is_spoilt);
+            let is_left_out = !state.broken.is_empty() && !planted::is(Bug::LeftOutForgotten);
+            (in_head, is_unreadable || is_left_out)
         };
         if in_head {
             // The next time they are in a part.
             return self.seal().map(|()| true);
         }
         let passes = planted::is(Bug::LogOutlivesDelete);
-        if in_spoilt || !(passes || self.pass_the_log()?) {
+        if is_unreadable || !(passes || self.pass_the_log()?) {
             return Ok(false);
         }
         self.deletes_done(&due, now_ms).map(|()| false)

@@ -15,6 +15,9 @@ const MERGED: usize = 150;
 const IN_LOG: usize = 350;
 const DELETED: &[u8] = b"plain text number 4";
 
+/// Lines by instant.
+type Found = HashSet<(i64, Vec<u8>)>;
+
 fn lines() -> Vec<LogEntry> {
     let line = |n: i64| match n % 5 {
         0..3 => format!(
@@ -77,7 +80,7 @@ fn put_back(dir: &Path, files: &[(PathBuf, Vec<u8>)]) {
 }
 
 /// Lines found, faults told, or what must not be.
-fn look(store: &Store) -> Result<(HashSet<(i64, Vec<u8>)>, u64), String> {
+fn look(store: &Store) -> Result<(Found, u64), String> {
     let mut faults = store.stats().broken_parts + store.stats().damaged;
     let mut found = HashSet::new();
     let mut told = |error: String| {
@@ -116,8 +119,8 @@ pub fn flips(count: u64) -> Result<u64, String> {
     fill(dir.path(), &lines);
     let is_deleted = |line: &[u8]| line.windows(DELETED.len()).any(|w| w == DELETED);
     let kept = lines.iter().filter(|e| !is_deleted(&e.line));
-    let wanted: HashSet<(i64, Vec<u8>)> = kept.map(|e| (e.ts_ns, e.line.clone())).collect();
-    let sealed: HashSet<(i64, Vec<u8>)> =
+    let wanted: Found = kept.map(|e| (e.ts_ns, e.line.clone())).collect();
+    let sealed: Found =
         wanted.iter().filter(|(ts, _)| *ts < NOW_NS + IN_LOG as i64).cloned().collect();
     let files = files(dir.path());
     let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
@@ -152,6 +155,9 @@ pub fn flips(count: u64) -> Result<u64, String> {
         reported += u64::from(faults > 0);
         drop(store);
         put_back(dir.path(), &files);
+        if flip % 1_000 == 999 {
+            println!("{} flips, {reported} reported", flip + 1);
+        }
     }
     Ok(reported)
 }

@@ -174,7 +174,7 @@ fn long_line(dice: &mut Dice, shape: u64) -> Vec<u8> {
         }
     }
     line.truncate(LINE_BYTES_MAX - 2);
-    line.extend_from_slice(if shape % 3 == 0 { b"\"}" } else { b"" });
+    line.extend_from_slice(if shape.is_multiple_of(3) { b"\"}" } else { b"" });
     line
 }
 

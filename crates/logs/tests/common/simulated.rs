@@ -295,12 +295,31 @@ impl Run {
     fn cut(&mut self) -> Result<(), String> {
         let operations = self.dice.roll(120);
         let store = self.open_and_check()?;
-        if self.dice.roll(6) == 0 {
-            drop(store);
-            self.disk.stop_after(operations % 16);
-            let store = self.open().ok();
-            self.end(store);
-            return Ok(());
+        match self.dice.roll(8) {
+            0 => {
+                drop(store);
+                self.disk.stop_after(operations % 16);
+                let store = self.open().ok();
+                self.end(store);
+                return Ok(());
+            }
+            1 => {
+                // What cannot be read at the moment is not lost: the next opening finds it.
+                drop(store);
+                self.moody.set(Mood { change: 0, read: 2 + operations % 20 });
+                let store = self.open();
+                self.moody.set(Mood::default());
+                if let Ok(store) = store {
+                    // Lines that are in a part left out and in the log are sealed again.
+                    self.may_double = true;
+                    for _ in 0..STEPS {
+                        self.step(&store)
+                            .map_err(|error| format!("a part is left out: {error}"))?;
+                    }
+                }
+                return Ok(());
+            }
+            _ => {}
         }
         self.disk.stop_after(operations);
         self.work(&store);
@@ -383,7 +402,7 @@ fn show((app, ts_ns, line): &Row) -> String {
 pub fn run(seed: u64, lies: Lies) -> Result<(), String> {
     let mut run = Run::new(seed);
     run.disk.lie(lies);
-    run.reorders = seed % 4 == 0;
+    run.reorders = seed.is_multiple_of(4);
     if run.reorders {
         run.disk.reorder();
     }
