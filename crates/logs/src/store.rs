@@ -68,6 +68,8 @@ struct State {
     next_number: u64,
     /// Blocks that the search for duplicates read last.
     recent: Vec<RecentBlock>,
+    /// Empty between two appends.
+    record: record::RecordWriter,
     closed: bool,
 }
 
@@ -147,6 +149,7 @@ impl Store {
             spoilt: HashSet::new(),
             clean: HashSet::new(),
             recent: Vec::new(),
+            record: record::RecordWriter::default(),
             closed: false,
         };
         let now_ms = options.clock.now_ms();

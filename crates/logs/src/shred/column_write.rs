@@ -283,34 +283,49 @@ fn hex(values: &[&[u8]]) -> Option<(Vec<u8>, bool)> {
         return None;
     }
     let mut bytes = Vec::with_capacity(values.len() * length / 2);
+    let mut digits = Vec::with_capacity(length);
     for value in values {
         if value.len() != length {
             return None;
         }
-        let mut high = None;
-        for (at, &byte) in value.iter().enumerate() {
-            if is_uuid && UUID_DASHES.contains(&at) {
-                if byte != b'-' {
-                    return None;
-                }
-                continue;
+        let mut of_value: &[u8] = value;
+        if is_uuid {
+            if UUID_DASHES.iter().any(|&at| value[at] != b'-') {
+                return None;
             }
-            let digit = hex_digit(byte)?;
-            match high.take() {
-                None => high = Some(digit),
-                Some(high) => bytes.push(high << 4 | digit),
-            }
+            digits.clear();
+            let is_digit = |(at, _): &(usize, &u8)| !UUID_DASHES.contains(at);
+            digits.extend(value.iter().enumerate().filter(is_digit).map(|(_, byte)| *byte));
+            of_value = &digits;
+        }
+        // Without a branch at each digit, which nobody could foresee.
+        let mut all = 0;
+        bytes.extend(of_value.chunks_exact(2).map(|two| {
+            let (high, low) = (HEX_DIGITS[usize::from(two[0])], HEX_DIGITS[usize::from(two[1])]);
+            all |= high | low;
+            high << 4 | low & 15
+        }));
+        if all >= NO_DIGIT {
+            return None;
         }
     }
     Some((bytes, is_uuid))
 }
 
-pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+const NO_DIGIT: u8 = 0x80;
+/// The value of each lower-case hexadecimal digit.
+const HEX_DIGITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
     }
+    table
+};
+
+pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
+    Some(HEX_DIGITS[usize::from(byte)]).filter(|digit| *digit != NO_DIGIT)
 }
 
 fn write_hex(
