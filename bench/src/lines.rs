@@ -54,7 +54,8 @@ impl<'a> Set<'a> {
             let id = &mut line[id + ID.len()..][..32];
             let mut state = round as u64 * 0x9e37_79b9_7f4a_7c15;
             for digit in id {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(u64::from(*digit));
+                state =
+                    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(u64::from(*digit));
                 *digit = b"0123456789abcdef"[(state >> 60) as usize];
             }
         }
@@ -174,14 +175,46 @@ fn settled_bytes(home: &Path) -> Result<u64> {
 
 /// The questions, and what the peers took in CPU milliseconds for the set once.
 const QUESTIONS: [(&str, &str, &str); 9] = [
-    ("absent_cpu_ms", "absent substring (Loki 95, VictoriaLogs 64)", "sum(count_over_time({app=\"bench\"} |= \"no such needle\" [RANGE]))"),
-    ("duration_cpu_ms", "json | duration_ms > 1000 (305, 248)", "sum(count_over_time({app=\"bench\"} | json | duration_ms > 1000 [RANGE]))"),
-    ("status_cpu_ms", "|= \"status\":50 (145, 76)", "sum(count_over_time({app=\"bench\"} |= `\"status\":50` [RANGE]))"),
-    ("rare_id_cpu_ms", "|= a request id", "sum(count_over_time({app=\"bench\"} |= \"e77b20aec4233f8ec9ddc8f042775a71\" [RANGE]))"),
-    ("regex_cpu_ms", "|~ (?i)error (Loki 220)", "sum(count_over_time({app=\"bench\"} |~ \"(?i)error\" [RANGE]))"),
-    ("by_status_cpu_ms", "count by status", "sum by (status) (count_over_time({app=\"bench\"} | json [RANGE]))"),
-    ("quantile_cpu_ms", "p99 by status, the last half hour (595, 184)", "quantile_over_time(0.99, {app=\"bench\"} | json | unwrap duration_ms [30m]) by (status)"),
-    ("by_path_cpu_ms", "p99 by path, the last half hour", "quantile_over_time(0.99, {app=\"bench\"} | json | unwrap duration_ms [30m]) by (path)"),
+    (
+        "absent_cpu_ms",
+        "absent substring (Loki 95, VictoriaLogs 64)",
+        "sum(count_over_time({app=\"bench\"} |= \"no such needle\" [RANGE]))",
+    ),
+    (
+        "duration_cpu_ms",
+        "json | duration_ms > 1000 (305, 248)",
+        "sum(count_over_time({app=\"bench\"} | json | duration_ms > 1000 [RANGE]))",
+    ),
+    (
+        "status_cpu_ms",
+        "|= \"status\":50 (145, 76)",
+        "sum(count_over_time({app=\"bench\"} |= `\"status\":50` [RANGE]))",
+    ),
+    (
+        "rare_id_cpu_ms",
+        "|= a request id",
+        "sum(count_over_time({app=\"bench\"} |= \"e77b20aec4233f8ec9ddc8f042775a71\" [RANGE]))",
+    ),
+    (
+        "regex_cpu_ms",
+        "|~ (?i)error (Loki 220)",
+        "sum(count_over_time({app=\"bench\"} |~ \"(?i)error\" [RANGE]))",
+    ),
+    (
+        "by_status_cpu_ms",
+        "count by status",
+        "sum by (status) (count_over_time({app=\"bench\"} | json [RANGE]))",
+    ),
+    (
+        "quantile_cpu_ms",
+        "p99 by status, the last half hour (595, 184)",
+        "quantile_over_time(0.99, {app=\"bench\"} | json | unwrap duration_ms [30m]) by (status)",
+    ),
+    (
+        "by_path_cpu_ms",
+        "p99 by path, the last half hour",
+        "quantile_over_time(0.99, {app=\"bench\"} | json | unwrap duration_ms [30m]) by (path)",
+    ),
     ("hundred_lines_cpu_ms", "the newest 100 lines of json | duration_ms > 1000", ""),
 ];
 

@@ -213,7 +213,11 @@ fn questions(gates: &Gates, source: &Source) -> Result<()> {
         ask(&count("|~ \"(?i)error\""), None)?,
     );
     let by_status = "sum by (status) (count_over_time({app=\"bench\"} | json [1h]))";
-    print("by_status_cpu_ms", "in process: count by status, CPU ms", ask(by_status, Some(200_000.0))?);
+    print(
+        "by_status_cpu_ms",
+        "in process: count by status, CPU ms",
+        ask(by_status, Some(200_000.0))?,
+    );
     let quantile =
         "quantile_over_time(0.99, {app=\"bench\"} | json | unwrap duration_ms [1h]) by (status)";
     print(

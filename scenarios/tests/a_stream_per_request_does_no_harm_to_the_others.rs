@@ -85,7 +85,10 @@ fn a_stream_per_request_does_no_harm_to_the_others() {
         }
     }
     push_round(port, 2);
-    println!("{taken} streams of requests taken, {refused} refused, at most {} MiB", peak_mib(vigie.pid()));
+    println!(
+        "{taken} streams of requests taken, {refused} refused, at most {} MiB",
+        peak_mib(vigie.pid())
+    );
 
     let rounds = wait_for("the old streams' lines", 30, || {
         count(port, "sum(count_over_time({app=\"shop\"}[1h]))").filter(|lines| *lines > 0.0)
@@ -117,7 +120,11 @@ fn a_stream_per_request_does_no_harm_to_the_others() {
     vigie.kill();
     let again = Vigie::start(home.path(), &arguments);
     let lines = count(again.port, "sum(count_over_time({app=\"shop\"}[1h]))");
-    assert_eq!(lines, Some(4.0 * STREAMS as f64), "all that was acknowledged is there after a kill");
+    assert_eq!(
+        lines,
+        Some(4.0 * STREAMS as f64),
+        "all that was acknowledged is there after a kill"
+    );
     let peak = peak_mib(again.pid());
     println!("at most {peak} MiB after the restart");
     assert!(peak < PEAK_MIB_MAX, "{peak} MiB after the restart");

@@ -31,7 +31,10 @@ fn main() {
     println!("{sealed_ms:>10.1} ms CPU  the last seal");
     println!("{packed_ms:>10.1} ms CPU  compaction");
     let bytes = engine.stats().logs_bytes;
-    println!("{:>10.2} ratio on disk, with what the log still holds", text.len() as f64 / bytes as f64);
+    println!(
+        "{:>10.2} ratio on disk, with what the log still holds",
+        text.len() as f64 / bytes as f64
+    );
     for query in [
         "sum(count_over_time({app=\"bench\"} | json | duration_ms > 1000 [1h]))",
         "sum(count_over_time({app=\"bench\"} | json | status >= 500 [1h]))",
@@ -88,9 +91,8 @@ fn fill(engine: &Embedded, text: &[u8], start_ns: i64) -> i64 {
         });
         let stream = PushStream { labels: labels.clone(), entries: entries.collect() };
         let body = loki_push::encode_json(&PushRequest { streams: vec![stream] });
-        let (request, ms) = timed(|| {
-            loki_push::decode("application/json", &body, ServiceName::Discover).unwrap()
-        });
+        let (request, ms) =
+            timed(|| loki_push::decode("application/json", &body, ServiceName::Discover).unwrap());
         decoded_ms += ms;
         let (_, ms) = timed(|| {
             let batches: Vec<PushBatch<'_>> = request

@@ -3,8 +3,8 @@
 mod metadata;
 mod search;
 
-pub(crate) use search::may_contain;
 use search::Sought;
+pub(crate) use search::may_contain;
 
 use crate::catalog::StreamSet;
 use crate::numbers::Numbers;

@@ -59,7 +59,10 @@ impl AnyOf {
     /// # Panics
     /// If a text is empty or there is none.
     pub fn new(mut texts: Vec<Vec<u8>>, ignores_case: bool) -> AnyOf {
-        assert!(!texts.is_empty() && texts.iter().all(|text| !text.is_empty()), "texts to look for");
+        assert!(
+            !texts.is_empty() && texts.iter().all(|text| !text.is_empty()),
+            "texts to look for"
+        );
         if ignores_case {
             texts.iter_mut().for_each(|text| text.make_ascii_lowercase());
         }
@@ -114,9 +117,7 @@ impl TextFinder {
     /// more than one at a place.
     pub fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
         match self {
-            TextFinder::One(finder) => {
-                finder.find(text).map(|at| (at, at + finder.needle().len()))
-            }
+            TextFinder::One(finder) => finder.find(text).map(|at| (at, at + finder.needle().len())),
             TextFinder::Some(regex) => regex.find(text).map(|found| (found.start(), found.end())),
         }
     }

@@ -230,4 +230,3 @@ fn names<'a>(
         | LabelFilter::Ip { name, .. } => read.push(name),
     }
 }
-

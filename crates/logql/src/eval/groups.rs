@@ -45,9 +45,8 @@ impl<'b> Groups<'b> {
     pub(super) fn of(block: &'b dyn LogBlock) -> Option<Groups<'b>> {
         let keys = block.keys()?;
         let shapes = block.shapes();
-        let of_shape = shapes.map_or((Codes::Same(0), 1), |shapes| {
-            (shapes.of_row, shapes.shapes.len())
-        });
+        let of_shape =
+            shapes.map_or((Codes::Same(0), 1), |shapes| (shapes.of_row, shapes.shapes.len()));
         let numbers = [
             of_shape,
             (keys.stream_of_row, keys.streams.len()),

@@ -8,9 +8,7 @@ use super::samples::Reader;
 use super::value::{MatrixSeries, Value, VectorSample};
 use super::window::{Point, Window, aggregate, counted};
 use super::{Budget, EvalError, LogSource, Options, aggregate as vector, binary};
-use crate::ast::{
-    Expr, Grouping, LabelFilter, LabelReplace, MetricExpr, RangeAggregation, Stage,
-};
+use crate::ast::{Expr, Grouping, LabelFilter, LabelReplace, MetricExpr, RangeAggregation, Stage};
 use crate::pipeline::labels::{ERROR_LABEL, LabelSet};
 use crate::pipeline::{Pipeline, Sample, required_texts};
 use vigie_model::blocks::{Direction, LogRange, Needle};

@@ -364,8 +364,21 @@ mod tests {
     fn whole_numbers_between_two_are_those_that_compare() {
         use Comparison::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
         let values = [
-            0.0, -0.0, 1.0, 1000.0, 0.1, 0.3, 1e300, -1e300, 1e19, 2.5, f64::INFINITY,
-            f64::NEG_INFINITY, f64::NAN, 9_007_199_254_740_993.0, 201.903,
+            0.0,
+            -0.0,
+            1.0,
+            1000.0,
+            0.1,
+            0.3,
+            1e300,
+            -1e300,
+            1e19,
+            2.5,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+            9_007_199_254_740_993.0,
+            201.903,
         ];
         let near = |mantissa: i64| (-3..=3).map(move |by| mantissa.saturating_add(by));
         for scale in [0, 1, 3, 15] {

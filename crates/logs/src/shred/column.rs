@@ -172,9 +172,7 @@ impl Case {
                 start.is_some_and(|start| self.same(&value[start..], part))
             }
             Place::Is => self.same(value, part),
-            Place::Anywhere if self == Case::Counts => {
-                memchr::memmem::find(value, part).is_some()
-            }
+            Place::Anywhere if self == Case::Counts => memchr::memmem::find(value, part).is_some(),
             Place::Anywhere => value.windows(part.len()).any(|inside| self.same(inside, part)),
         }
     }

@@ -268,8 +268,12 @@ mod tests {
             let starts = [0].into_iter().chain(slots.iter().map(|s| s.end as usize));
             starts.zip(ends).map(|(from, to)| line.as_bytes()[from..to].to_vec()).collect()
         };
-        let more = [r#"{"a":-5e3,"b":"z\"","c":false,"d":null}"#, r#"{"a":null,"b":"x","c":true,"d":null}"#,
-            r#"{"a":1,"b":"x","c":truefalse,"d":null}"#, r#"{"a":"1","b":"x y","c":true,"d":null}"#];
+        let more = [
+            r#"{"a":-5e3,"b":"z\"","c":false,"d":null}"#,
+            r#"{"a":null,"b":"x","c":true,"d":null}"#,
+            r#"{"a":1,"b":"x","c":truefalse,"d":null}"#,
+            r#"{"a":"1","b":"x y","c":true,"d":null}"#,
+        ];
         let lines = || cases.iter().map(|(line, ..)| *line).chain(more);
         for known in lines() {
             if cut(known.as_bytes(), &mut slots) != Some(Json) {

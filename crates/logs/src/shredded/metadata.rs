@@ -127,13 +127,13 @@ impl<'a> MetadataShape<'a> {
     }
 
     fn combination(&self, rank: usize) -> usize {
-        self.columns.slots.iter().zip(&self.values).fold(0, |number, (column, (values, _))| {
-            match (column, values) {
-                (Column::Words { words, .. }, Values::Codes(codes)) if !codes.is_empty() => {
-                    number * words.len() + usize::from(codes[rank])
-                }
-                _ => number,
+        self.columns.slots.iter().zip(&self.values).fold(0, |number, (column, (values, _))| match (
+            column, values,
+        ) {
+            (Column::Words { words, .. }, Values::Codes(codes)) if !codes.is_empty() => {
+                number * words.len() + usize::from(codes[rank])
             }
+            _ => number,
         })
     }
 

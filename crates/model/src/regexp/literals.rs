@@ -107,9 +107,8 @@ fn of_parts(parts: &[Hir], depth: usize) -> Option<(Vec<Text>, bool)> {
         }
     };
     // What is left and right of the texts at hand may be nothing.
-    let is_alone = |from: usize, to: usize| {
-        parts[..from].iter().chain(&parts[to..]).all(may_be_empty)
-    };
+    let is_alone =
+        |from: usize, to: usize| parts[..from].iter().chain(&parts[to..]).all(may_be_empty);
     let mut run: Option<(usize, Vec<Text>)> = None;
     for (at, part) in parts.iter().enumerate() {
         let Some(texts) = exact(part, depth) else {
@@ -156,21 +155,21 @@ fn exact(hir: &Hir, depth: usize) -> Option<Vec<Text>> {
             let texts = exact(&repetition.sub, depth + 1)?;
             (0..times).try_fold(vec![Vec::new()], |all, _| product(&all, &texts))
         }
-        HirKind::Concat(parts) => parts.iter().try_fold(vec![Vec::new()], |all, part| {
-            product(&all, &exact(part, depth + 1)?)
-        }),
+        HirKind::Concat(parts) => parts
+            .iter()
+            .try_fold(vec![Vec::new()], |all, part| product(&all, &exact(part, depth + 1)?)),
         HirKind::Alternation(branches) => {
             let mut all = Vec::new();
             for branch in branches {
                 all.extend(exact(branch, depth + 1)?);
             }
-            Some(all).filter(fits)
+            Some(all).filter(|texts: &Vec<Text>| fits(texts))
         }
         HirKind::Look(_) => None,
     }
 }
 
-fn fits(texts: &Vec<Text>) -> bool {
+fn fits(texts: &[Text]) -> bool {
     texts.len() <= TEXTS_MAX && texts.iter().all(|text| text.len() <= TEXT_BYTES_MAX)
 }
 
@@ -181,7 +180,7 @@ fn product(left: &[Text], right: &[Text]) -> Option<Vec<Text>> {
     }
     let joined = |left: &Text, right: &Text| left.iter().chain(right).copied().collect();
     let all = left.iter().flat_map(|l| right.iter().map(move |r| joined(l, r))).collect();
-    Some(all).filter(fits)
+    Some(all).filter(|texts: &Vec<Text>| fits(texts))
 }
 
 /// The characters of a small class; a letter in both cases is one.
@@ -248,7 +247,9 @@ mod tests {
             let wanted = Literals { any: AnyOf::new(texts, *ignores_case), is_all: *is_all };
             assert_eq!(literals(pattern), Some(wanted), "{pattern}");
         }
-        for pattern in ["", ".*", "[0-9]+", "a*", "(a|)", "\\d+\\.\\d+", "5\\d", "(", "(?s).", "\\b"] {
+        for pattern in
+            ["", ".*", "[0-9]+", "a*", "(a|)", "\\d+\\.\\d+", "5\\d", "(", "(?s).", "\\b"]
+        {
             assert_eq!(literals(pattern), None, "{pattern}");
         }
     }
@@ -263,8 +264,23 @@ mod tests {
             lines = std::iter::once(String::new()).chain(longer).collect();
         }
         for pattern in [
-            "ab", "(?i)ab", "(?i)ak", "a(b|k)", "(a|b)k-?", "ab.k", "(?i)a|bk", "(ab)+", "(ab){2}",
-            "-*ab", "^ab", "ab$", "a[bk]-", "(?i)[ab]k", "(a|b|k)(a|b|k)", "\\bak", "(?:ab)?k-",
+            "ab",
+            "(?i)ab",
+            "(?i)ak",
+            "a(b|k)",
+            "(a|b)k-?",
+            "ab.k",
+            "(?i)a|bk",
+            "(ab)+",
+            "(ab){2}",
+            "-*ab",
+            "^ab",
+            "ab$",
+            "a[bk]-",
+            "(?i)[ab]k",
+            "(a|b|k)(a|b|k)",
+            "\\bak",
+            "(?:ab)?k-",
         ] {
             let regex = super::super::in_line(pattern).unwrap();
             let Some(Literals { any, is_all }) = literals(pattern) else {
