@@ -17,6 +17,8 @@ use vigie_model::{Labels, LogEntry};
 use vigie_scenarios::http::encode;
 
 const LINES_PER_PUSH: usize = 5_000;
+/// What came last is sealed by then: the questions are those of somebody who looks at what was.
+const SEALED_AFTER: Duration = Duration::from_secs(8);
 /// Nothing changes on disk for so long when compaction has nothing to do.
 const QUIET: Duration = Duration::from_secs(45);
 const QUIET_WITHIN: Duration = Duration::from_secs(180);
@@ -261,6 +263,7 @@ pub fn run(gates: &Gates, text: &[u8]) -> Result<()> {
 fn report(gates: &Gates, filled: &Filled) -> Result<()> {
     let what = "HTTP: MB per second of the clock, one connection";
     println!("{what:<64} {:>10.0}", filled.raw_mb / filled.wall_s);
+    std::thread::sleep(SEALED_AFTER);
     ask(filled, &|name, what, value| gates.print(name, what, value, filled.raw_mb < 100.0))?;
     let peak = peak_mib(filled.running.child.id())?;
     gates.print("peak_rss_mib", "HTTP: the most memory over the run, MiB (242)", peak, true);

@@ -66,7 +66,7 @@ fn log_record(data: &[u8]) {
     let Some(again) = writer.finish() else { return };
     let mut second = Vec::new();
     let replayed =
-        record::replay(&again, &mut |labels, entry| second.push((labels.clone(), entry)));
+        record::replay(again, &mut |labels, entry| second.push((labels.clone(), entry)));
     assert_eq!(replayed, Ok(()));
     assert!(first == second, "a record came back as another");
 }
@@ -423,9 +423,9 @@ fn log_records() -> Vec<Vec<u8>> {
             let metadata = Labels::from_pairs([("k", format!("v{}", n % 3))]);
             writer.add(&labels, &LogEntry { ts_ns: TS_NS - n, line: example(n), metadata });
         }
-        writer.finish().unwrap_or_default()
+        writer.finish().unwrap_or_default().to_vec()
     });
-    records.to_vec()
+    records.into()
 }
 
 /// Two requests, one of them done.

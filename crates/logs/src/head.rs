@@ -61,6 +61,8 @@ pub(crate) struct Head {
     table: HashTable<u32>,
     /// When the oldest row came.
     pub(crate) since_ms: Option<i64>,
+    /// When the newest row came.
+    pub(crate) last_ms: i64,
 }
 
 /// A state of the head to go back to.
@@ -137,6 +139,7 @@ impl Head {
         let rows = &self.rows;
         self.table.insert_unique(hash, at, |&at| rows[at as usize].hash);
         self.since_ms.get_or_insert(now_ms);
+        self.last_ms = now_ms;
     }
 
     pub(crate) fn mark(&self) -> Mark {

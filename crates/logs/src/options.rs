@@ -68,6 +68,11 @@ pub struct Options {
     pub head_bytes_max: usize,
     /// The head is sealed when its oldest line has been in it for this long.
     pub head_age_max_ms: i64,
+    /// A head of at least `head_idle_bytes_min` is sealed when no line has come for this long: lines in
+    /// parts are answered from columns, those in the head one by one.
+    pub head_idle_max_ms: i64,
+    /// A smaller head waits for more, so that a slow stream does not make a part of every line.
+    pub head_idle_bytes_min: usize,
     /// Where the time comes from.
     pub clock: Clock,
 }
@@ -85,6 +90,8 @@ impl Default for Options {
             streams_max: LOG_STREAMS_MAX,
             head_bytes_max: 4 * 1024 * 1024,
             head_age_max_ms: 60 * MINUTE_MS,
+            head_idle_max_ms: 5_000,
+            head_idle_bytes_min: 512 * 1024,
             clock: Clock::system(),
         }
     }

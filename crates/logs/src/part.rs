@@ -436,10 +436,8 @@ fn counts(
     first: usize,
     wanted: impl Iterator<Item = usize>,
 ) -> bool {
-    let mut met: Vec<usize> = Vec::new();
-    met.resize(first, 0);
     let wanted: Vec<usize> = wanted.collect();
-    met.resize(first + wanted.len(), 0);
+    let mut met = vec![0; first + wanted.len()];
     match numbers {
         Numbers::Same(number) => match met.get_mut(*number as usize) {
             Some(count) => *count = rows,

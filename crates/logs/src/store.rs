@@ -70,6 +70,8 @@ struct State {
     next_number: u64,
     /// Blocks that the search for duplicates read last.
     recent: Vec<RecentBlock>,
+    /// Empty between two appends.
+    record: record::RecordWriter,
     closed: bool,
 }
 
@@ -154,6 +156,7 @@ impl Store {
             spoilt: HashSet::new(),
             clean: HashSet::new(),
             recent: Vec::new(),
+            record: record::RecordWriter::default(),
             closed: false,
         };
         let now_ms = options.clock.now_ms();

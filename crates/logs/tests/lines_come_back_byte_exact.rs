@@ -218,5 +218,16 @@ fn lines_that_are_only_written_are_readable_and_come_back() {
     store.tick(NOW_MS + options().head_age_max_ms).unwrap();
     assert_eq!((store.stats().parts, store.stats().head_rows), (1, 0), "sealed by age");
     drop(store);
-    assert_eq!(read_all(&open(dir.path(), options())).len(), 1);
+
+    let idle = Options { head_idle_bytes_min: 1, ..options() };
+    let idle_ms = idle.head_idle_max_ms;
+    let store = open(dir.path(), idle);
+    let batch = [Batch { labels: &labels("a"), entries: &[entry(NOW_NS, "y")] }];
+    assert_eq!(store.append(&batch, Durability::Written).unwrap().stored, 1);
+    store.tick(NOW_MS + idle_ms - 1).unwrap();
+    assert_eq!((store.stats().parts, store.stats().head_rows), (1, 1), "it waits for more");
+    store.tick(NOW_MS + idle_ms).unwrap();
+    assert_eq!((store.stats().parts, store.stats().head_rows), (2, 0), "sealed when idle");
+    drop(store);
+    assert_eq!(read_all(&open(dir.path(), options())).len(), 2);
 }

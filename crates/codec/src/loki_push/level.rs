@@ -59,6 +59,20 @@ const SPELLINGS: [(&str, &str); 14] = [
     ("critical", "critical"),
     ("fatal", "fatal"),
 ];
+/// For each byte that a word may begin with, the only one that follows it there; 0 for the others.
+const SECONDS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < WORDS.len() {
+        let word = WORDS[at].0.as_bytes();
+        let first = word[0] as usize;
+        assert!(table[first] == 0 || table[first] == word[1]);
+        table[first] = word[1];
+        table[word[0].to_ascii_uppercase() as usize] = word[1];
+        at += 1;
+    }
+    table
+};
 /// How deep a level is looked for in JSON (Loki's `log_level_from_json_max_depth`).
 const JSON_DEPTH_MAX: usize = 2;
 
@@ -282,8 +296,9 @@ fn in_logfmt(line: &[u8]) -> Option<&[u8]> {
 fn in_words(line: &[u8]) -> &'static str {
     // 0: not met, 1: met inside another word, 2: met alone.
     let mut met = [0u8; WORDS.len()];
-    for (at, byte) in line.iter().enumerate() {
-        if !matches!(byte.to_ascii_lowercase(), b't' | b'd' | b'f' | b'c' | b'e' | b'w' | b'i') {
+    for (at, two) in line.windows(2).enumerate() {
+        // Nearly every place ends here.
+        if two[1].to_ascii_lowercase() != SECONDS[usize::from(two[0])] {
             continue;
         }
         for (met, (word, _)) in met.iter_mut().zip(WORDS) {

@@ -149,11 +149,12 @@ impl<'a> Scan<'a> {
     fn entry(&mut self) -> Option<LogEntry> {
         self.take(b'[')?;
         let digits = self.raw_text()?;
-        if digits.is_empty() || digits.len() > 18 {
+        if digits.is_empty() {
             return None;
         }
         let ts_ns = digits.iter().try_fold(0i64, |sum, byte| {
-            byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
+            let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+            sum.checked_mul(10)?.checked_add(digit)
         })?;
         self.take(b',')?;
         let line = self.line()?;
@@ -227,7 +228,7 @@ mod tests {
     const BODIES: [&str; 9] = [
         r#"{"streams":[{"stream":{"app":"a","b":"c"},"values":[["1","x"],["22","{\"a\":\"b\\\\n\",\"c\":1}"]]}]}"#,
         r#" { "streams" : [ { "values" : [ [ "5" , "a\tb\nlong enough for a word of eight bytes\/\r" ] ] , "stream" : { } } ] } "#,
-        r#"{"streams":[{"stream":{"app":"a"},"values":[["1","x",{"trace":"7","a-b":""}],["2","",{}]]}]}"#,
+        r#"{"streams":[{"stream":{"app":"a"},"values":[["1795690920000000000","x",{"trace":"7","a-b":""}],["99999999999999999999","",{}]]}]}"#,
         r#"{"streams":[]}"#,
         r#"{"streams":[{"stream":{"a":"\u00e9"},"values":[["1","\u00e9 \ud800 x"]]}]}"#,
         r#"{"streams":[{"stream":{"1x":"a"},"values":[["1","x"]]}],"other":1}"#,

@@ -5,7 +5,7 @@ use super::filters::LineFilters;
 use super::groups::Groups;
 use super::metric::{Collected, Steps};
 use super::prefilter::Prefilter;
-use super::recall::{Memos, Outcome};
+use super::recall::{Memo, Memos, Outcome};
 use super::window::only_counts;
 use super::{Budget, EvalError};
 use crate::ast::{Grouping, RangeAggregation, Stage};
@@ -131,11 +131,9 @@ impl<'a> Reader<'a> {
     ) -> Result<(), EvalError> {
         let mut line = Vec::new();
         for row in (0..wanted.len()).filter(|row| wanted[*row]) {
-            if !self.counts_only {
-                block.line(row, &mut line)?;
-            }
+            let done = self.row(block, blocks, row, &mut line, budget)?;
             budget.line(line.len())?;
-            if let Some((at, value)) = self.row(block, blocks, row, &mut line, budget)? {
+            if let Some((at, value)) = done {
                 self.sample(at, block.timestamps_ns()[row], value, budget)?;
             }
         }
@@ -174,8 +172,10 @@ impl<'a> Reader<'a> {
             [first @ Some(_), rest @ ..] if rest.iter().all(|memo| memo == first) => *first,
             _ => None,
         };
-        if counting && only.is_some_and(|memo| memos.all[memo].is_single()) {
-            return self.alike(&mut tally, (block, blocks), wanted, budget);
+        if let Some(memo) = only.map(|memo| &memos.all[memo]).filter(|memo| memo.is_single())
+            && counting
+        {
+            return self.alike(&mut tally, (memo, groups), (block, blocks), wanted, budget);
         }
         let of_row = if only.is_some() { &[][..] } else { groups.of_row(wanted.len()) };
         let mut line = Vec::new();
@@ -187,14 +187,13 @@ impl<'a> Reader<'a> {
                 None => Outcome::EACH_ITS_OWN,
             };
             budget.line(0)?;
-            if let (Outcome::UNKNOWN, Some(memo), true) = (outcome, memo, self.is_direct)
-                && let Some(labels) = memos.all[memo].labels(self.grouped(), rank)?
+            if let (Outcome::UNKNOWN, Some(memo)) = (outcome, memo)
+                && let Some(at) = self.direct(&memos.all[memo], rank, budget)?
             {
-                outcome = Outcome::series(self.place_of(labels, budget)?);
+                outcome = Outcome::series(at);
                 memos.all[memo].remember(rank, outcome);
             }
             if outcome == Outcome::UNKNOWN || outcome == Outcome::EACH_ITS_OWN {
-                block.line(row, &mut line)?;
                 let done = self.row(block, blocks, row, &mut line, budget)?;
                 if self.labels.has_error() || outcome == Outcome::EACH_ITS_OWN {
                     if let Some(memo) = memo.filter(|_| outcome == Outcome::UNKNOWN) {
@@ -222,25 +221,49 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// The place of the series of a row that passes, without its line; `None` where only the pipeline
+    /// knows. A line needs all columns of its block, and this only those that are grouped by.
+    fn direct(
+        &mut self,
+        memo: &Memo<'_>,
+        rank: usize,
+        budget: &mut Budget<'_>,
+    ) -> Result<Option<usize>, EvalError> {
+        if !self.is_direct {
+            return Ok(None);
+        }
+        let grouped = self.grouping.map_or(&[][..], |grouping| &grouping.labels);
+        match memo.labels(grouped, rank)? {
+            Some(labels) => self.place_of(labels, budget).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Counts rows that all have the outcome of the first.
     fn alike(
         &mut self,
         tally: &mut Tally,
+        (memo, groups): (&Memo<'_>, &Groups<'_>),
         (block, blocks): (&dyn LogBlock, &dyn LogBlocks),
         wanted: &[bool],
         budget: &mut Budget<'_>,
     ) -> Result<(), EvalError> {
         let ts_ns = block.timestamps_ns();
         let Some(first) = wanted.iter().position(|wanted| *wanted) else { return Ok(()) };
-        let mut line = Vec::new();
-        block.line(first, &mut line)?;
-        let done = self.row(block, blocks, first, &mut line, budget)?;
-        if self.labels.has_error() {
-            return self.lines(block, blocks, wanted, budget);
-        }
+        let at = match self.direct(memo, groups.rank(first), budget)? {
+            Some(at) => Some(at),
+            None => {
+                let mut line = Vec::new();
+                let done = self.row(block, blocks, first, &mut line, budget)?;
+                if self.labels.has_error() {
+                    return self.lines(block, blocks, wanted, budget);
+                }
+                done.map(|(at, _)| at)
+            }
+        };
         let count = |rows: Range<usize>| wanted[rows].iter().filter(|wanted| **wanted).count();
         budget.lines(count(0..wanted.len()))?;
-        let Some((at, _)) = done else { return Ok(()) };
+        let Some(at) = at else { return Ok(()) };
         let mut start = first;
         while start < ts_ns.len() {
             let until_ns = self.steps.unchanged_until(ts_ns[start], self.range);
@@ -286,7 +309,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Runs a row through the pipeline: the place of the series that it belongs to and its sample.
+    /// Runs a row through the pipeline: the place of the series that it belongs to and its sample. `line`
+    /// becomes what the pipeline makes of its line.
     fn row(
         &mut self,
         block: &dyn LogBlock,
@@ -295,6 +319,10 @@ impl<'a> Reader<'a> {
         line: &mut Vec<u8>,
         budget: &mut Budget<'_>,
     ) -> Result<Option<(usize, f64)>, EvalError> {
+        line.clear();
+        if !self.counts_only {
+            block.line(row, line)?;
+        }
         let ts_ns = block.timestamps_ns()[row];
         let id = block.stream(row);
         let (stream, known) =
@@ -340,11 +368,6 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The labels that series are grouped by.
-    fn grouped(&self) -> &'a [String] {
-        self.grouping.map_or(&[], |grouping| &grouping.labels)
     }
 
     /// Where the series of the labels at hand is collected.

@@ -75,31 +75,78 @@ fn all(values: &[&[u8]], parse: impl Fn(&[u8]) -> Option<i64>) -> Option<Vec<i64
 
 fn words<'a>(values: &[&'a [u8]]) -> Option<(Vec<&'a [u8]>, Vec<u8>)> {
     let most = WORDS_MAX.min((values.len() / 2).max(1));
-    let mut places: HashMap<&[u8], u8, foldhash::fast::FixedState> = HashMap::default();
+    let mut short: HashMap<Short, u8, foldhash::fast::FixedState> = HashMap::default();
+    let mut long: HashMap<&[u8], u8, foldhash::fast::FixedState> = HashMap::default();
     let (mut words, mut codes) = (Vec::new(), Vec::with_capacity(values.len()));
     let mut bytes = 0;
-    let mut last: Option<(&[u8], u8)> = None;
+    let mut last: Option<(&[u8], Option<Short>, u8)> = None;
     for &value in values {
-        let code = match last.filter(|(word, _)| *word == value) {
-            Some((_, code)) => code,
-            None => match places.get(value) {
-                Some(&code) => code,
-                None => {
-                    bytes += value.len();
-                    if words.len() == most || bytes > WORDS_BYTES_MAX {
-                        return None;
-                    }
-                    let code = words.len() as u8;
-                    places.insert(value, code);
-                    words.push(value);
-                    code
-                }
-            },
+        let number = Short::of(value);
+        if let Some((before, of_before, code)) = last
+            && number == of_before
+            && (number.is_some() || value == before)
+        {
+            codes.push(code);
+            continue;
+        }
+        let known = match &number {
+            Some(number) => short.get(number),
+            None => long.get(value),
         };
-        last = Some((value, code));
+        let code = match known {
+            Some(&code) => code,
+            None => {
+                bytes += value.len();
+                if words.len() == most || bytes > WORDS_BYTES_MAX {
+                    return None;
+                }
+                let code = words.len() as u8;
+                match number {
+                    Some(number) => short.insert(number, code),
+                    None => long.insert(value, code),
+                };
+                words.push(value);
+                code
+            }
+        };
+        last = Some((value, number, code));
         codes.push(code);
     }
     Some((words, codes))
+}
+
+/// A value of at most 16 bytes as numbers: most words are, and these compare without a call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Short {
+    first: u64,
+    last: u64,
+    length: u8,
+}
+
+impl Short {
+    fn of(value: &[u8]) -> Option<Short> {
+        let (first, last) = match value.len() {
+            0 => (0, 0),
+            length @ 1..4 => {
+                // All of its bytes, the middle one or the last one more than once.
+                let bytes = [value[0], value[length / 2], value[length - 1], 0];
+                (u64::from(u32::from_le_bytes(bytes)), 0)
+            }
+            4..8 => {
+                let word = |bytes: Option<&[u8; 4]>| {
+                    bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
+                };
+                (word(value.first_chunk()), word(value.last_chunk()))
+            }
+            8..17 => {
+                let word =
+                    |bytes: Option<&[u8; 8]>| bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes));
+                (word(value.first_chunk()), word(value.last_chunk()))
+            }
+            _ => return None,
+        };
+        Some(Short { first, last, length: value.len() as u8 })
+    }
 }
 
 fn write_words(
@@ -283,34 +330,49 @@ fn hex(values: &[&[u8]]) -> Option<(Vec<u8>, bool)> {
         return None;
     }
     let mut bytes = Vec::with_capacity(values.len() * length / 2);
+    let mut digits = Vec::with_capacity(length);
     for value in values {
         if value.len() != length {
             return None;
         }
-        let mut high = None;
-        for (at, &byte) in value.iter().enumerate() {
-            if is_uuid && UUID_DASHES.contains(&at) {
-                if byte != b'-' {
-                    return None;
-                }
-                continue;
+        let mut of_value: &[u8] = value;
+        if is_uuid {
+            if UUID_DASHES.iter().any(|&at| value[at] != b'-') {
+                return None;
             }
-            let digit = hex_digit(byte)?;
-            match high.take() {
-                None => high = Some(digit),
-                Some(high) => bytes.push(high << 4 | digit),
-            }
+            digits.clear();
+            let is_digit = |(at, _): &(usize, &u8)| !UUID_DASHES.contains(at);
+            digits.extend(value.iter().enumerate().filter(is_digit).map(|(_, byte)| *byte));
+            of_value = &digits;
+        }
+        // Without a branch at each digit, which nobody could foresee.
+        let mut all = 0;
+        bytes.extend(of_value.chunks_exact(2).map(|two| {
+            let (high, low) = (HEX_DIGITS[usize::from(two[0])], HEX_DIGITS[usize::from(two[1])]);
+            all |= high | low;
+            high << 4 | low & 15
+        }));
+        if all >= NO_DIGIT {
+            return None;
         }
     }
     Some((bytes, is_uuid))
 }
 
-pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+const NO_DIGIT: u8 = 0x80;
+/// The value of each lower-case hexadecimal digit.
+const HEX_DIGITS: [u8; 256] = {
+    let mut table = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
     }
+    table
+};
+
+pub(crate) fn hex_digit(byte: u8) -> Option<u8> {
+    Some(HEX_DIGITS[usize::from(byte)]).filter(|digit| *digit != NO_DIGIT)
 }
 
 fn write_hex(
@@ -422,4 +484,30 @@ fn trigrams(values: &[&[u8]]) -> Option<Vec<u64>> {
         }
     }
     Some(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_values_are_the_same_numbers_only_if_they_are_the_same() {
+        let mut values: Vec<Vec<u8>> = vec![Vec::new()];
+        for length in 1..=17 {
+            for at in 0..length {
+                for byte in [0, 1, 0xff] {
+                    let mut value = vec![0; length];
+                    value[at] = byte;
+                    values.push(value);
+                }
+            }
+        }
+        for left in &values {
+            for right in &values {
+                let (one, other) = (Short::of(left), Short::of(right));
+                assert_eq!(one.is_none(), left.len() > 16);
+                assert!(one.is_none() || (one == other) == (left == right), "{left:?} {right:?}");
+            }
+        }
+    }
 }

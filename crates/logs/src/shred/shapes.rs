@@ -73,9 +73,11 @@ pub(crate) fn shred(rows: &[InRow<'_>], levels: Levels) -> std::io::Result<Shred
     Ok(Shredded { head, frames, shapes, shape_of_row, metadata_shapes, metadata_of_row })
 }
 
+/// The group of a row whose line is kept as text.
+const TEXT: u32 = u32::MAX;
+
 /// The groups that are worth it, the text last, and the group of each row.
 fn group(rows: &[InRow<'_>]) -> (Vec<Group>, Vec<u32>) {
-    const TEXT: u32 = u32::MAX;
     let mut known: HashMap<Vec<u8>, u32, foldhash::fast::FixedState> = HashMap::default();
     let mut groups: Vec<Group> = Vec::new();
     let mut group_of_row = Vec::with_capacity(rows.len());
@@ -123,6 +125,15 @@ fn group(rows: &[InRow<'_>]) -> (Vec<Group>, Vec<u32>) {
         group.slots.extend_from_slice(&slots);
         group_of_row.push(place);
     }
+    settled(groups, group_of_row, rows)
+}
+
+/// The groups that stay, and the text behind them for the rows of the others.
+fn settled(
+    mut groups: Vec<Group>,
+    mut group_of_row: Vec<u32>,
+    rows: &[InRow<'_>],
+) -> (Vec<Group>, Vec<u32>) {
     // Numbers in the block: those that stay, in order of appearance, then the text.
     let stays: Vec<bool> = groups.iter().map(|g| g.rows.len() >= SHAPE_ROWS_MIN).collect();
     let numbers: Vec<u32> = stays

@@ -6,7 +6,6 @@ use crate::catalog::Catalog;
 use crate::head::{metadata_bytes, row_hash};
 use crate::part::{OpenPart, Part};
 use crate::planted::{self, Bug};
-use crate::record::RecordWriter;
 use crate::time::rfc3339;
 use crate::{LogsError, Options};
 use std::sync::Arc;
@@ -98,7 +97,7 @@ impl Store {
     ) -> Result<(), LogsError> {
         let mut state = self.state_with_room()?;
         let mark = state.head.mark();
-        let mut record = RecordWriter::default();
+        let mut record = std::mem::take(&mut state.record);
         let (mut bytes, mut stored, mut duplicates) = (0, 0, 0);
         let (mut stream_error, mut current) = (None, None::<(&Labels, StreamId)>);
         while bytes < RECORD_BYTES
@@ -125,9 +124,9 @@ impl Store {
                 duplicates += 1;
             }
         }
-        if let Some(record) = record.finish()
-            && let Err(error) = self.wal.append(&record)
-        {
+        let written = record.finish().map_or(Ok(()), |record| self.wal.append(record).map(|_| ()));
+        state.record = record;
+        if let Err(error) = written {
             if !planted::is(Bug::RefusedStays) {
                 state.head.roll_back(&mark);
             }

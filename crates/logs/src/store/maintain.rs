@@ -27,7 +27,7 @@ pub(super) struct Progress {
 
 impl Store {
     /// To be called about every second: makes [`super::Durability::Written`] lines durable, seals
-    /// a head that is full or old, and applies retention. Everything is tried; the first error
+    /// a head that is full, old or idle, and applies retention. Everything is tried; the first error
     /// is returned, and what failed is tried again the next time.
     pub fn tick(&self, now_ms: i64) -> Result<(), LogsError> {
         let synced = self.wal.heal().and_then(|()| self.wal.sync_all());
@@ -35,7 +35,9 @@ impl Store {
         self.state.lock().recent = Vec::new();
         let sealed = self.seal_if(|state| {
             let age_ms = state.head.since_ms.map_or(0, |since_ms| now_ms - since_ms);
-            self.must_seal(state) || age_ms >= self.options.head_age_max_ms
+            let is_idle = state.head.bytes() >= self.options.head_idle_bytes_min
+                && now_ms - state.head.last_ms >= self.options.head_idle_max_ms;
+            self.must_seal(state) || age_ms >= self.options.head_age_max_ms || is_idle
         });
         let retained = self.apply_retention(now_ms);
         synced.and(looked).map_err(LogsError::from).and(sealed).and(retained)

@@ -163,7 +163,7 @@ fn exact(hir: &Hir, depth: usize) -> Option<Vec<Text>> {
             for branch in branches {
                 all.extend(exact(branch, depth + 1)?);
             }
-            Some(all).filter(|all| fits(all))
+            Some(all).filter(|texts: &Vec<Text>| fits(texts))
         }
         HirKind::Look(_) => None,
     }
@@ -179,9 +179,8 @@ fn product(left: &[Text], right: &[Text]) -> Option<Vec<Text>> {
         return None;
     }
     let joined = |left: &Text, right: &Text| left.iter().chain(right).copied().collect();
-    let all: Vec<Text> =
-        left.iter().flat_map(|l| right.iter().map(move |r| joined(l, r))).collect();
-    Some(all).filter(|all| fits(all))
+    let all = left.iter().flat_map(|l| right.iter().map(move |r| joined(l, r))).collect();
+    Some(all).filter(|texts: &Vec<Text>| fits(texts))
 }
 
 /// The characters of a small class; a letter in both cases is one.
