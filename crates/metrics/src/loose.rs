@@ -216,7 +216,7 @@ mod tests {
     fn what_was_put_in_is_found_and_taken_out() {
         let mut loose = Loose::new(2, 5);
         assert_eq!((loose.len(), loose.newest_ms(1), loose.oldest_ms()), (0, 5, None));
-        loose.add_column();
+        loose.grow(3);
         assert_eq!(loose.newest_ms(2), i64::MIN);
         let cells = [(0, 10, 1.0), (2, -7, 2.0), (0, 3, 3.0)];
         for (column, ts_ms, value) in cells {
