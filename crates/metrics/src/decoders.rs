@@ -267,4 +267,15 @@ mod tests {
             assert!(Head::parse(head.to_vec(), bodies.len() as u64).is_ok());
         }
     }
+
+    #[test]
+    fn no_flipped_bit_of_a_chunk_makes_a_reader_panic() {
+        for seed in chunks() {
+            for bit in 0..seed.len() * 8 {
+                let mut bad = seed.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                chunk(&bad);
+            }
+        }
+    }
 }
