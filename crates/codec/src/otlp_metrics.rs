@@ -3,13 +3,13 @@
 //! `otlptranslator`).
 //!
 //! * Names get what the [`Strategy`] says: characters that Prometheus' classic names cannot hold
-//!   become `_`, units and `_total` are appended ([`names`]).
+//!   become `_`, units and `_total` are appended (`names`).
 //! * Of the resource, `service.namespace/service.name` becomes `job`, `service.instance.id` becomes
 //!   `instance`, what is promoted becomes labels of every series, and all the rest labels of one
 //!   series `target_info`.
 //! * Gauges, sums and summaries become floats; histograms classic buckets, or native ones with
 //!   custom buckets; exponential histograms native ones, made coarser where Prometheus' finest
-//!   resolution ends ([`histogram`]).
+//!   resolution ends (`histogram`).
 //! * A point that says that nothing was recorded becomes a stale marker.
 //!
 //! ```text
@@ -22,7 +22,7 @@
 //! The points are described where they are read (`proto`).
 //!
 //! As upstream, a request is translated whole or not at all: one metric that cannot be translated
-//! refuses all of it. What a stranger sends is bounded: the number of things ([`Budget`] of all the
+//! refuses all of it. What a stranger sends is bounded: the number of things (the budget of all the
 //! pushes), the depth of values, the buckets of a point, the samples of `target_info`
 //! ([`TARGET_INFO_MAX`]) and the sentences of an answer ([`REASONS_MAX`]).
 
