@@ -137,6 +137,8 @@ pub(super) struct Recall<'a> {
     pub(super) unwrapped: Option<&'a str>,
     /// Labels that only number comparisons read, which columns have answered.
     pub(super) compared: Vec<&'a str>,
+    /// All labels that such a comparison reads.
+    pub(super) numbers: Vec<&'a str>,
     /// Whether all labels of a row decide: those of its stream and its metadata.
     pub(super) tells_groups_apart: bool,
 }
@@ -192,9 +194,10 @@ impl<'a> Recall<'a> {
             // Rare enough: the unwrapped label is grouped by or filtered as well.
             return None;
         }
+        let numbers = compared.clone();
         compared.retain(|name| !looked_at.contains(name));
         let tells_groups_apart = grouping.is_none();
-        Some(Recall { kind, looked_at, unwrapped, compared, tells_groups_apart })
+        Some(Recall { kind, looked_at, unwrapped, compared, numbers, tells_groups_apart })
     }
 }
 

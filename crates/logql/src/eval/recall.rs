@@ -109,17 +109,21 @@ fn compared(
 ) -> Result<Vec<usize>, ReadError> {
     let mut slots = Vec::new();
     for slot in recall.compared.iter().filter_map(|name| plan.slot(name)) {
-        let is_number = |word: &Vec<u8>| as_label(word).is_some_and(|w| parse_go_float(w).is_ok());
-        let compares = match block.values(shape, slot)? {
-            SlotValues::Numbers { .. } => true,
-            SlotValues::Words { words, .. } => words.iter().all(is_number),
-            SlotValues::Texts => false,
-        };
-        if !compares {
+        if !compares(block, shape, slot)? {
             slots.push(slot);
         }
     }
     Ok(slots)
+}
+
+/// Whether all values of a slot are numbers, as its column shows.
+fn compares(block: &dyn LogBlock, shape: usize, slot: usize) -> Result<bool, ReadError> {
+    let is_number = |word: &Vec<u8>| as_label(word).is_some_and(|w| parse_go_float(w).is_ok());
+    Ok(match block.values(shape, slot)? {
+        SlotValues::Numbers { .. } => true,
+        SlotValues::Words { words, .. } => words.iter().all(is_number),
+        SlotValues::Texts => false,
+    })
 }
 
 /// The outcomes of rows of one shape.
@@ -149,11 +153,14 @@ impl<'b> Memo<'b> {
     ) -> Result<Option<Memo<'b>>, ReadError> {
         let slot = |name: &&str| plan.slot(name);
         let mut slots: Vec<usize> = recall.looked_at.iter().filter_map(slot).collect();
-        let fails = |name: &&str| match plan.place(name) {
-            Some(Place::Fixed(word)) => parse_go_float(&word).is_err(),
-            _ => false,
-        };
-        let may_fail = !compared.is_empty() || recall.compared.iter().any(fails);
+        let mut may_fail = false;
+        for name in &recall.numbers {
+            may_fail |= match plan.place(name) {
+                None => false,
+                Some(Place::Fixed(word)) => parse_go_float(&word).is_err(),
+                Some(Place::Slot(slot)) => !compares(block, shape, slot)?,
+            };
+        }
         let looked_at = recall.looked_at.iter().map(|&name| (name.to_owned(), plan.place(name)));
         let places = (!may_fail).then(|| looked_at.collect());
         slots.extend(compared);

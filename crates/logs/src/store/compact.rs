@@ -33,7 +33,6 @@ const NEIGHBOURS_MIN: usize = 5;
 const SPOILT_MAX: usize = 4096;
 
 /// The rows of the parts that are made into one.
-#[derive(Default)]
 struct Gathered {
     text: Vec<u8>,
     /// Instant, stream, place in the text, metadata.
@@ -100,7 +99,13 @@ impl Store {
     }
 
     fn gather(&self, sources: &[Arc<Part>], doom: &Doom) -> Result<Gathered, ReadError> {
-        let mut gathered = Gathered::default();
+        // At once: growing would take the room of the lines twice over.
+        let sum = |of: fn(&Arc<Part>) -> u64| sources.iter().map(of).sum::<u64>() as usize;
+        let mut gathered = Gathered {
+            text: Vec::with_capacity(sum(|part| part.span.line_bytes)),
+            rows: Vec::with_capacity(sum(|part| part.span.rows)),
+            dropped: 0,
+        };
         let mut line = Vec::new();
         for part in sources {
             let Some(open) = OpenPart::open(&*self.disk, part)?.map(Arc::new) else { continue };
