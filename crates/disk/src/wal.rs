@@ -278,7 +278,6 @@ impl Wal {
     /// Removes the segments before `id`, oldest first. The one being written always stays.
     pub fn remove_before(&self, id: SegmentId) -> Result<(), DiskError> {
         let mut tail = self.tail.lock();
-        let mut removed = false;
         while tail.segments.len() > 1 {
             let Some((oldest, _)) = tail.segments.front().copied() else { break };
             if oldest >= id {
@@ -291,9 +290,10 @@ impl Wal {
                 false => self.disk.remove(&path)?,
             }
             tail.segments.pop_front();
-            removed = true;
+            // One after the other: a power cut that kept a later removal only would leave a gap.
+            self.disk.sync_dir(&self.dir)?;
         }
-        if removed { self.disk.sync_dir(&self.dir) } else { Ok(()) }
+        Ok(())
     }
 
     /// The segment being written.

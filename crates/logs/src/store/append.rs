@@ -128,9 +128,7 @@ impl Store {
         if let Some(record) = record.finish()
             && let Err(error) = self.wal.append(&record)
         {
-            if !planted::is(Bug::RefusedStays) {
-                state.head.roll_back(&mark);
-            }
+            state.head.roll_back(&mark);
             return Err(error.into());
         }
         outcome.stored += stored;
