@@ -3,14 +3,11 @@
 //! It keeps two states of everything: what a running program sees, and what is on the platter.
 //! A file's bytes reach the platter with [`DiskFile::sync`], a directory's names with
 //! [`Disk::sync_dir`]. [`SimDisk::power_cut`] throws the first state away, except for a part that a
-//! real disk may have written on its own: a random prefix of every unsynced tail and of the
-//! unsynced changes of names, drawn from the seed.
+//! real disk may have written on its own, drawn from the seed: a prefix of every unsynced tail, with or
+//! without zeros behind it; and of the unsynced changes of names a prefix, or some of them.
 //! [`SimDisk::fail_sync_after`] makes one sync fail as it does on Linux: what it should have written is
 //! taken for clean, and no later sync of the file brings it to the platter.
-//! [`SimDisk::reorder_names`] makes it a disk that keeps an earlier change of names only sometimes when it
-//! keeps a later one, and that may leave zeros behind an unsynced tail.
-//! [`SimDisk::reorder`] makes it a disk that keeps no order: of the unsynced changes of names any may survive
-//! without those before it, and of an unsynced tail any sector may be zeros.
+//! [`SimDisk::tear_sectors`] makes it a disk that writes the sectors of an unsynced tail in any order.
 //! [`SimDisk::stop_after`] makes every operation fail from some moment on, so that a test can cut
 //! the power between any two steps.
 
@@ -52,19 +49,8 @@ struct State {
     free_bytes: u64,
     syncs_left: Option<u64>,
     lies: Lies,
-    order: Order,
+    tears: bool,
     random: u64,
-}
-
-/// What a disk writes on its own, before it is told to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
-    /// First what was changed first.
-    Kept,
-    /// Of names, any; of a file what came first, and perhaps its length before it.
-    Names,
-    /// Anything.
-    None,
 }
 
 #[derive(Clone, Default)]
@@ -112,7 +98,7 @@ impl SimDisk {
                 free_bytes: u64::MAX,
                 syncs_left: None,
                 lies: Lies::default(),
-                order: Order::Kept,
+                tears: false,
                 random: seed,
             })),
         }
@@ -123,14 +109,9 @@ impl SimDisk {
         self.state.lock().lies = lies;
     }
 
-    /// Makes it a disk that may write names in any order, and the length of a file before its bytes.
-    pub fn reorder_names(&self) {
-        self.state.lock().order = Order::Names;
-    }
-
-    /// Makes it a disk that writes in any order what was not synced.
-    pub fn reorder(&self) {
-        self.state.lock().order = Order::None;
+    /// From now on, sectors of what was not synced may be zeros after a power cut, and later ones not.
+    pub fn tear_sectors(&self) {
+        self.state.lock().tears = true;
     }
 
     /// After this many changing operations every further one fails, until the power comes back.
@@ -160,15 +141,11 @@ impl SimDisk {
         state.operations_left = None;
         let changes: Vec<Change> = std::mem::take(&mut state.unsynced);
         let kept = state.below(changes.len() as u64 + 1) as usize;
-        let in_order = match state.order {
-            Order::Kept => true,
-            Order::Names => state.below(2) == 0,
-            Order::None => false,
-        };
+        // Without a sync between them, a later change may be kept and an earlier one not.
+        let in_order = state.below(2) == 0;
         let mut names = std::mem::take(&mut state.durable_names);
         for (at, change) in changes.into_iter().enumerate() {
-            let survives = if in_order { at < kept } else { state.below(2) == 0 };
-            if survives {
+            if if in_order { at < kept } else { state.below(2) == 0 } {
                 apply(&change, &mut names);
             }
         }
@@ -178,18 +155,18 @@ impl SimDisk {
             if bytes.len() >= left.len() && bytes.starts_with(&left) {
                 let tail = &bytes[left.len()..];
                 let kept = state.below(tail.len() as u64 + 1) as usize;
-                let synced = left.len();
                 left.extend_from_slice(&tail[..kept]);
-                if state.order == Order::Names && state.below(4) == 0 {
+                if state.below(4) == 0 {
                     // The length was written, and not all that it counts.
                     let zeros = state.below((tail.len() - kept) as u64 + 1) as usize;
                     left.resize(left.len() + zeros, 0);
                 }
-                state.tear(&mut left, synced);
             } else if state.below(2) == 0 {
                 // A cut that was not synced may have happened or not.
                 left = bytes;
             }
+            let synced = state.files[at].durable.len();
+            state.tear(&mut left, synced);
             state.files[at] = Contents { bytes: left.clone(), durable: left, dropped: Vec::new() };
         }
         state.names = names.clone();
@@ -205,7 +182,7 @@ impl State {
 
     /// Takes sectors behind `synced` for never written.
     fn tear(&mut self, bytes: &mut [u8], synced: usize) {
-        if self.order != Order::None {
+        if !self.tears {
             return;
         }
         for (at, sector) in bytes.chunks_mut(SECTOR_BYTES).enumerate() {
@@ -416,7 +393,7 @@ mod tests {
 
     #[test]
     fn only_what_was_synced_is_sure_to_survive() {
-        let (mut lost_bytes, mut lost_names) = (0, 0);
+        let (mut lost_bytes, mut zeros, mut lost_names) = (0, 0, 0);
         for seed in 0..50 {
             let disk = SimDisk::new(seed);
             let (dir, path) = (Path::new("/d"), Path::new("/d/file"));
@@ -428,35 +405,53 @@ mod tests {
             disk.create(Path::new("/d/other")).unwrap();
             disk.power_cut();
             let bytes = disk.read(path, 100).unwrap();
-            assert!(b"synced and not".starts_with(&bytes[..]) && bytes.len() >= 6);
-            lost_bytes += u32::from(bytes.len() < 14);
+            let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            assert!(b"synced and not".starts_with(&bytes[..written]) && written >= 6);
+            assert!(bytes.len() <= 14, "no longer than it was");
+            zeros += u32::from(written < bytes.len());
+            lost_bytes += u32::from(written < 14);
             lost_names += u32::from(!disk.exists(Path::new("/d/other")));
         }
         assert!(lost_bytes > 10 && lost_names > 10, "{lost_bytes} {lost_names}");
+        assert!(zeros > 2, "{zeros}");
     }
 
     #[test]
-    fn without_order_a_later_name_survives_an_earlier_one_and_sectors_are_zeros() {
-        let (mut later_alone, mut torn) = (0, 0);
+    fn of_changes_of_names_that_were_not_synced_a_later_one_may_be_kept_alone() {
+        let (mut first_alone, mut second_alone) = (0, 0);
+        for seed in 0..100 {
+            let disk = SimDisk::new(seed);
+            let paths = [Path::new("/d/a"), Path::new("/d/b")];
+            paths.iter().for_each(|path| drop(disk.create(path).unwrap()));
+            disk.power_cut();
+            match paths.map(|path| disk.exists(path)) {
+                [true, false] => first_alone += 1,
+                [false, true] => second_alone += 1,
+                _ => {}
+            }
+        }
+        assert!(first_alone > 10 && second_alone > 5, "{first_alone} {second_alone}");
+    }
+
+    #[test]
+    fn a_disk_that_tears_leaves_zeros_before_what_it_wrote_and_none_where_it_synced() {
+        let mut torn = 0;
         for seed in 0..50 {
             let disk = SimDisk::new(seed);
-            disk.reorder();
+            disk.tear_sectors();
             let path = Path::new("/d/file");
             let file = disk.create(path).unwrap();
-            file.append(b"synced").unwrap();
+            file.append(&[1; 700]).unwrap();
             file.sync().unwrap();
             disk.sync_dir(Path::new("/d")).unwrap();
-            file.append(&[1; 2000]).unwrap();
-            disk.create(Path::new("/d/first")).unwrap();
-            disk.create(Path::new("/d/second")).unwrap();
+            file.append(&[2; 3000]).unwrap();
             disk.power_cut();
-            let bytes = disk.read(path, 3000).unwrap();
-            assert!(bytes.starts_with(b"synced"), "what was synced is never torn");
-            let has = |name| disk.exists(Path::new(name));
-            later_alone += u32::from(has("/d/second") && !has("/d/first"));
-            torn += u32::from(bytes.contains(&0));
+            let bytes = disk.read(path, 5000).unwrap();
+            assert_eq!(bytes[..700], [1; 700], "what was synced is never torn");
+            let hole = bytes[700..].iter().position(|byte| *byte == 0);
+            torn += u32::from(hole.is_some_and(|at| bytes[700 + at..].contains(&2)));
         }
-        assert!(later_alone > 5 && torn > 5, "{later_alone} {torn}");
+        assert!(torn > 10, "{torn}");
     }
 
     #[test]

@@ -65,8 +65,7 @@ fn log_record(data: &[u8]) {
     }
     let Some(again) = writer.finish() else { return };
     let mut second = Vec::new();
-    let replayed =
-        record::replay(again, &mut |labels, entry| second.push((labels.clone(), entry)));
+    let replayed = record::replay(again, &mut |labels, entry| second.push((labels.clone(), entry)));
     assert_eq!(replayed, Ok(()));
     assert!(first == second, "a record came back as another");
 }

@@ -252,7 +252,6 @@ impl Run {
 /// What was lost or made up, or why the store could not be opened.
 fn run(seed: u64, lies: Lies) -> Result<(), String> {
     let disk = SimDisk::new(seed);
-    disk.reorder_names();
     disk.lie(lies);
     let retention_ms = RETENTION_MS;
     let options =
@@ -364,7 +363,6 @@ fn wherever_a_first_life_ends_a_second_one_loses_nothing_of_both() {
 fn a_sync_that_fails_is_made_good_without_a_restart() {
     for seed in 0..SEEDS {
         let disk = SimDisk::new(seed);
-        disk.reorder_names();
         let options = Options { log_bytes_max: 1_500, open_bytes_max: 4_000, ..patient() };
         let open = || Store::open(Arc::new(disk.clone()), Path::new("/data"), options.clone());
         let mut run = Run::new(seed);

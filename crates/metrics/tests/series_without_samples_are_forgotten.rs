@@ -147,7 +147,6 @@ fn who_kept_a_number_is_told_and_a_push_looks_it_up_again() {
 /// come to an end before.
 fn die_at(stop: u64, power: bool) -> Result<bool, String> {
     let disk = SimDisk::new(stop);
-    disk.reorder_names();
     let start = || Store::open(Arc::new(disk.clone()), Path::new("/data"), options());
     let store = start().map_err(|e| e.to_string())?;
     let now_ms = fill(&store).unwrap();

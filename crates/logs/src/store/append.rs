@@ -127,9 +127,7 @@ impl Store {
         let written = record.finish().map_or(Ok(()), |record| self.wal.append(record).map(|_| ()));
         state.record = record;
         if let Err(error) = written {
-            if !planted::is(Bug::RefusedStays) {
-                state.head.roll_back(&mark);
-            }
+            state.head.roll_back(&mark);
             return Err(error.into());
         }
         outcome.stored += stored;

@@ -70,8 +70,8 @@ pub struct Run {
     answered: Vec<Request>,
     /// A part that could not be read may hold a line that was sent again.
     may_double: bool,
-    /// The disk writes in any order: what was not synced may look like damage.
-    reorders: bool,
+    /// The disk writes sectors in any order: what was not synced may look like damage.
+    tears: bool,
 }
 
 impl Run {
@@ -90,7 +90,7 @@ impl Run {
             deleted: Rows::new(),
             answered: Vec::new(),
             may_double: false,
-            reorders: false,
+            tears: false,
         }
     }
 
@@ -273,7 +273,7 @@ impl Run {
         let store = self.open().map_err(|error| format!("not opened: {error}"))?;
         self.check(&store, "opened")?;
         let stats = store.stats();
-        let is_damaged = stats.damaged > 0 && !self.reorders;
+        let is_damaged = stats.damaged > 0 && !self.tears;
         if is_damaged || stats.broken_parts > 0 {
             return Err(format!("an unfinished write was taken for damage: {stats:?}"));
         }
@@ -402,9 +402,9 @@ fn show((app, ts_ns, line): &Row) -> String {
 pub fn run(seed: u64, lies: Lies) -> Result<(), String> {
     let mut run = Run::new(seed);
     run.disk.lie(lies);
-    run.reorders = seed.is_multiple_of(4);
-    if run.reorders {
-        run.disk.reorder();
+    run.tears = seed.is_multiple_of(4);
+    if run.tears {
+        run.disk.tear_sectors();
     }
     for life in 0..LIVES {
         run.live().map_err(|what| format!("seed {seed}, life {life}: {what}"))?;
