@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn only_what_was_synced_is_sure_to_survive() {
-        let (mut lost_bytes, mut lost_names) = (0, 0);
+        let (mut lost_bytes, mut zeros, mut lost_names) = (0, 0, 0);
         for seed in 0..50 {
             let disk = SimDisk::new(seed);
             let (dir, path) = (Path::new("/d"), Path::new("/d/file"));
@@ -379,11 +379,32 @@ mod tests {
             disk.create(Path::new("/d/other")).unwrap();
             disk.power_cut();
             let bytes = disk.read(path, 100).unwrap();
-            assert!(b"synced and not".starts_with(&bytes[..]) && bytes.len() >= 6);
-            lost_bytes += u32::from(bytes.len() < 14);
+            let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            assert!(b"synced and not".starts_with(&bytes[..written]) && written >= 6);
+            assert!(bytes.len() <= 14, "no longer than it was");
+            zeros += u32::from(written < bytes.len());
+            lost_bytes += u32::from(written < 14);
             lost_names += u32::from(!disk.exists(Path::new("/d/other")));
         }
         assert!(lost_bytes > 10 && lost_names > 10, "{lost_bytes} {lost_names}");
+        assert!(zeros > 2, "{zeros}");
+    }
+
+    #[test]
+    fn of_changes_of_names_that_were_not_synced_a_later_one_may_be_kept_alone() {
+        let (mut first_alone, mut second_alone) = (0, 0);
+        for seed in 0..100 {
+            let disk = SimDisk::new(seed);
+            let paths = [Path::new("/d/a"), Path::new("/d/b")];
+            paths.iter().for_each(|path| drop(disk.create(path).unwrap()));
+            disk.power_cut();
+            match paths.map(|path| disk.exists(path)) {
+                [true, false] => first_alone += 1,
+                [false, true] => second_alone += 1,
+                _ => {}
+            }
+        }
+        assert!(first_alone > 10 && second_alone > 5, "{first_alone} {second_alone}");
     }
 
     #[test]
