@@ -85,8 +85,10 @@ pub fn test() -> Result<()> {
 }
 
 /// What [`test()`] runs a slice of, at its full counts: each store is killed 1,000 times and loses
-/// its power under 10,000 seeds, each fuzz target takes 300,000 changes, and 5,000 questions are asked
-/// of Vigie and of the peer. Release builds, because the counts are what matters.
+/// its power under 10,000 seeds, 10,000 bits of the metrics' files are flipped, each fuzz target takes
+/// 300,000 changes (12,000 those that open a store), and 5,000 questions are asked of Vigie and of the
+/// peer. Each prints its count, and a failure its seed. Release builds, because the counts are what
+/// matters; that the suites notice planted bugs, [`test()`] shows with debug builds.
 pub fn soak() -> Result<()> {
     for package in SOAKED {
         let tests = ["test", "--release", "--package", package, "--", "--nocapture"];
