@@ -1,6 +1,8 @@
 //! A configuration is read anew while an alert is pending, one is firing and a message is on its way:
 //! time goes on where it was, what is gone ends with a stale marker, and people are told once.
 
+#![allow(clippy::unwrap_used, reason = "a panic is the failure report")]
+
 mod support;
 
 use std::sync::Arc;
