@@ -149,7 +149,7 @@ fn alerts() -> BTreeMap<String, BTreeMap<String, String>> {
 #[test]
 fn every_alert_has_a_french_summary_and_description_with_the_same_values() {
     let alerts = alerts();
-    assert_eq!(alerts.len(), 8);
+    assert_eq!(alerts.len(), 9);
     for (alert, annotations) in &alerts {
         for name in ["summary", "description"] {
             let find = |name: &str| annotations.get(name).map(String::as_str).unwrap_or_default();
