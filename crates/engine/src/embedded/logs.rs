@@ -84,7 +84,9 @@ pub(super) fn patterns(
 }
 
 fn language(options: &QueryOptions) -> Options {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     Options {
+        now_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
         deadline: options.deadline(),
         cancel: options.cancel.clone(),
         interval_ns: options.log_interval_ns,

@@ -342,8 +342,10 @@ impl Evaluator<'_> {
                 .saturating_add(1),
             end_ns: self.steps.end_ns().saturating_sub(range.offset_ns).saturating_add(1),
         };
+        let mut pipeline = Pipeline::for_samples(&range.log.stages, unwrap, grouping)?;
+        pipeline.set_now(self.budget.now_ns());
         let mut reader = Reader {
-            pipeline: Pipeline::for_samples(&range.log.stages, unwrap, grouping)?,
+            pipeline,
             sample,
             grouping,
             unwrapped: unwrap.map(|unwrap| unwrap.label.as_str()),
