@@ -5,7 +5,7 @@ use crate::guard::Hosts;
 use crate::loki::tail::Hub;
 use crate::metadata::Metadata;
 use crate::notices::Notices;
-use crate::views::{AlertView, TargetView};
+use crate::views::{AlertView, RulerView, TargetView};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +42,8 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     /// Rules, alerts, notifications.
     pub alerts: Arc<dyn AlertView>,
+    /// Loki's ruler.
+    pub ruler: Arc<dyn RulerView>,
     /// Targets and collectors.
     pub targets: Arc<dyn TargetView>,
     /// What the operator must know about the server itself.
@@ -89,6 +91,8 @@ pub struct Settings {
     pub host_name: String,
     /// Whether `/api/v1/admin/tsdb/*` answers.
     pub admin_api: bool,
+    /// Whether requests to delete lines are refused (Loki's `deletion_mode: disabled`).
+    pub log_deletes_refused: bool,
     /// Which experimental parts of PromQL may be used.
     pub language: vigie_promql::Features,
     /// Whether `/api/v1/search/*` answers.

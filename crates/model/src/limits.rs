@@ -50,3 +50,9 @@ pub const QUERIES_MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const QUERY_QUEUE_MAX: usize = 2048;
 /// Most bytes of kept answers.
 pub const QUERY_CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most rule groups that clients may send.
+pub const SENT_RULE_GROUPS_MAX: usize = 1_000;
+/// Most rules of a group that a client sends.
+pub const SENT_RULES_PER_GROUP_MAX: usize = 500;
+/// Largest rule group that a client sends, in bytes.
+pub const RULES_BODY_BYTES_MAX: usize = 1024 * 1024;

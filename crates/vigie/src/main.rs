@@ -17,6 +17,7 @@ mod own_metrics;
 mod plan;
 mod postgres;
 mod query;
+mod ruler;
 mod run;
 mod tsdb;
 

@@ -10,6 +10,7 @@ use crate::compaction;
 use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
+use crate::ruler::{self, Ruler};
 use anyhow::{Context, Result};
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_collect::tail::{TailConfig, Tailer};
 use vigie_collect::{Collect, CollectHandle, LogMetrics};
+use vigie_config::LogDeletes;
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
 use vigie_http::{
@@ -99,6 +101,9 @@ async fn start(
     stopped: &watch::Receiver<bool>,
 ) -> Result<Running> {
     let started_at_ms = now_ms();
+    for warning in &plan.config.warnings {
+        tracing::warn!("{warning}");
+    }
     let counting = LogMetrics::new(&plan.config.log_metrics).map_err(anyhow::Error::msg)?;
     let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
@@ -134,6 +139,10 @@ async fn start(
     let state = State::new(Parts {
         engine,
         alerts: Arc::new(Alerts { watch: watch.clone(), receivers }),
+        ruler: Arc::new(Ruler {
+            watch: watch.clone(),
+            interval_ms: plan.config.log_rules_interval_ms,
+        }),
         targets: Arc::new(Targets(collect.clone())),
         notices: notices.clone(),
         settings: settings(&plan, addresses, &quit)?,
@@ -182,6 +191,7 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
         language: language_features(plan),
         search: plan.features.iter().any(|name| name == "search-api"),
         admin_api: plan.admin_api,
+        log_deletes_refused: plan.config.log_deletes == LogDeletes::Disabled,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
@@ -204,6 +214,13 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
         delayed_name_removal: plan.features.iter().any(|name| name == DELAYED_NAME_REMOVAL),
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
+        logs_retention_streams: (plan.config.logs_retention_streams.iter())
+            .map(|one| (one.matchers.clone(), one.period_ms))
+            .collect(),
+        log_delete_delay_ms: match plan.config.log_deletes {
+            LogDeletes::FilterOnly => i64::MAX,
+            _ => plan.config.log_delete_delay_ms,
+        },
         late_window_ms: plan.config.late_window_ms,
         exemplars_max: plan.config.exemplars_max,
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
@@ -236,8 +253,9 @@ fn start_watch(
     alerting.external_url = external_url.to_owned();
     let receivers = alerting.receivers.iter().map(|receiver| receiver.name.clone()).collect();
     let ledger = Ledger::open(&plan.directory.join("ledger.sqlite"))?;
+    let sent_groups = ruler::sent_before(&ledger.rule_groups()?, plan.config.log_rules_interval_ms);
     let language = plan.config.language.code().to_owned();
-    let config = WatchConfig { groups: plan.groups.clone(), alerting, language };
+    let config = WatchConfig { groups: plan.groups.clone(), sent_groups, alerting, language };
     let connections = Connections {
         evaluator: store.clone(),
         sink: store.clone(),

@@ -20,19 +20,22 @@ mod core;
 mod outbox;
 mod said;
 mod schedule;
+mod sent;
 mod status;
 
+pub use sent::{KnownGroup, SendError};
 pub use status::{
     AlertStatus, AlertmanagerAlert, GroupStatus, Metric, NotificationStatus, RuleStatus,
 };
 pub use vigie_rules::{AlertState, Health};
 
-use crate::core::Core;
+use crate::core::{Core, Group};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_config::alerting::{Alerting, Receiver, Route};
-use vigie_config::rules::RuleGroup;
+use vigie_config::rules::{QueryLanguage, RuleGroup};
 use vigie_ledger::{Ledger, LedgerError};
 use vigie_model::Labels;
 use vigie_notify::Transport;
@@ -49,7 +52,12 @@ const FLUSH_TICK_MS: u64 = 1000;
 /// Answers the expressions of rules.
 pub trait RuleEvaluator: Send + Sync {
     /// The vector that `expr` yields at an instant (a scalar is a vector of one, without labels).
-    fn instant(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String>;
+    fn instant(
+        &self,
+        language: QueryLanguage,
+        expr: &str,
+        ts_ms: i64,
+    ) -> Result<Vec<(Labels, f64)>, String>;
 
     /// Whether anything was collected so lately that an expression without an answer means that its
     /// condition does not hold, and not that nobody looked.
@@ -84,8 +92,10 @@ impl Clock for SystemClock {
 /// What is watched and who is told.
 #[derive(Clone, Debug)]
 pub struct WatchConfig {
-    /// The rule groups.
+    /// The rule groups of files.
     pub groups: Vec<RuleGroup>,
+    /// Those that clients sent before ([`Ledger::rule_groups`]).
+    pub sent_groups: Vec<RuleGroup>,
     /// Routes and receivers; [`without_receivers`] when there are none.
     pub alerting: Alerting,
     /// The language of the default texts: `en` or `fr`.
@@ -159,13 +169,20 @@ impl Watch {
         let (stop, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());
         let mut tasks = Vec::new();
-        for group in 0..core.group_count() {
+        for group in core.groups() {
             let (core, wake, stopped) = (core.clone(), wake.clone(), stopped.clone());
             tasks.push(tokio::spawn(tick_group(core, group, wake, stopped)));
         }
         tasks.push(tokio::spawn(tick_timers(core.clone(), wake.clone(), stopped.clone())));
-        tasks.push(tokio::spawn(outbox::run(core.clone(), wake, stopped)));
-        Ok(WatchHandle { core, stop, tasks: parking_lot::Mutex::new(tasks) })
+        tasks.push(tokio::spawn(outbox::run(core.clone(), wake.clone(), stopped)));
+        Ok(WatchHandle {
+            core,
+            stop,
+            tasks: parking_lot::Mutex::new(tasks),
+            wake,
+            runtime: Handle::current(),
+            sending: parking_lot::Mutex::new(()),
+        })
     }
 }
 
@@ -174,6 +191,10 @@ pub struct WatchHandle {
     core: Arc<Core>,
     stop: watch::Sender<bool>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+    wake: Arc<Notify>,
+    runtime: Handle,
+    /// Held while the groups that clients send change.
+    sending: parking_lot::Mutex<()>,
 }
 
 impl WatchHandle {
@@ -240,26 +261,29 @@ pub(crate) async fn sleep_or_stop(duration_ms: u64, stopped: &mut watch::Receive
 
 async fn tick_group(
     core: Arc<Core>,
-    group: usize,
+    group: Arc<Group>,
     wake: Arc<Notify>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let slots = core.slots(group);
+    let slots = group.slots();
     let mut slot_ms = slots.next_after(core.now_ms() + if core.is_cold() { WARM_UP_MS } else { 0 });
     loop {
         let wait_ms = u64::try_from(slot_ms - core.now_ms()).unwrap_or(0);
         if !sleep_or_stop(wait_ms, &mut stopped).await {
             return;
         }
-        let worker = core.clone();
+        if group.is_retired() {
+            return;
+        }
+        let (worker, evaluated) = (core.clone(), group.clone());
         let ticked =
-            tokio::task::spawn_blocking(move || worker.evaluate_group(group, slot_ms)).await;
+            tokio::task::spawn_blocking(move || worker.evaluate_group(&evaluated, slot_ms)).await;
         if let Err(error) = ticked {
-            tracing::error!("rule group {}: {error}", core.group_name(group));
+            tracing::error!("rule group {}: {error}", group.name());
         }
         wake.notify_one();
         let next_ms = slots.after(slot_ms, core.now_ms());
-        core.count_missed(group, slots.between(slot_ms, next_ms));
+        group.count_missed(slots.between(slot_ms, next_ms));
         slot_ms = next_ms;
     }
 }

@@ -15,6 +15,11 @@ pub(crate) struct Promtail {
     /// Vigie's own addition.
     #[serde(deserialize_with = "or_default")]
     pub(crate) metrics: Vec<Spanned<Metric>>,
+    /// Vigie's own: files of LogQL rules.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) rule_files: Vec<Spanned<String>>,
+    /// Vigie's own: Loki's file.
+    pub(crate) loki: Option<Spanned<String>>,
     #[serde(rename = "server")]
     _server: Accepted,
     #[serde(rename = "positions")]

@@ -11,6 +11,7 @@ mod prometheus;
 mod queries;
 mod recorded;
 mod remote_write;
+mod rules;
 mod strangers;
 mod support;
 mod words;
