@@ -20,6 +20,7 @@ mod matchers;
 pub mod rules;
 pub mod scrape;
 mod shown;
+pub mod stages;
 mod tree;
 mod written;
 mod yaml;
@@ -140,7 +141,7 @@ pub enum LogMetricKind {
 }
 
 /// Files that are followed, and the labels of their lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogFiles {
     /// Globs.
     pub paths: Vec<String>,
@@ -148,4 +149,6 @@ pub struct LogFiles {
     pub exclude: Option<String>,
     /// The stream's labels.
     pub labels: Labels,
+    /// What is made of the lines, in order.
+    pub stages: Vec<stages::PlacedStage>,
 }

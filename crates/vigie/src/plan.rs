@@ -261,7 +261,14 @@ fn usual_logs() -> Vec<TailSource> {
 
 fn followed(paths: Vec<String>, job: &str, start_at: StartAt) -> TailSource {
     let labels = Labels::from_pairs([("job", job)]);
-    TailSource { paths, exclude: Vec::new(), labels, timestamp: TimestampFrom::Line, start_at }
+    TailSource {
+        paths,
+        exclude: Vec::new(),
+        labels,
+        stages: Vec::new(),
+        timestamp: TimestampFrom::Line,
+        start_at,
+    }
 }
 
 fn named_logs(files: &vigie_config::LogFiles) -> TailSource {
@@ -269,6 +276,7 @@ fn named_logs(files: &vigie_config::LogFiles) -> TailSource {
         paths: files.paths.clone(),
         exclude: files.exclude.iter().cloned().collect(),
         labels: files.labels.clone(),
+        stages: files.stages.clone(),
         timestamp: TimestampFrom::Line,
         start_at: StartAt::Beginning,
     }
