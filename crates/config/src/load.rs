@@ -60,33 +60,7 @@ impl LoadOptions<'static> {
 
 /// Reads the configuration, or gives the one that works with no file at all.
 pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, ConfigError> {
-    let mut config = Config {
-        file: path.map(|path| path.display().to_string()),
-        language: crate::Language::of_environment(),
-        classic_ports: true,
-        metrics_retention_ms: METRICS_RETENTION_MS,
-        logs_retention_ms: LOGS_RETENTION_MS,
-        metrics_disk_bytes_max: None,
-        late_window_ms: LATE_WINDOW_MS,
-        exemplars_max: EXEMPLARS_MAX,
-        logs_disk_bytes_max: None,
-        external_labels: Labels::default(),
-        scrape_interval_ms: INTERVAL_MS,
-        evaluation_interval_ms: INTERVAL_MS,
-        host: true,
-        scrape_jobs: None,
-        postgres: None,
-        rule_groups: Vec::new(),
-        alerting: None,
-        shown: Shown::default(),
-        log_files: None,
-        log_metrics: Vec::new(),
-        log_rules_interval_ms: INTERVAL_MS,
-        logs_retention_streams: Vec::new(),
-        log_deletes: LogDeletes::default(),
-        log_delete_delay_ms: LOG_DELETE_DELAY_MS,
-        warnings: Vec::new(),
-    };
+    let mut config = without_files(path);
     config.shown = shown::of_defaults(&config);
     let Some(path) = path else { return Ok(config) };
     let (file, text) = read(path, options)?;
@@ -114,7 +88,6 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
             Ok(())
         })?;
     }
-    config.log_rules_interval_ms = config.evaluation_interval_ms;
     if let Some(section) = written.logs {
         logs(&mut config, &here, section)?;
     }
@@ -137,6 +110,37 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     }
     config.language = written.language.unwrap_or(config.language);
     Ok(config)
+}
+
+/// What counts where nothing is written.
+fn without_files(path: Option<&Path>) -> Config {
+    Config {
+        file: path.map(|path| path.display().to_string()),
+        language: crate::Language::of_environment(),
+        classic_ports: true,
+        metrics_retention_ms: METRICS_RETENTION_MS,
+        logs_retention_ms: LOGS_RETENTION_MS,
+        metrics_disk_bytes_max: None,
+        late_window_ms: LATE_WINDOW_MS,
+        exemplars_max: EXEMPLARS_MAX,
+        logs_disk_bytes_max: None,
+        external_labels: Labels::default(),
+        scrape_interval_ms: INTERVAL_MS,
+        evaluation_interval_ms: INTERVAL_MS,
+        host: true,
+        scrape_jobs: None,
+        postgres: None,
+        rule_groups: Vec::new(),
+        alerting: None,
+        shown: Shown::default(),
+        log_files: None,
+        log_metrics: Vec::new(),
+        log_rules_interval_ms: INTERVAL_MS,
+        logs_retention_streams: Vec::new(),
+        log_deletes: LogDeletes::default(),
+        log_delete_delay_ms: LOG_DELETE_DELAY_MS,
+        warnings: Vec::new(),
+    }
 }
 
 fn retention(
@@ -269,6 +273,7 @@ fn metrics(
         prometheus::more_than_zero(written.global.scrape_interval).unwrap_or(INTERVAL_MS);
     config.evaluation_interval_ms =
         prometheus::more_than_zero(written.global.evaluation_interval).unwrap_or(INTERVAL_MS);
+    config.log_rules_interval_ms = config.evaluation_interval_ms;
     config.host = written.host.unwrap_or(true);
     if let Some(window) = &written.storage.tsdb.out_of_order_time_window {
         config.late_window_ms = window.0;

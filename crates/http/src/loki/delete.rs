@@ -16,6 +16,9 @@ use axum::response::{IntoResponse, Response};
 use vigie_engine::EngineError;
 use vigie_model::LogRange;
 
+/// The header that says which request was made.
+const REQUEST_ID: &str = "X-Delete-Request-ID";
+
 /// `POST` and `PUT`.
 pub async fn make(extract::State(state): extract::State<State>, params: Params) -> Response {
     let work = async {
@@ -25,7 +28,10 @@ pub async fn make(extract::State(state): extract::State<State>, params: Params) 
         let done = crate::state::blocking(move || engine.delete_logs(&expr, range)).await;
         done.map_err(|error| (error.status(), error.message().to_owned()))?.map_err(refused)
     };
-    answer(work.await.map(drop))
+    match work.await {
+        Ok(id) => (StatusCode::NO_CONTENT, [(REQUEST_ID, id.to_string())]).into_response(),
+        Err(refused) => answer(Err(refused)),
+    }
 }
 
 /// `GET`: all requests, oldest first.
