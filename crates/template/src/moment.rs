@@ -1,6 +1,6 @@
 //! Go's `time.Time`, `time.Duration`, `time.Month` and `time.Weekday` as values of a template.
 //!
-//! The engine has no value of these kinds, so each is a map that names its type ([`TYPE`]); the
+//! The engine has no value of these kinds, so each is a map that names its type; the
 //! methods that a template may call on one are found by name ([`method`]).
 //! A method that gives two results in Go (`Date`, `Clock`, `ISOWeek`, `Zone`) is an error there, and
 //! here too.

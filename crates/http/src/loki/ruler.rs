@@ -30,9 +30,9 @@ pub async fn namespace(
     Path(namespace): Path<String>,
     params: Params,
 ) -> Response {
-    match local("namespace", &namespace) {
-        Ok(()) => listed(state, Some(namespace), &params).await,
-        Err(refused) => refused,
+    match leads_out("namespace", &namespace) {
+        None => listed(state, Some(namespace), &params).await,
+        Some(refused) => refused,
     }
 }
 
@@ -57,7 +57,8 @@ pub async fn group(
     extract::State(state): extract::State<State>,
     Path((namespace, name)): Path<(String, String)>,
 ) -> Response {
-    if let Err(refused) = local("namespace", &namespace).and(local("groupname", &name)) {
+    let namespaces = leads_out("namespace", &namespace);
+    if let Some(refused) = namespaces.or_else(|| leads_out("groupname", &name)) {
         return refused;
     }
     match crate::state::blocking(move || state.ruler.group(&namespace, &name)).await {
@@ -73,7 +74,7 @@ pub async fn put(
     Path(namespace): Path<String>,
     body: axum::body::Body,
 ) -> Response {
-    if let Err(refused) = local("namespace", &namespace) {
+    if let Some(refused) = leads_out("namespace", &namespace) {
         return refused;
     }
     let text = match axum::body::to_bytes(body, RULES_BODY_BYTES_MAX).await {
@@ -88,7 +89,7 @@ pub async fn remove_namespace(
     extract::State(state): extract::State<State>,
     Path(namespace): Path<String>,
 ) -> Response {
-    if let Err(refused) = local("namespace", &namespace) {
+    if let Some(refused) = leads_out("namespace", &namespace) {
         return refused;
     }
     answer(crate::state::blocking(move || state.ruler.remove(&namespace, None)).await)
@@ -99,20 +100,18 @@ pub async fn remove_group(
     extract::State(state): extract::State<State>,
     Path((namespace, name)): Path<(String, String)>,
 ) -> Response {
-    if let Err(refused) = local("namespace", &namespace).and(local("groupname", &name)) {
+    let namespaces = leads_out("namespace", &namespace);
+    if let Some(refused) = namespaces.or_else(|| leads_out("groupname", &name)) {
         return refused;
     }
     answer(crate::state::blocking(move || state.ruler.remove(&namespace, Some(&name))).await)
 }
 
 /// A namespace is a file's name in Loki, and must not lead out of its directory.
-fn local(what: &str, name: &str) -> Result<(), Response> {
+fn leads_out(what: &str, name: &str) -> Option<Response> {
     let leads_out = name.is_empty() || name.starts_with('/') || name.split('/').any(|p| p == "..");
-    if !leads_out {
-        return Ok(());
-    }
     let words = format!("invalid {what}: path traversal not allowed");
-    Err(error_envelope(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &words))
+    leads_out.then(|| error_envelope(StatusCode::INTERNAL_SERVER_ERROR, "server_error", &words))
 }
 
 fn answer(done: Result<Result<(), RulerRefusal>, crate::error::ApiError>) -> Response {
