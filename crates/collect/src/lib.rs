@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod scrape;
 pub mod selfmetrics;
 pub mod sink;
+pub mod stages;
 pub mod tail;
 
 pub use collector::{Collected, Collector};

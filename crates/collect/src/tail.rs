@@ -20,6 +20,7 @@ mod stamp;
 
 pub use stamp::TimestampFrom;
 
+use crate::stages::Stages;
 use follow::{FileId, Follower, Polled};
 use glob::Pattern;
 use positions::{Position, Positions};
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use vigie_config::stages::PlacedStage;
 use vigie_model::{Labels, LogEntry};
 
 /// Most files followed at one time; more are left out, with a warning.
@@ -60,7 +62,7 @@ pub enum StartAt {
 }
 
 /// Some files and what their lines are labelled with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TailSource {
     /// Globs: `*`, `?`, `[a-z]`, `{a,b}` inside a name, `**` for any number of directories.
     pub paths: Vec<String>,
@@ -68,6 +70,8 @@ pub struct TailSource {
     pub exclude: Vec<String>,
     /// The labels of the stream; `filename` is added unless it is here.
     pub labels: Labels,
+    /// What is made of the lines, in order.
+    pub stages: Vec<PlacedStage>,
     /// Where the instant of a line comes from.
     pub timestamp: TimestampFrom,
     /// Where new files are read from at the start.
@@ -121,6 +125,9 @@ pub enum TailError {
         /// Why not.
         reason: String,
     },
+    /// A stage is not one.
+    #[error("{0}")]
+    Stage(String),
 }
 
 /// What a tailer has done, readable while it runs.
@@ -163,6 +170,7 @@ struct Patterns {
 fn patterns(sources: &[TailSource]) -> Result<Vec<Patterns>, TailError> {
     let of = |source: &TailSource| {
         let paths = Pattern::parse_all(&source.paths)?;
+        Stages::new(&source.stages).map_err(TailError::Stage)?;
         Ok(Patterns { paths, exclude: Pattern::parse_all(&source.exclude)? })
     };
     sources.iter().map(of).collect()
@@ -315,8 +323,8 @@ impl Tailer {
                 continue;
             };
             let labels = self.labels(source, &position.path);
-            let timestamp = self.config.sources[source].timestamp;
-            if let Ok(mut follower) = Follower::open(&path, labels, timestamp)
+            let handling = self.handling(source);
+            if let Ok(mut follower) = Follower::open(&path, labels, handling)
                 && follower.resume(&position)
             {
                 follower.set_path(position.path);
@@ -347,9 +355,8 @@ impl Tailer {
             return;
         }
         let labels = self.labels(source, path);
-        let (timestamp, start_at) =
-            (self.config.sources[source].timestamp, self.config.sources[source].start_at);
-        match Follower::open(path, labels, timestamp) {
+        let start_at = self.config.sources[source].start_at;
+        match Follower::open(path, labels, self.handling(source)) {
             Ok(mut follower) => {
                 let known = self.positions.get(follower.id());
                 let resumed = known.is_some_and(|position| follower.resume(&position));
@@ -367,6 +374,13 @@ impl Tailer {
                 }
             }
         }
+    }
+
+    /// What becomes of the lines of a source, for one file.
+    fn handling(&self, source: usize) -> (TimestampFrom, Stages) {
+        let source = &self.config.sources[source];
+        // They were compiled when the tailer was made.
+        (source.timestamp, Stages::new(&source.stages).unwrap_or_default())
     }
 
     fn labels(&self, source: usize, path: &Path) -> Labels {

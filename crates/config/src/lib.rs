@@ -15,11 +15,14 @@ mod error;
 pub mod http_client;
 mod language;
 mod load;
+pub mod log_rules;
 mod matchers;
 mod queries;
 pub mod rules;
 pub mod scrape;
 mod shown;
+pub mod stages;
+mod tree;
 mod written;
 mod yaml;
 
@@ -29,10 +32,11 @@ pub use load::{DISK_BUDGET_BYTES_MIN, LoadOptions, load, rule_groups};
 pub use matchers::parse_matchers;
 pub use queries::check_queries;
 pub use shown::Shown;
+pub use written::loki::SelectorParser;
 pub use written::rules::ExprCheck;
 
-use vigie_model::Labels;
 use vigie_model::limits::QueryLimits;
+use vigie_model::{Labels, Matcher};
 
 /// Everything the program is told, as used.
 #[derive(Clone, Debug)]
@@ -47,6 +51,12 @@ pub struct Config {
     pub metrics_retention_ms: i64,
     /// How long log lines are kept, in milliseconds.
     pub logs_retention_ms: i64,
+    /// The streams whose lines are kept for a time of their own; the first that matches counts.
+    pub logs_retention_streams: Vec<StreamRetention>,
+    /// What becomes of requests to delete lines.
+    pub log_deletes: LogDeletes,
+    /// How long such a request can be taken back before lines leave the disk, in milliseconds.
+    pub log_delete_delay_ms: i64,
     /// The oldest metrics are removed while their files are larger than this.
     pub metrics_disk_bytes_max: Option<u64>,
     /// How much older than the newest of its target a sample may be, in milliseconds; 0 takes
@@ -72,8 +82,10 @@ pub struct Config {
     pub scrape_jobs: Option<Vec<scrape::ScrapeJob>>,
     /// The PostgreSQL servers; `None` when no file names any.
     pub postgres: Option<Vec<scrape::PostgresTarget>>,
-    /// The rule groups of the user's rule files.
+    /// The rule groups of the user's rule files, in PromQL and in LogQL.
     pub rule_groups: Vec<rules::RuleGroup>,
+    /// Milliseconds between evaluations of a group of LogQL that names no interval.
+    pub log_rules_interval_ms: i64,
     /// Routes and receivers, when there are any.
     pub alerting: Option<alerting::Alerting>,
     /// The configuration of scraping and rules for people to read.
@@ -82,6 +94,29 @@ pub struct Config {
     pub log_files: Option<Vec<LogFiles>>,
     /// The metrics that are made of lines.
     pub log_metrics: Vec<LogMetric>,
+    /// What is written and has no effect here, for the log of the program.
+    pub warnings: Vec<String>,
+}
+
+/// How long the lines of some streams are kept.
+#[derive(Clone, Debug)]
+pub struct StreamRetention {
+    /// Which streams.
+    pub matchers: Vec<Matcher>,
+    /// For how long, in milliseconds.
+    pub period_ms: i64,
+}
+
+/// Loki's `deletion_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogDeletes {
+    /// Requests are refused.
+    Disabled,
+    /// Lines are hidden and stay on the disk.
+    FilterOnly,
+    /// Lines are hidden at once and leave the disk later.
+    #[default]
+    FilterAndDelete,
 }
 
 /// A metric that is made of lines as they arrive.
@@ -113,7 +148,7 @@ pub enum LogMetricKind {
 }
 
 /// Files that are followed, and the labels of their lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LogFiles {
     /// Globs.
     pub paths: Vec<String>,
@@ -121,4 +156,6 @@ pub struct LogFiles {
     pub exclude: Option<String>,
     /// The stream's labels.
     pub labels: Labels,
+    /// What is made of the lines, in order.
+    pub stages: Vec<stages::PlacedStage>,
 }

@@ -1,17 +1,18 @@
 //! From a path to a [`Config`].
 
 use crate::error::ConfigError;
-use crate::rules::RuleGroup;
+use crate::rules::{QueryLanguage, RuleGroup};
 use crate::shown::{self, Shown};
 use crate::written::alertmanager::{self, Alertmanager};
 use crate::written::log_metrics;
+use crate::written::loki::{self, Loki, SelectorParser};
 use crate::written::otlp;
 use crate::written::prometheus::{self, Prometheus};
 use crate::written::promtail::{self, Promtail};
 use crate::written::rules::{self, ExprCheck};
 use crate::written::vigie::Vigie;
 use crate::yaml::{DurationMs, Location, Section, SizeBytes, Source, Spanned};
-use crate::{Config, env, queries};
+use crate::{Config, LogDeletes, env, queries};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,20 +29,39 @@ pub const DISK_BUDGET_BYTES_MIN: u64 = 256 << 20;
 const LATE_WINDOW_MS: i64 = 3_600_000;
 /// Interval of the built-in collectors and of rules when nothing is written.
 const INTERVAL_MS: i64 = 15_000;
+/// How long a request to delete lines can be taken back when nothing is written (Loki's 24 h).
+const LOG_DELETE_DELAY_MS: i64 = 24 * 3_600_000;
 /// Most bytes of one configuration file.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// How files are read.
+#[derive(Clone, Copy)]
 pub struct LoadOptions<'a> {
     /// Whether `${VAR}` is expanded.
     pub expand_env: bool,
     /// Says whether a text is PromQL.
     pub check_expr: ExprCheck<'a>,
+    /// Says whether a text is LogQL that yields numbers.
+    pub check_log_expr: ExprCheck<'a>,
+    /// Reads LogQL's selector of streams.
+    pub log_selector: SelectorParser<'a>,
+}
+
+impl LoadOptions<'static> {
+    /// Takes every expression for a good one and every selector for one of all streams.
+    pub fn without_languages() -> LoadOptions<'static> {
+        LoadOptions {
+            expand_env: false,
+            check_expr: &|_| Ok(()),
+            check_log_expr: &|_| Ok(()),
+            log_selector: &|_| Ok(Vec::new()),
+        }
+    }
 }
 
 /// Reads the configuration, or gives the one that works with no file at all.
 pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, ConfigError> {
-    let mut config = defaults(path);
+    let mut config = without_files(path);
     config.shown = shown::of_defaults(&config);
     let Some(path) = path else { return Ok(config) };
     let (file, text) = read(path, options)?;
@@ -57,7 +77,6 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
     config.classic_ports = written.web.classic_ports;
     let kept = written.storage.retention;
     config.metrics_retention_ms = retention(&source, kept.metrics, METRICS_RETENTION_MS)?;
-    config.logs_retention_ms = retention(&source, kept.logs, LOGS_RETENTION_MS)?;
     let budget = written.storage.disk;
     config.metrics_disk_bytes_max = disk_budget(&source, budget.metrics)?;
     config.logs_disk_bytes_max = disk_budget(&source, budget.logs)?;
@@ -72,14 +91,18 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
         })?;
     }
     if let Some(section) = written.logs {
-        here.section(section, |source, written: Promtail, _| {
-            config.log_metrics = log_metrics::read(source, &written.metrics)?;
-            // A section of nothing but metrics leaves the files to be found.
-            if written.scrape_configs.is_some() || written.metrics.is_empty() {
-                config.log_files = Some(promtail::read(source, &written)?);
-            }
-            Ok(())
-        })?;
+        logs(&mut config, &here, section)?;
+    }
+    // What vigie.yml says itself comes last: it wins.
+    let streams = loki::streams(&source, &kept.streams, 1, options.log_selector)?;
+    if !streams.is_empty() {
+        config.logs_retention_streams = streams;
+    }
+    if let Some(time) = &kept.logs {
+        config.logs_retention_ms = retention(&source, Some(time.clone()), LOGS_RETENTION_MS)?;
+    }
+    if let Some(mode) = &written.storage.deletes {
+        config.log_deletes = loki::deletes(&source, mode)?;
     }
     if let Some(section) = written.alerting {
         here.section(section, |source, written: Alertmanager, _| {
@@ -92,7 +115,7 @@ pub fn load(path: Option<&Path>, options: &LoadOptions<'_>) -> Result<Config, Co
 }
 
 /// What counts where nothing is written.
-fn defaults(path: Option<&Path>) -> Config {
+fn without_files(path: Option<&Path>) -> Config {
     Config {
         file: path.map(|path| path.display().to_string()),
         language: crate::Language::of_environment(),
@@ -116,6 +139,11 @@ fn defaults(path: Option<&Path>) -> Config {
         shown: Shown::default(),
         log_files: None,
         log_metrics: Vec::new(),
+        log_rules_interval_ms: INTERVAL_MS,
+        logs_retention_streams: Vec::new(),
+        log_deletes: LogDeletes::default(),
+        log_delete_delay_ms: LOG_DELETE_DELAY_MS,
+        warnings: Vec::new(),
     }
 }
 
@@ -153,7 +181,7 @@ pub fn rule_groups(
     interval_ms: i64,
     check: ExprCheck<'_>,
 ) -> Result<Vec<RuleGroup>, ConfigError> {
-    rules::read(&Source { file, text }, interval_ms, check)
+    rules::read(&Source { file, text }, interval_ms, (QueryLanguage::PromQl, check))
 }
 
 /// Keys that stand at the top of an original's file, and what to do with the file.
@@ -163,7 +191,7 @@ const OTHERS: [(&str, &str); 6] = [
     ("clients", "this is promtail's file: name it in vigie.yml, `logs: FILE`"),
     ("positions", "this is promtail's file: name it in vigie.yml, `logs: FILE`"),
     ("groups", "this is a file of rules: name it under `rule_files` of prometheus.yml"),
-    ("schema_config", "this is Loki's file, and Vigie needs none: see `storage` of vigie.yml"),
+    ("schema_config", "this is Loki's file: name it in vigie.yml, `logs: FILE`"),
 ];
 
 fn is_prometheus(source: &Source<'_>) -> Result<bool, ConfigError> {
@@ -202,6 +230,7 @@ fn read(path: &Path, options: &LoadOptions<'_>) -> Result<(String, String), Conf
 }
 
 /// A file that names other files.
+#[derive(Clone, Copy)]
 struct Place<'a> {
     source: &'a Source<'a>,
     directory: &'a Path,
@@ -250,6 +279,7 @@ fn metrics(
         prometheus::more_than_zero(written.global.scrape_interval).unwrap_or(INTERVAL_MS);
     config.evaluation_interval_ms =
         prometheus::more_than_zero(written.global.evaluation_interval).unwrap_or(INTERVAL_MS);
+    config.log_rules_interval_ms = config.evaluation_interval_ms;
     config.host = written.host.unwrap_or(true);
     if let Some(window) = &written.storage.tsdb.out_of_order_time_window {
         config.late_window_ms = window.0;
@@ -286,9 +316,110 @@ fn metrics(
             config.rule_groups.extend(rules::read(
                 &source,
                 config.evaluation_interval_ms,
-                options.check_expr,
+                (QueryLanguage::PromQl, options.check_expr),
             )?);
         }
+    }
+    Ok(())
+}
+
+/// The section `logs`: inline, promtail's file or Loki's.
+fn logs(
+    config: &mut Config,
+    here: &Place<'_>,
+    section: Spanned<Section<Promtail>>,
+) -> Result<(), ConfigError> {
+    let path = match section.value {
+        Section::Inline(written) => {
+            if let Some(file) = &written.loki {
+                loki_file(config, here, file)?;
+            }
+            return inline_logs(config, here, here.source, &written);
+        }
+        Section::Path(path) => path,
+    };
+    let path = here.directory.join(path);
+    let (file, text) = here.named(section.referenced, &path)?;
+    let source = Source { file: &file, text: &text };
+    if is_loki(&source)? {
+        let directory = path.parent().unwrap_or(here.directory);
+        return loki_config(config, &Place { source: &source, directory, ..*here });
+    }
+    inline_logs(config, here, &source, &source.parse()?)
+}
+
+fn is_loki(source: &Source<'_>) -> Result<bool, ConfigError> {
+    let keys: Option<BTreeMap<String, serde::de::IgnoredAny>> = source.parse()?;
+    let keys = keys.unwrap_or_default();
+    Ok(loki::KEYS.iter().any(|key| keys.contains_key(*key)))
+}
+
+/// Loki's file, named by a key.
+fn loki_file(
+    config: &mut Config,
+    here: &Place<'_>,
+    named: &Spanned<String>,
+) -> Result<(), ConfigError> {
+    let path = here.directory.join(&named.value);
+    let (file, text) = here.named(named.referenced, &path)?;
+    let source = Source { file: &file, text: &text };
+    let directory = path.parent().unwrap_or(here.directory);
+    loki_config(config, &Place { source: &source, directory, ..*here })
+}
+
+fn loki_config(config: &mut Config, here: &Place<'_>) -> Result<(), ConfigError> {
+    let written: Option<Loki> = here.source.parse()?;
+    let written = written.unwrap_or_default();
+    let selector = here.options.log_selector;
+    let files = loki::read(config, here.source, &written, here.directory, selector)?;
+    files.iter().try_for_each(|(named, path)| log_rules(config, here, named, path))
+}
+
+/// Promtail's keys and Vigie's own.
+fn inline_logs(
+    config: &mut Config,
+    here: &Place<'_>,
+    source: &Source<'_>,
+    written: &Promtail,
+) -> Result<(), ConfigError> {
+    config.log_metrics = log_metrics::read(source, &written.metrics)?;
+    let says_nothing_of_files =
+        !written.metrics.is_empty() || !written.rule_files.is_empty() || written.loki.is_some();
+    // Then the files are left to be found.
+    if written.scrape_configs.is_some() || !says_nothing_of_files {
+        config.log_files = Some(promtail::read(source, written)?);
+    }
+    for pattern in &written.rule_files {
+        let files = glob(here.directory, &pattern.value);
+        for path in files.map_err(|reason| source.wrong_at(pattern, reason))? {
+            log_rules(config, here, pattern, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file of LogQL rules that is named at `named`.
+fn log_rules(
+    config: &mut Config,
+    here: &Place<'_>,
+    named: &Spanned<String>,
+    path: &Path,
+) -> Result<(), ConfigError> {
+    let (file, text) = here.named(named.referenced, path)?;
+    let interval_ms = config.log_rules_interval_ms;
+    let check = here.options.check_log_expr;
+    for group in loki::rule_file((&file, &text), path, interval_ms, check)? {
+        let same = |one: &RuleGroup| {
+            (one.language, &one.file, &one.name) == (group.language, &group.file, &group.name)
+        };
+        if config.rule_groups.iter().any(same) {
+            let words = format!(
+                "{file}: namespace {:?} has a group {:?} already, from another file of that name: rename the file or the group",
+                group.file, group.name
+            );
+            return Err(here.source.wrong_at(named, words));
+        }
+        config.rule_groups.push(group);
     }
     Ok(())
 }

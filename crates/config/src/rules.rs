@@ -1,11 +1,24 @@
-//! Rule files: Prometheus' `groups:` format.
+//! Rule files: the `groups:` format that Prometheus and Loki share.
 
 use vigie_model::Labels;
+
+/// What a group's expressions are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueryLanguage {
+    /// Prometheus' language, over metrics.
+    #[default]
+    PromQl,
+    /// Loki's language, over lines.
+    LogQl,
+}
 
 /// A group of rules that are evaluated one after the other at one instant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleGroup {
-    /// The file it stands in, as the user named it; part of the group's identity.
+    /// What its expressions are written in; part of the group's identity.
+    pub language: QueryLanguage,
+    /// The file it stands in, as the user named it; part of the group's identity. For a group of
+    /// LogQL, Loki's namespace: the file's name, or the one that a client gave.
     pub file: String,
     /// Its name, unique in the file.
     pub name: String,
@@ -26,7 +39,7 @@ pub struct RuleGroup {
 pub struct Rule {
     /// What it yields.
     pub kind: RuleKind,
-    /// The PromQL text.
+    /// The text, in the group's language.
     pub expr: String,
     /// Labels, templates for an alert.
     pub labels: Vec<(String, String)>,

@@ -5,6 +5,7 @@
 
 pub(crate) mod alertmanager;
 pub(crate) mod log_metrics;
+pub(crate) mod loki;
 pub(crate) mod otlp;
 pub(crate) mod prometheus;
 pub(crate) mod promtail;

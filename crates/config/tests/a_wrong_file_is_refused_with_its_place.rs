@@ -24,10 +24,10 @@ fn load_text(name: &str, text: &str) -> Result<Config, ConfigError> {
     load(
         Some(&path),
         &LoadOptions {
-            expand_env: false,
             check_expr: &|expr| {
                 if expr.contains("===") { Err("unexpected =".to_owned()) } else { Ok(()) }
             },
+            ..LoadOptions::without_languages()
         },
     )
 }
@@ -258,7 +258,7 @@ fn a_long_line_is_cut_around_the_place() {
 
 #[test]
 fn a_missing_file_is_named() {
-    let options = LoadOptions { expand_env: false, check_expr: &|_| Ok(()) };
+    let options = LoadOptions::without_languages();
     let error = load(Some(Path::new("/nonexistent/vigie.yml")), &options).unwrap_err().to_string();
     assert!(error.starts_with("cannot read /nonexistent/vigie.yml: "), "{error}");
 }

@@ -24,12 +24,18 @@ use vigie_model::{
 };
 
 /// What the owner of the directory decides.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct EmbeddedOptions {
     /// How long metrics are kept, in milliseconds.
     pub metrics_retention_ms: i64,
     /// How long lines are kept, in milliseconds.
     pub logs_retention_ms: i64,
+    /// Streams whose lines are kept for a shorter or a longer time, in milliseconds; the first that
+    /// matches a stream counts.
+    pub logs_retention_streams: Vec<(Vec<Matcher>, i64)>,
+    /// How long a request to delete lines waits before they leave the disk; `i64::MAX` hides them
+    /// only.
+    pub log_delete_delay_ms: i64,
     /// The oldest metrics are removed while their files are larger than this.
     pub metrics_disk_bytes_max: Option<u64>,
     /// The oldest lines are removed while their files are larger than this.
@@ -54,6 +60,8 @@ impl Default for EmbeddedOptions {
         EmbeddedOptions {
             metrics_retention_ms: metrics.retention_ms,
             logs_retention_ms: logs.retention_ms,
+            logs_retention_streams: Vec::new(),
+            log_delete_delay_ms: logs.delete_delay_ms,
             metrics_disk_bytes_max: None,
             logs_disk_bytes_max: None,
             features: vigie_promql::Features::NONE,
@@ -108,8 +116,11 @@ impl Embedded {
         let metrics_dir = directory.join("metrics");
         let metrics = vigie_metrics::Store::open_telling(disk.clone(), &metrics_dir, metrics, tell);
         Meter::start(tell, "the logs", 0);
+        let (retention_ms, retention_streams) = logs::retention(&options);
         let logs = vigie_logs::Options {
-            retention_ms: options.logs_retention_ms,
+            retention_ms,
+            retention_streams,
+            delete_delay_ms: options.log_delete_delay_ms,
             disk_bytes_max: options.logs_disk_bytes_max,
             free_bytes_min: options.free_bytes_min,
             ..Default::default()

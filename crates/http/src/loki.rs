@@ -8,6 +8,7 @@ pub mod listing;
 pub mod patterns;
 pub mod push;
 pub mod query;
+pub mod ruler;
 pub mod tail;
 
 use crate::error::ApiError;
@@ -28,16 +29,26 @@ pub fn router() -> Router<State> {
             "/delete",
             get(delete::list).post(delete::make).put(delete::make).delete(delete::take_back),
         )
-        .route("/rules", get(about::rules).post(about::no_rules_by_api))
-        .route("/rules/{*rest}", any(about::no_rules_by_api))
+        .nest("/rules", rules_router())
         .fallback(any(not_found))
+}
+
+/// The rules that clients list, send and remove, under `/loki/api/v1/rules` and `/api/prom/rules`.
+pub fn rules_router() -> Router<State> {
+    Router::new()
+        .route("/", get(ruler::list))
+        .route(
+            "/{namespace}",
+            get(ruler::namespace).post(ruler::put).delete(ruler::remove_namespace),
+        )
+        .route("/{namespace}/{group}", get(ruler::group).delete(ruler::remove_group))
 }
 
 /// Loki's ruler as Prometheus' API shows it, under `/prometheus/api/v1`.
 pub fn ruler_router() -> Router<State> {
     Router::new()
-        .route("/rules", get(about::prometheus_rules))
-        .route("/alerts", get(about::prometheus_alerts))
+        .route("/rules", get(ruler::states))
+        .route("/alerts", get(ruler::alerts))
         .fallback(any(not_found))
 }
 

@@ -6,7 +6,7 @@ use crate::loading::{Loading, Reload};
 use crate::loki::tail::Hub;
 use crate::metadata::Metadata;
 use crate::notices::Notices;
-use crate::views::{AlertView, TargetView};
+use crate::views::{AlertView, RulerView, TargetView};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +37,8 @@ pub struct Parts {
     pub engine: Arc<dyn Engine>,
     /// Rules, alerts, notifications.
     pub alerts: Arc<dyn AlertView>,
+    /// Loki's ruler.
+    pub ruler: Arc<dyn RulerView>,
     /// Targets and collectors.
     pub targets: Arc<dyn TargetView>,
     /// What the operator must know about the server itself.
@@ -82,6 +84,8 @@ pub struct Settings {
     pub host_name: String,
     /// Whether `/api/v1/admin/tsdb/*` answers.
     pub admin_api: bool,
+    /// Whether requests to delete lines are refused (Loki's `deletion_mode: disabled`).
+    pub log_deletes_refused: bool,
     /// Which experimental parts of PromQL may be used.
     pub language: vigie_promql::Features,
     /// Whether `/api/v1/otlp/v1/metrics` takes anything.

@@ -18,9 +18,35 @@ pub trait AlertView: Send + Sync {
     fn notifications(&self, limit: usize) -> Result<Vec<NotificationView>, String>;
 }
 
+/// Loki's ruler: its rules as YAML, listed, sent and removed. Everything blocks.
+pub trait RulerView: Send + Sync {
+    /// All groups, or those of a namespace, by namespace; with labels, only the rules that have one
+    /// of them. `None`: there is no group.
+    fn list(&self, namespace: Option<&str>, labels: &[(String, String)]) -> Option<String>;
+    /// One group.
+    fn group(&self, namespace: &str, name: &str) -> Option<String>;
+    /// Writes a group over the one of its name; it is durable and evaluated when this returns.
+    fn put(&self, namespace: &str, text: &str) -> Result<(), RulerRefusal>;
+    /// Removes a group, or a namespace.
+    fn remove(&self, namespace: &str, name: Option<&str>) -> Result<(), RulerRefusal>;
+}
+
+/// Why the ruler did not do it, in Loki's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RulerRefusal {
+    /// There is no such group or namespace.
+    Missing(String),
+    /// What was sent cannot be taken.
+    Bad(String),
+    /// It could not be written down.
+    Failed(String),
+}
+
 /// A rule group.
 #[derive(Clone, Debug)]
 pub struct GroupView {
+    /// Whether its rules are written in LogQL, else in PromQL.
+    pub is_logql: bool,
     /// Its name.
     pub name: String,
     /// Its file.
@@ -42,7 +68,7 @@ pub struct GroupView {
 pub struct RuleView {
     /// The alert's or the metric's name.
     pub name: String,
-    /// The PromQL text.
+    /// The text, as its parser prints it.
     pub expr: String,
     /// Labels.
     pub labels: Labels,

@@ -1,4 +1,5 @@
-//! What must not be forgotten: alert states, groups and the outbox, in one SQLite file.
+//! What must not be forgotten: alert states, groups, the outbox and the rules that came by API, in
+//! one SQLite file.
 //!
 //! [`Ledger::transaction`] hands out a [`Tx`]; what is written through it is on disk, whole, when
 //! the call returns, or not at all. A message to a receiver exists as a row of the outbox before
@@ -12,10 +13,12 @@
 #![forbid(unsafe_code)]
 
 mod outbox;
+mod rule_groups;
 mod schema;
 mod states;
 
 pub use outbox::{MessageState, NewMessage, OutboxRow, OutboxTotals, WAIT_MS_MAX};
+pub use rule_groups::RuleGroupRow;
 pub use states::{AlertRow, GroupRow};
 
 use parking_lot::Mutex;

@@ -4,7 +4,7 @@ use crate::{LedgerError, sqlite};
 use rusqlite::Connection;
 
 /// One step per version; a step that has shipped is never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE alert_states (
         rule_key TEXT NOT NULL,
@@ -53,6 +53,16 @@ const MIGRATIONS: [&str; 2] = [
 ",
     "
     CREATE INDEX outbox_open_by_id ON outbox (id) WHERE state IN ('pending', 'sending');
+",
+    "
+    CREATE TABLE rule_groups (
+        language TEXT NOT NULL CHECK (language IN ('promql', 'logql')),
+        namespace TEXT NOT NULL,
+        name TEXT NOT NULL,
+        body TEXT NOT NULL,
+        written_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (language, namespace, name)
+    ) WITHOUT ROWID;
 ",
 ];
 

@@ -6,7 +6,7 @@
 //! The crate does no IO and knows no store: what a block can answer without rebuilding a line is
 //! asked first (`contains` for the leading `|=` filters), everything else is done line by line.
 //!
-//! Not built, and refused by name: `variants`, and in templates `now` and zones other than UTC.
+//! `variants`, which Loki took out after 3.7, is refused by name.
 //! `approx_topk` gives the exact answer.
 
 #![forbid(unsafe_code)]

@@ -108,3 +108,10 @@ impl QueryLimits {
         self.at_once_max.unwrap_or_else(|| cores().max(QUERIES_AT_ONCE_MIN))
     }
 }
+
+/// Most rule groups that clients may send.
+pub const SENT_RULE_GROUPS_MAX: usize = 1_000;
+/// Most rules of a group that a client sends.
+pub const SENT_RULES_PER_GROUP_MAX: usize = 500;
+/// Largest rule group that a client sends, in bytes.
+pub const RULES_BODY_BYTES_MAX: usize = 1024 * 1024;

@@ -23,7 +23,7 @@ pub use alerting::{ActiveAlert, AlertState};
 use alerting::AlertingRule;
 use recording::RecordingRule;
 use std::collections::BTreeSet;
-use vigie_config::rules::{RuleGroup, RuleKind};
+use vigie_config::rules::{QueryLanguage, RuleGroup, RuleKind};
 use vigie_model::{Labels, STALE_NAN};
 use vigie_template::QueryFn;
 
@@ -98,6 +98,15 @@ pub struct RuleOutcome {
     pub changes: Vec<Change>,
 }
 
+/// What rules that are gone leave behind.
+#[derive(Clone, Debug, Default)]
+pub struct Leavings {
+    /// Their alerts, each with the key of its rule: nobody else will ever resolve them.
+    pub alerts: Vec<(String, ActiveAlert)>,
+    /// The end of their series.
+    pub samples: Vec<(Labels, f64)>,
+}
+
 /// One change of persisted state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -110,7 +119,7 @@ pub enum Change {
 /// A rule and what is known of it.
 #[derive(Clone)]
 pub struct RuleState {
-    /// Identifies the rule over restarts: file, group, kind, name and position among its namesakes.
+    /// Identifies the rule over restarts: language, file, group, kind, name and position among its namesakes.
     pub key: String,
     /// Whether the last evaluation went well.
     pub health: Health,
@@ -183,7 +192,12 @@ impl GroupState {
                     RuleKind::Alert { name, .. } => ("alert", name),
                     RuleKind::Record { name } => ("record", name),
                 };
-                let base = format!("{};{};{kind};{name}", config.file, config.name);
+                // The keys of PromQL's rules are as they were before there was another language.
+                let language = match config.language {
+                    QueryLanguage::PromQl => "",
+                    QueryLanguage::LogQl => "logql;",
+                };
+                let base = format!("{language}{};{};{kind};{name}", config.file, config.name);
                 let nth = seen.iter().filter(|other| **other == base).count();
                 let key = format!("{base};{nth}");
                 seen.push(base);
@@ -243,6 +257,33 @@ impl GroupState {
         }
         alerting.active.insert(alert.labels.clone(), alert);
         true
+    }
+
+    /// Takes up where a group of the same name leaves off: rules that are in both go on with their
+    /// alerts and series, and what is left of the others is answered.
+    pub fn take_over(&mut self, old: &GroupState, now_ms: i64) -> Leavings {
+        let mut left = Leavings::default();
+        for before in &old.rules {
+            let after = self.rules.iter_mut().find(|rule| rule.key == before.key);
+            match after {
+                Some(after) => after.written.clone_from(&before.written),
+                None => {
+                    left.samples.extend(before.written.iter().map(|one| (one.clone(), STALE_NAN)));
+                }
+            }
+            for alert in before.all_alerts() {
+                if !self.restore(&before.key, alert.clone(), now_ms) {
+                    left.alerts.push((before.key.clone(), alert.clone()));
+                }
+            }
+        }
+        left
+    }
+
+    /// What is left when the group goes.
+    pub fn leave(&self, now_ms: i64) -> Leavings {
+        let nothing = RuleGroup { rules: Vec::new(), ..self.config.clone() };
+        GroupState::new(nothing).take_over(self, now_ms)
     }
 
     /// Carries the answer of rule number `at` through its state machine.

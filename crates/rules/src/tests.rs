@@ -6,6 +6,7 @@ use vigie_model::is_stale;
 
 fn group(for_ms: i64, keep_firing_for_ms: i64, limit: usize) -> RuleGroup {
     RuleGroup {
+        language: Default::default(),
         file: "rules.yml".to_owned(),
         name: "api".to_owned(),
         interval_ms: 15_000,

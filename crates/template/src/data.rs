@@ -2,6 +2,7 @@
 //!
 //! A Go struct is a map with the key [`TYPE`]; a map of texts without it is a label set.
 
+use crate::moment::Moment;
 use gotmpl::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,15 +60,13 @@ impl AlertData {
     }
 
     fn to_value(&self, language: &str) -> Value {
-        const ZERO_TIME_NS: i64 = i64::MIN;
-        let ends_at_ns = self.ends_at_ms.map_or(ZERO_TIME_NS, |ms| ms.saturating_mul(1_000_000));
         map([
             (TYPE, text("Alert")),
             ("Status", text(self.status())),
             ("Labels", labels(&self.labels)),
             ("Annotations", labels(&self.annotations)),
-            ("StartsAt", time(self.starts_at_ms.saturating_mul(1_000_000), "UTC")),
-            ("EndsAt", time(ends_at_ns, "UTC")),
+            ("StartsAt", time_ms(self.starts_at_ms)),
+            ("EndsAt", self.ends_at_ms.map_or_else(|| Moment::zero().to_value(), time_ms)),
             ("GeneratorURL", text(&self.generator_url)),
             ("Fingerprint", text(&self.fingerprint)),
             ("Value", text(&self.value)),
@@ -124,12 +123,9 @@ pub(crate) fn labels(labels: &Labels) -> Value {
     Value::Map(Arc::new(entries))
 }
 
-pub(crate) fn time(ts_ns: i64, zone: &str) -> Value {
-    map([(TYPE, text("Time")), ("ns", Value::Int(ts_ns)), ("zone", text(zone))])
-}
-
-pub(crate) fn duration(duration_ns: i64) -> Value {
-    map([(TYPE, text("Duration")), ("ns", Value::Int(duration_ns))])
+/// Milliseconds since the epoch as a `time.Time` in UTC.
+pub(crate) fn time_ms(ts_ms: i64) -> Value {
+    Moment::from_ns(ts_ms.saturating_mul(1_000_000)).to_value()
 }
 
 pub(crate) fn sample(of: &Labels, value: f64) -> Value {
@@ -141,7 +137,7 @@ pub(crate) fn type_of(value: &Value) -> Option<&str> {
     value.field(TYPE).and_then(Value::as_str)
 }
 
-/// The nanoseconds of a time or a duration.
+/// The number of a value of the type `wanted`.
 pub(crate) fn nanoseconds(value: &Value, wanted: &str) -> Option<i64> {
     (type_of(value) == Some(wanted)).then(|| value.field("ns").and_then(Value::as_int)).flatten()
 }

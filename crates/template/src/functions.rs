@@ -2,8 +2,9 @@
 
 use crate::data::{self, nanoseconds, type_of};
 use crate::methods::{self, error};
-use crate::rewrite::{CALL, GET, PRINT, SHOW};
-use crate::{RuleContext, gotime, humanize};
+use crate::moment::{self, Moment};
+use crate::rewrite::{CALL, GET, NUMBER, PRINT, SHOW};
+use crate::{RuleContext, humanize};
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 use regex::Regex;
 use std::sync::{Arc, LazyLock};
@@ -23,6 +24,7 @@ static COMMON: LazyLock<FuncMap> = LazyLock::new(|| {
         ),
         (SHOW, plain(|args| Ok(methods::shown(arg(args, 0)?)))),
         (PRINT, plain(|args| Ok(methods::printed(arg(args, 0)?)))),
+        (NUMBER, plain(|args| Ok(methods::number(arg(args, 0)?)))),
         ("toUpper", plain(|args| Ok(data::text(&text(args, 0)?.to_uppercase())))),
         ("toLower", plain(|args| Ok(data::text(&text(args, 0)?.to_lowercase())))),
         ("title", plain(|args| Ok(data::text(&title(text(args, 0)?))))),
@@ -53,8 +55,8 @@ static RULES: LazyLock<FuncMap> = LazyLock::new(|| {
             plain(|args| Ok(data::text(&humanize::humanize_percentage(number(args, 0)?)))),
         ),
         ("humanizeTimestamp", plain(humanize_timestamp)),
-        ("toTime", plain(|args| Ok(data::time(seconds_to_ns(number(args, 0)?)?, "UTC")))),
-        ("toDuration", plain(|args| Ok(data::duration(seconds_to_ns(number(args, 0)?)?)))),
+        ("toTime", plain(|args| Ok(Moment::from_ns(seconds_to_ns(number(args, 0)?)?).to_value()))),
+        ("toDuration", plain(|args| Ok(moment::duration(seconds_to_ns(number(args, 0)?)?)))),
         ("parseDuration", plain(parse_duration)),
         (
             "first",
@@ -101,9 +103,8 @@ static MESSAGES: LazyLock<FuncMap> = LazyLock::new(|| {
         (
             "tz",
             plain(|args| {
-                let ts_ns =
-                    nanoseconds(arg(args, 1)?, "Time").ok_or_else(|| error("tz needs a time"))?;
-                Ok(data::time(ts_ns, text(args, 0)?))
+                let at = Moment::of(arg(args, 1)?).ok_or_else(|| error("tz needs a time"))?;
+                Ok(at.in_zone(text(args, 0)?).to_value())
             }),
         ),
         ("toJson", plain(|args| Ok(data::text(&to_json(arg(args, 0)?).to_string())))),
@@ -143,17 +144,33 @@ pub(crate) fn for_messages(now_ms: i64) -> FuncMap {
     let mut set = MESSAGES.clone();
     let now_ns = now_ms.saturating_mul(1_000_000);
     set.extend(functions([
-        ("now", plain(move |_| Ok(data::time(now_ns, "UTC")))),
+        ("now", plain(move |_| Ok(Moment::from_ns(now_ns).to_value()))),
         (
             "since",
             plain(move |args| {
-                let ts_ns = nanoseconds(arg(args, 0)?, "Time");
-                let ts_ns = ts_ns.ok_or_else(|| error("since needs a time"))?;
-                Ok(data::duration(now_ns.saturating_sub(ts_ns)))
+                let at = Moment::of(arg(args, 0)?).ok_or_else(|| error("since needs a time"))?;
+                Ok(moment::duration(now_ns.saturating_sub(at.ns())))
             }),
         ),
     ]));
     set
+}
+
+/// What a rewritten template calls where there are no label sets and no alerts: the lookups of
+/// plain maps and of Go's times.
+pub(crate) fn plain_methods() -> FuncMap {
+    functions([
+        (GET, plain(|args| methods::lookup_plain(arg(args, 0)?, text(args, 1)?, &[]))),
+        (
+            CALL,
+            plain(|args| {
+                methods::lookup_plain(arg(args, 0)?, text(args, 1)?, args.get(2..).unwrap_or(&[]))
+            }),
+        ),
+        (SHOW, plain(|args| Ok(methods::printed(arg(args, 0)?)))),
+        (PRINT, plain(|args| Ok(methods::printed(arg(args, 0)?)))),
+        (NUMBER, plain(|args| Ok(methods::number(arg(args, 0)?)))),
+    ])
 }
 
 fn functions<const N: usize>(entries: [(&str, ValueFunc); N]) -> FuncMap {
@@ -230,8 +247,7 @@ fn humanize_timestamp(args: &[Value]) -> Answer {
     }
     // Milliseconds are what a sample's timestamp carries; the rest is rounding noise.
     let ts_ns = (seconds_to_ns(seconds)? as f64 / 1e6).round() as i64;
-    let at = gotime::zoned(ts_ns.saturating_mul(1_000_000), "UTC");
-    Ok(data::text(&gotime::format_time(&at)))
+    Ok(methods::printed(&data::time_ms(ts_ns)))
 }
 
 fn parse_duration(args: &[Value]) -> Answer {
@@ -307,9 +323,8 @@ fn to_json(value: &Value) -> serde_json::Value {
         Value::String(text) | Value::Safe { s: text, .. } => text.as_ref().into(),
         Value::List(items) => items.iter().map(to_json).collect(),
         Value::Map(_) if type_of(value) == Some("Time") => {
-            let ts_ns = nanoseconds(value, "Time").unwrap_or(0);
-            let layout = "2006-01-02T15:04:05.999999999Z07:00";
-            gotime::format_layout(&gotime::zoned(ts_ns, "UTC"), layout).into()
+            let at = Moment::of(value).unwrap_or_else(Moment::zero);
+            at.format("2006-01-02T15:04:05.999999999Z07:00").into()
         }
         Value::Map(entries) => entries
             .iter()

@@ -1,7 +1,7 @@
 //! Instants and durations as Go writes them.
 
-use jiff::civil::Weekday;
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use crate::moment::Moment;
+use jiff::Zoned;
 use std::fmt::Write;
 
 /// The words of Go's layouts, in the order in which they are tried: longer ones before their prefixes.
@@ -18,7 +18,7 @@ pub(crate) fn format_layout(at: &Zoned, layout: &str) -> String {
         if let Some(digits) = fraction_digits(rest, &out) {
             write_fraction(at, &rest[..digits + 1], &mut out);
             rest = &rest[digits + 1..];
-        } else if let Some(chunk) = CHUNKS.iter().find(|chunk| rest.starts_with(**chunk)) {
+        } else if let Some(chunk) = chunk(rest) {
             write_chunk(at, chunk, &mut out);
             rest = &rest[chunk.len()..];
         } else {
@@ -29,8 +29,17 @@ pub(crate) fn format_layout(at: &Zoned, layout: &str) -> String {
     out
 }
 
+/// The word of a layout that `rest` starts with; `Month` is no month.
+pub(crate) fn chunk(rest: &str) -> Option<&'static str> {
+    CHUNKS.into_iter().find(|chunk| {
+        let goes_on = ["Jan", "Mon"].contains(chunk)
+            && rest.as_bytes().get(3).is_some_and(u8::is_ascii_lowercase);
+        rest.starts_with(chunk) && !goes_on
+    })
+}
+
 /// How many `0` or `9` follow a point or comma right after the seconds; `None` when it is no fraction.
-fn fraction_digits(rest: &str, before: &str) -> Option<usize> {
+pub(crate) fn fraction_digits(rest: &str, before: &str) -> Option<usize> {
     let mut chars = rest.chars();
     if !matches!(chars.next(), Some('.' | ',')) || !before.ends_with(|c: char| c.is_ascii_digit()) {
         return None;
@@ -61,8 +70,8 @@ fn write_chunk(at: &Zoned, chunk: &str, out: &mut String) {
     let _ = match chunk {
         "January" => out.write_str(MONTHS[at.month() as usize - 1]),
         "Jan" => out.write_str(&MONTHS[at.month() as usize - 1][..3]),
-        "Monday" => out.write_str(weekday(at.weekday())),
-        "Mon" => out.write_str(&weekday(at.weekday())[..3]),
+        "Monday" => out.write_str(weekday(at)),
+        "Mon" => out.write_str(&weekday(at)[..3]),
         "MST" => out.write_str(&zone_name(at)),
         "2006" => write!(out, "{:04}", at.year()),
         "06" => write!(out, "{:02}", at.year() % 100),
@@ -97,10 +106,14 @@ fn offset(at: &Zoned, separator: &str) -> String {
 }
 
 fn zone_name(at: &Zoned) -> String {
+    // A zone that is only an offset has no letters; Go writes the offset.
+    if at.time_zone().iana_name().is_none() && at.offset().seconds() != 0 {
+        return offset(at, "");
+    }
     at.time_zone().to_offset_info(at.timestamp()).abbreviation().to_owned()
 }
 
-const MONTHS: [&str; 12] = [
+pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -115,24 +128,24 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-fn weekday(day: Weekday) -> &'static str {
-    match day {
-        Weekday::Monday => "Monday",
-        Weekday::Tuesday => "Tuesday",
-        Weekday::Wednesday => "Wednesday",
-        Weekday::Thursday => "Thursday",
-        Weekday::Friday => "Friday",
-        Weekday::Saturday => "Saturday",
-        Weekday::Sunday => "Sunday",
-    }
+/// The days' names, Sunday first.
+pub(crate) const WEEKDAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+fn weekday(at: &Zoned) -> &'static str {
+    WEEKDAYS[at.weekday().to_sunday_zero_offset() as usize]
 }
 
-/// An instant in a named zone; the zone is UTC when the name is unknown.
-pub(crate) fn zoned(ts_ns: i64, zone: &str) -> Zoned {
-    let zone =
-        if zone == "UTC" { TimeZone::UTC } else { TimeZone::get(zone).unwrap_or(TimeZone::UTC) };
-    let at = Timestamp::from_nanosecond(i128::from(ts_ns)).unwrap_or(Timestamp::UNIX_EPOCH);
-    at.to_zoned(zone)
+/// Go's `Month.String()`, of 1 to 12.
+pub(crate) fn month_name(month: i64) -> String {
+    let name = usize::try_from(month - 1).ok().and_then(|at| MONTHS.get(at));
+    name.map_or_else(|| format!("%!Month({month})"), ToString::to_string)
+}
+
+/// Go's `Weekday.String()`, of 0 to 6.
+pub(crate) fn weekday_name(day: i64) -> String {
+    let name = usize::try_from(day).ok().and_then(|at| WEEKDAYS.get(at));
+    name.map_or_else(|| format!("%!Weekday({day})"), ToString::to_string)
 }
 
 /// Go's `Time.String()`.
@@ -142,8 +155,7 @@ pub(crate) fn format_time(at: &Zoned) -> String {
 
 /// Milliseconds since the epoch as Go's `RFC3339Nano` in UTC: `2025-11-10T09:30:00.5Z`.
 pub fn format_rfc3339_ms(ts_ms: i64) -> String {
-    let at = zoned(ts_ms.saturating_mul(1_000_000), "UTC");
-    format_layout(&at, "2006-01-02T15:04:05.999999999Z07:00")
+    Moment::from_ns(ts_ms.saturating_mul(1_000_000)).format("2006-01-02T15:04:05.999999999Z07:00")
 }
 
 /// Milliseconds since the epoch of an HTTP date (`Fri, 31 Dec 1999 23:59:59 GMT`).

@@ -16,7 +16,9 @@ mod defaults;
 mod functions;
 mod gotime;
 mod humanize;
+mod layout;
 mod methods;
+pub mod moment;
 mod rewrite;
 
 pub use data::{AlertData, Data};
@@ -115,6 +117,17 @@ pub fn render(text: &str, data: &Data) -> Result<String, TemplateError> {
     }
     let functions = functions::for_messages(data.now_ms);
     run("message", text, functions, defaults::definitions(), &data.to_value())
+}
+
+/// Lets a parsed template of another function set call methods of times (`moment`): its tree is
+/// rewritten, and the functions that it calls then are in [`method_functions`].
+pub fn with_methods(tree: &mut ListNode) {
+    rewrite::list(tree);
+}
+
+/// See [`with_methods`].
+pub fn method_functions() -> FuncMap {
+    functions::plain_methods()
 }
 
 /// A text as it stands in the query of a URL (Go's `url.QueryEscape`).

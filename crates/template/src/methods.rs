@@ -1,7 +1,7 @@
 //! Fields and methods of Go's types, found by name.
 
-use crate::data::{self, TYPE, nanoseconds, type_of};
-use crate::{gotime, humanize};
+use crate::data::{self, TYPE, type_of};
+use crate::{humanize, moment};
 use gotmpl::{TemplateError, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ pub(crate) fn error(text: impl Into<String>) -> TemplateError {
 
 /// `receiver.name` or `receiver.name arguments`.
 pub(crate) fn lookup(receiver: &Value, name: &str, arguments: &[Value]) -> Answer {
+    if let Some(answer) = moment::method(receiver, name, arguments) {
+        return answer;
+    }
     match receiver {
         Value::Map(entries) => match type_of(receiver) {
-            Some("Time") => time(receiver, name, arguments),
-            Some("Duration") => duration(receiver, name),
             _ if arguments.is_empty() && entries.contains_key(name) => {
                 Ok(entries.get(name).cloned().unwrap_or(Value::Nil))
             }
@@ -27,6 +28,21 @@ pub(crate) fn lookup(receiver: &Value, name: &str, arguments: &[Value]) -> Answe
             None => label_set(entries, name, arguments),
         },
         Value::List(items) => list(items, name, arguments),
+        Value::Nil => Ok(Value::Nil),
+        other => Err(error(format!("can't evaluate field {name} in type {}", other.type_name()))),
+    }
+}
+
+/// The same where maps are only maps: a key that is not there is nothing.
+pub(crate) fn lookup_plain(receiver: &Value, name: &str, arguments: &[Value]) -> Answer {
+    if let Some(answer) = moment::method(receiver, name, arguments) {
+        return answer;
+    }
+    match receiver {
+        Value::Map(_) if !arguments.is_empty() => {
+            Err(error(format!("{name} has arguments but cannot be invoked as function")))
+        }
+        Value::Map(entries) => Ok(entries.get(name).cloned().unwrap_or(Value::Nil)),
         Value::Nil => Ok(Value::Nil),
         other => Err(error(format!("can't evaluate field {name} in type {}", other.type_name()))),
     }
@@ -93,60 +109,14 @@ fn list(items: &[Value], name: &str, arguments: &[Value]) -> Answer {
     }
 }
 
-/// The methods of `time.Time` that templates use.
-fn time(receiver: &Value, name: &str, arguments: &[Value]) -> Answer {
-    let ts_ns = nanoseconds(receiver, "Time").unwrap_or(0);
-    let zone = receiver.field("zone").and_then(Value::as_str).unwrap_or("UTC");
-    let other = || {
-        arguments
-            .first()
-            .and_then(|value| nanoseconds(value, "Time"))
-            .ok_or_else(|| error(format!("{name} needs a time")))
-    };
-    match name {
-        "Format" => {
-            let layout = arguments.first().and_then(Value::as_str);
-            let layout = layout.ok_or_else(|| error("Format needs a layout"))?;
-            Ok(data::text(&gotime::format_layout(&gotime::zoned(ts_ns, zone), layout)))
-        }
-        "String" => Ok(data::text(&gotime::format_time(&gotime::zoned(ts_ns, zone)))),
-        "Unix" => Ok(Value::Int(ts_ns.div_euclid(1_000_000_000))),
-        "UnixMilli" => Ok(Value::Int(ts_ns.div_euclid(1_000_000))),
-        "UnixNano" => Ok(Value::Int(ts_ns)),
-        "UTC" | "Local" => Ok(data::time(ts_ns, "UTC")),
-        "IsZero" => Ok(Value::Bool(ts_ns == i64::MIN)),
-        "Before" => Ok(Value::Bool(ts_ns < other()?)),
-        "After" => Ok(Value::Bool(ts_ns > other()?)),
-        "Sub" => Ok(data::duration(ts_ns.saturating_sub(other()?))),
-        "Add" => {
-            let by = arguments.first().and_then(|value| nanoseconds(value, "Duration"));
-            let by = by.ok_or_else(|| error("Add needs a duration"))?;
-            Ok(data::time(ts_ns.saturating_add(by), zone))
-        }
-        _ => Err(error(format!("can't evaluate field {name} in type time.Time"))),
-    }
-}
-
-/// The methods of `time.Duration` that templates use.
-fn duration(receiver: &Value, name: &str) -> Answer {
-    let duration_ns = nanoseconds(receiver, "Duration").unwrap_or(0);
-    match name {
-        "String" => Ok(data::text(&gotime::format_duration(duration_ns))),
-        "Seconds" => Ok(Value::Float(duration_ns as f64 / 1e9)),
-        "Minutes" => Ok(Value::Float(duration_ns as f64 / 60e9)),
-        "Hours" => Ok(Value::Float(duration_ns as f64 / 3600e9)),
-        "Milliseconds" => Ok(Value::Int(duration_ns / 1_000_000)),
-        _ => Err(error(format!("can't evaluate field {name} in type time.Duration"))),
-    }
-}
-
 /// What Go prints for a value.
 pub(crate) fn printed(value: &Value) -> Value {
-    match type_of(value) {
-        Some("Time") => time(value, "String", &[]).unwrap_or(Value::Nil),
-        Some("Duration") => duration(value, "String").unwrap_or(Value::Nil),
-        _ => value.clone(),
-    }
+    moment::printed(value).map_or_else(|| value.clone(), |text| data::text(&text))
+}
+
+/// What a comparison sees: months, weekdays and durations are numbers.
+pub(crate) fn number(value: &Value) -> Value {
+    moment::number_of(value).map_or_else(|| value.clone(), Value::Int)
 }
 
 /// What Go prints for a value that is printed without a format.

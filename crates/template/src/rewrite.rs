@@ -14,6 +14,11 @@ pub(crate) const PRINT: &str = "__print";
 /// The same, and numbers too: for what is printed without a format.
 pub(crate) const SHOW: &str = "__show";
 
+/// Turns a month, a weekday or a duration into its number.
+pub(crate) const NUMBER: &str = "__number";
+
+/// The builtins that compare; each argument passes through [`NUMBER`] first.
+const COMPARERS: [&str; 6] = ["eq", "ne", "lt", "le", "gt", "ge"];
 /// The builtins that print their arguments; each argument passes through [`PRINT`] first.
 const PRINTERS: [&str; 6] = ["print", "printf", "println", "html", "js", "urlquery"];
 
@@ -50,19 +55,29 @@ fn pipe(pipe: &mut PipeNode) {
     let commands = std::mem::take(&mut pipe.commands);
     for (at, mut one) in commands.into_iter().enumerate() {
         let piped = at > 0;
-        let prints = matches!(one.args.first(),
-            Some(Expr::Identifier(_, name)) if PRINTERS.contains(&name.as_str()));
+        let wrapper = wrapper(one.args.first());
         let takes_arguments = piped || one.args.len() > 1;
-        one.args = arguments(std::mem::take(&mut one.args), takes_arguments, prints);
-        if prints && piped {
-            pipe.commands.push(command(one.pos, vec![name(one.pos, PRINT)]));
+        one.args = arguments(std::mem::take(&mut one.args), takes_arguments, wrapper);
+        if let Some(wrapper) = wrapper.filter(|_| piped) {
+            pipe.commands.push(command(one.pos, vec![name(one.pos, wrapper)]));
         }
         pipe.commands.push(one);
     }
 }
 
+/// What the arguments of a function pass through before it sees them.
+fn wrapper(first: Option<&Expr>) -> Option<&'static str> {
+    let Some(Expr::Identifier(_, name)) = first else { return None };
+    let name = name.as_str();
+    match (PRINTERS.contains(&name), COMPARERS.contains(&name)) {
+        (true, _) => Some(PRINT),
+        (_, true) => Some(NUMBER),
+        _ => None,
+    }
+}
+
 /// Rewrites a command's words: a method call when the first is a field that takes arguments.
-fn arguments(words: Vec<Expr>, takes_arguments: bool, prints: bool) -> Vec<Expr> {
+fn arguments(words: Vec<Expr>, takes_arguments: bool, wrapper: Option<&'static str>) -> Vec<Expr> {
     let mut words = words.into_iter();
     let Some(first) = words.next() else { return Vec::new() };
     let mut rewritten = match split_method(first, takes_arguments) {
@@ -74,7 +89,10 @@ fn arguments(words: Vec<Expr>, takes_arguments: bool, prints: bool) -> Vec<Expr>
     };
     rewritten.extend(words.map(|word| {
         let word = expr(word);
-        if prints { call(word.pos(), vec![name(word.pos(), PRINT), word]) } else { word }
+        match wrapper {
+            Some(wrapper) => call(word.pos(), vec![name(word.pos(), wrapper), word]),
+            None => word,
+        }
     }));
     rewritten
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use vigie_codec::exposition::MetricKind;
 use vigie_collect::tail::LogSink;
 use vigie_collect::{CollectHandle, LogMetrics, MetricSink, Said, SaidFamily};
-use vigie_engine::{Durability, Engine, EngineError, LogObserver, PushBatch, QueryOptions, When};
+use vigie_config::rules::QueryLanguage;
+use vigie_engine::{
+    Durability, Engine, EngineError, LogObserver, LogWhen, PushBatch, QueryOptions, When,
+};
 use vigie_http::Metadata;
 use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
@@ -105,7 +108,26 @@ impl LogObserver for Counting {
 }
 
 impl RuleEvaluator for Store {
-    fn instant(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+    fn instant(
+        &self,
+        language: QueryLanguage,
+        expr: &str,
+        ts_ms: i64,
+    ) -> Result<Vec<(Labels, f64)>, String> {
+        match language {
+            QueryLanguage::PromQl => self.of_metrics(expr, ts_ms),
+            QueryLanguage::LogQl => self.of_lines(expr, ts_ms),
+        }
+    }
+
+    fn is_fresh(&self, ts_ms: i64) -> bool {
+        // A store that cannot answer says so when the rules ask.
+        self.of_metrics("count(up)", ts_ms).map_or(true, |vector| !vector.is_empty())
+    }
+}
+
+impl Store {
+    fn of_metrics(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
         let expr = vigie_promql::parse(expr).map_err(|error| error.to_string())?;
         let answer =
             self.engine.query_metrics(&expr, When::Instant(ts_ms), &QueryOptions::default());
@@ -125,9 +147,20 @@ impl RuleEvaluator for Store {
         }
     }
 
-    fn is_fresh(&self, ts_ms: i64) -> bool {
-        // A store that cannot answer says so when the rules ask.
-        self.instant("count(up)", ts_ms).map_or(true, |vector| !vector.is_empty())
+    fn of_lines(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String> {
+        let expr = vigie_logql::parse(expr).map_err(|error| error.to_string())?;
+        let when = LogWhen::Instant(ts_ms.saturating_mul(1_000_000));
+        let answer = self.engine.query_log_metrics(&expr, when, &QueryOptions::default());
+        match answer.map_err(|error| error.to_string())? {
+            vigie_logql::Value::Vector(samples) => Ok(samples
+                .into_iter()
+                .map(|one| (Labels::from_pairs(one.labels.iter()), one.value))
+                .collect()),
+            vigie_logql::Value::Scalar { value, .. } => Ok(vec![(Labels::default(), value)]),
+            vigie_logql::Value::Matrix(_) => {
+                Err("rule result is not a vector or scalar".to_owned())
+            }
+        }
     }
 }
 
@@ -194,18 +227,25 @@ impl AlertView for Alerts {
 }
 
 fn group_view(group: GroupStatus) -> GroupView {
+    let is_logql = group.language == QueryLanguage::LogQl;
+    // As the parser prints it, which is what the originals show.
+    let printed = |query: String| match is_logql {
+        true => vigie_logql::parse(&query).map_or(query, |expr| expr.to_string()),
+        false => vigie_promql::parse(&query).map_or(query, |expr| expr.to_string()),
+    };
     GroupView {
+        is_logql,
         name: group.name,
         file: group.file,
         interval_ms: group.interval_ms,
         limit: group.limit,
         last_evaluation_ms: group.last_evaluation_ms.unwrap_or(0),
         evaluation_ms: group.evaluation_time_s * 1000.0,
-        rules: group.rules.into_iter().map(rule_view).collect(),
+        rules: group.rules.into_iter().map(|rule| rule_view(rule, printed)).collect(),
     }
 }
 
-fn rule_view(rule: RuleStatus) -> RuleView {
+fn rule_view(rule: RuleStatus, printed: impl Fn(String) -> String) -> RuleView {
     let alert = rule.alerting.then(|| AlertRuleView {
         state: rule.state.map_or("inactive", AlertState::as_str),
         for_ms: rule.for_ms,
@@ -215,8 +255,7 @@ fn rule_view(rule: RuleStatus) -> RuleView {
     });
     RuleView {
         name: rule.name,
-        // As the parser prints it, which is what Prometheus shows.
-        expr: vigie_promql::parse(&rule.query).map_or(rule.query, |expr| expr.to_string()),
+        expr: printed(rule.query),
         labels: Labels::from_pairs(rule.labels),
         health: Health::as_str(rule.health),
         last_error: rule.last_error.unwrap_or_default(),

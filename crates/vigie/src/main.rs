@@ -18,6 +18,7 @@ mod plan;
 mod postgres;
 mod query;
 mod reload;
+mod ruler;
 mod run;
 mod tsdb;
 

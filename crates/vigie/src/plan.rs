@@ -10,9 +10,9 @@ use vigie_config::http_client::{HttpClientConfig, Secret};
 use vigie_config::rules::RuleGroup;
 use vigie_config::scrape::{PostgresTarget, ScrapeJob, ScrapeProtocol, StaticTargets};
 use vigie_config::{Config, LoadOptions};
-use vigie_model::Labels;
 use vigie_model::duration::parse_duration_ms;
 use vigie_model::limits::QueryLimits;
+use vigie_model::{Labels, Matcher};
 
 /// Longest time a scrape of a job that no file describes may take.
 const TIMEOUT_MS: i64 = 10_000;
@@ -204,8 +204,30 @@ pub fn for_demo(arguments: &DemoArgs, demo: &Demo) -> Result<Plan> {
 }
 
 fn load(file: Option<&Path>, expand_env: bool) -> Result<Config> {
-    let options = LoadOptions { expand_env, check_expr: &check_expr };
+    let options = LoadOptions {
+        expand_env,
+        check_expr: &check_expr,
+        check_log_expr: &check_log_expr,
+        log_selector: &log_selector,
+    };
     Ok(vigie_config::load(file, &options)?)
+}
+
+/// Whether a text is LogQL that a rule can evaluate; the words are the parser's.
+pub fn check_log_expr(text: &str) -> Result<(), String> {
+    let expr = vigie_logql::parse(text).map_err(|error| error.to_string())?;
+    vigie_logql::check(&expr).map_err(|error| error.to_string())?;
+    if expr.is_log() {
+        return Err(
+            "the query yields lines, and a rule needs numbers: count them, count_over_time({…} [5m])"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn log_selector(text: &str) -> Result<Vec<Matcher>, String> {
+    vigie_logql::parse_selector(text).map_err(|error| error.to_string())
 }
 
 fn check_expr(text: &str) -> Result<(), String> {
@@ -275,7 +297,14 @@ fn usual_logs() -> Vec<TailSource> {
 
 fn followed(paths: Vec<String>, job: &str, start_at: StartAt) -> TailSource {
     let labels = Labels::from_pairs([("job", job)]);
-    TailSource { paths, exclude: Vec::new(), labels, timestamp: TimestampFrom::Line, start_at }
+    TailSource {
+        paths,
+        exclude: Vec::new(),
+        labels,
+        stages: Vec::new(),
+        timestamp: TimestampFrom::Line,
+        start_at,
+    }
 }
 
 fn named_logs(files: &vigie_config::LogFiles) -> TailSource {
@@ -283,6 +312,7 @@ fn named_logs(files: &vigie_config::LogFiles) -> TailSource {
         paths: files.paths.clone(),
         exclude: files.exclude.iter().cloned().collect(),
         labels: files.labels.clone(),
+        stages: files.stages.clone(),
         timestamp: TimestampFrom::Line,
         start_at: StartAt::Beginning,
     }

@@ -11,6 +11,7 @@ use crate::listen;
 use crate::own_metrics::Sources;
 use crate::plan::Plan;
 use crate::reload::{self, Reloader, Replan};
+use crate::ruler::{self, Ruler};
 use anyhow::{Context, Result};
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_collect::tail::{TailConfig, TailSource, TailStats, Tailer};
 use vigie_collect::{Collect, CollectHandle, Collector, LogMetrics};
+use vigie_config::LogDeletes;
 use vigie_engine::{Embedded, EmbeddedOptions, Engine};
 use vigie_http::state::now_ms;
 use vigie_http::{
@@ -108,6 +110,9 @@ async fn start(
     stopped: &watch::Receiver<bool>,
 ) -> Result<(Running, Reload)> {
     let started_at_ms = now_ms();
+    for warning in &plan.config.warnings {
+        tracing::warn!("{warning}");
+    }
     let counting = Arc::new(counting(&plan)?);
     let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
@@ -151,6 +156,10 @@ async fn start(
     let state = State::new(Parts {
         engine,
         alerts: Arc::new(Alerts { watch: watch.clone() }),
+        ruler: Arc::new(Ruler {
+            watch: watch.clone(),
+            interval_ms: plan.config.log_rules_interval_ms,
+        }),
         targets: Arc::new(Targets(collect.clone())),
         notices: notices.clone(),
         settings: settings(&plan, addresses, &quit)?,
@@ -291,6 +300,7 @@ fn settings(plan: &Plan, addresses: &Addresses, quit: &Arc<Notify>) -> Result<Se
         search: has_feature(plan, "search-api"),
         admin_api: plan.admin_api,
         otlp: plan.otlp,
+        log_deletes_refused: plan.config.log_deletes == LogDeletes::Disabled,
         lifecycle: plan.lifecycle.then(|| quit.clone()),
     })
 }
@@ -313,6 +323,13 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
         delayed_name_removal: has_feature(plan, DELAYED_NAME_REMOVAL),
         metrics_retention_ms: plan.config.metrics_retention_ms,
         logs_retention_ms: plan.config.logs_retention_ms,
+        logs_retention_streams: (plan.config.logs_retention_streams.iter())
+            .map(|one| (one.matchers.clone(), one.period_ms))
+            .collect(),
+        log_delete_delay_ms: match plan.config.log_deletes {
+            LogDeletes::FilterOnly => i64::MAX,
+            _ => plan.config.log_delete_delay_ms,
+        },
         late_window_ms: plan.config.late_window_ms,
         exemplars_max: plan.config.exemplars_max,
         queries: plan.config.queries,
@@ -342,7 +359,8 @@ pub fn watch_config(plan: &Plan, address: &str) -> WatchConfig {
         .unwrap_or_else(|| vigie_watch::without_receivers(external_url));
     alerting.external_url = external_url.to_owned();
     let language = plan.config.language.code().to_owned();
-    WatchConfig { groups: plan.groups.clone(), alerting, language }
+    // Those that clients sent are the ledger's, or of who ran before.
+    WatchConfig { groups: plan.groups.clone(), sent_groups: Vec::new(), alerting, language }
 }
 
 fn start_watch(
@@ -352,6 +370,9 @@ fn start_watch(
     client: &Arc<HttpClient>,
 ) -> Result<Arc<WatchHandle>> {
     let ledger = Ledger::open(&plan.directory.join("ledger.sqlite"))?;
+    let mut config = watch_config(plan, address);
+    config.sent_groups =
+        ruler::sent_before(&ledger.rule_groups()?, plan.config.log_rules_interval_ms);
     let connections = Connections {
         evaluator: store.clone(),
         sink: store.clone(),
@@ -359,7 +380,7 @@ fn start_watch(
         transport: client.clone(),
         clock: Arc::new(SystemClock),
     };
-    Ok(Arc::new(Watch::start(watch_config(plan, address), connections)?))
+    Ok(Arc::new(Watch::start(config, connections)?))
 }
 
 fn dashboards() -> Result<Vec<vigie_dashboards::Dashboard>> {

@@ -7,18 +7,18 @@ use crate::status::{
     AlertStatus, AlertmanagerAlert, GroupStatus, Metric, NotificationStatus, RuleStatus,
 };
 use crate::{Connections, WatchConfig, WatchError};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use vigie_alerts::{Alert, Dispatcher, Flushed, GroupId, Notification};
 use vigie_config::alerting::{Alerting, Integration};
-use vigie_config::rules::{Rule, RuleKind};
+use vigie_config::rules::{QueryLanguage, Rule, RuleGroup, RuleKind};
 use vigie_ledger::{LedgerError, NewMessage, Tx};
 use vigie_model::Labels;
 use vigie_notify::{dedup_key, kind_name, parts};
-use vigie_rules::{AlertState, Change, GroupState, Surroundings};
+use vigie_rules::{AlertState, Change, GroupState, Leavings, Surroundings};
 
 /// Prometheus' resend delay; with four of it an alert's `endsAt` is told to Alertmanager.
 const RESEND_DELAY_MS: i64 = 60_000;
@@ -28,7 +28,7 @@ pub(crate) struct Core {
     pub(crate) connections: Connections,
     pub(crate) alerting: Arc<Alerting>,
     language: String,
-    pub(crate) groups: Vec<Mutex<GroupRun>>,
+    groups: RwLock<Vec<Arc<Group>>>,
     dispatcher: Mutex<Dispatcher>,
     /// Whether alerts were taken up but nothing was collected for a while.
     is_cold: bool,
@@ -49,7 +49,18 @@ pub(crate) struct Lasting {
     pub(crate) said: Said,
 }
 
-/// A group and how its evaluations went.
+/// A group of rules that is evaluated.
+pub(crate) struct Group {
+    pub(crate) run: Mutex<GroupRun>,
+    /// Whether a client sent it; the others stand in files.
+    pub(crate) is_sent: bool,
+    /// Held while it is evaluated or replaced.
+    turn: Mutex<()>,
+    /// Set when another took its place, or nobody.
+    retired: AtomicBool,
+}
+
+/// A group's state and how its evaluations went.
 pub(crate) struct GroupRun {
     pub(crate) state: GroupState,
     /// Whether a write failed, so that the ledger may lack any of the group's alerts.
@@ -61,6 +72,9 @@ pub(crate) struct GroupRun {
     failures: u64,
     missed: u64,
 }
+
+/// What is written in the transaction of something else.
+pub(crate) type Also<'a> = &'a dyn Fn(&Tx<'_>) -> Result<(), LedgerError>;
 
 /// Changes of a rule's alerts, under the rule's key.
 struct RuleChange {
@@ -78,14 +92,16 @@ impl Core {
     ) -> Result<Core, WatchError> {
         let alerting = Arc::new(config.alerting);
         let now_ms = connections.clock.now_ms();
-        let mut states: Vec<GroupState> = config.groups.into_iter().map(GroupState::new).collect();
+        let files = config.groups.into_iter().map(|group| (GroupState::new(group), false));
+        let sent = config.sent_groups.into_iter().map(|group| (GroupState::new(group), true));
+        let mut states: Vec<(GroupState, bool)> = files.chain(sent).collect();
         let saved = connections.ledger.groups()?;
         let saved = saved.iter().map(convert::group).collect::<Result<Vec<_>, _>>()?;
         let mut dispatcher = Dispatcher::new(alerting.clone(), saved);
         let (mut orphans, mut restored) = (Vec::new(), false);
         for row in connections.ledger.alerts()? {
             let alert = convert::active_alert(&row);
-            if states.iter_mut().any(|s| s.restore(&row.rule_key, alert.clone(), now_ms)) {
+            if states.iter_mut().any(|(s, _)| s.restore(&row.rule_key, alert.clone(), now_ms)) {
                 restored |= alert.state != AlertState::Inactive;
                 continue;
             }
@@ -96,7 +112,8 @@ impl Core {
             }
             orphans.push(row);
         }
-        let groups = states.into_iter().map(|state| Mutex::new(GroupRun::new(state))).collect();
+        let groups =
+            states.into_iter().map(|(state, is_sent)| Group::new(state, is_sent)).collect();
         let is_cold = restored
             && before.is_none_or(|before| before.is_cold)
             && !connections.evaluator.is_fresh(now_ms);
@@ -107,7 +124,7 @@ impl Core {
             connections,
             alerting,
             language: config.language,
-            groups,
+            groups: RwLock::new(groups),
             dispatcher: Mutex::new(dispatcher),
         };
         let gone = orphans.into_iter().map(|row| RuleChange {
@@ -115,7 +132,7 @@ impl Core {
             generator_url: row.generator_url,
             change: Change::Gone(row.labels),
         });
-        core.commit(&gone.collect::<Vec<_>>(), &[], now_ms)?;
+        core.commit(&gone.collect::<Vec<_>>(), &[], now_ms, None)?;
         Ok(core)
     }
 
@@ -138,36 +155,20 @@ impl Core {
         self.is_cold
     }
 
-    pub(crate) fn group_count(&self) -> usize {
-        self.groups.len()
-    }
-
-    pub(crate) fn group_name(&self, group: usize) -> String {
-        self.groups[group].lock().state.config().name.clone()
-    }
-
-    pub(crate) fn slots(&self, group: usize) -> Slots {
-        let run = self.groups[group].lock();
-        let config = run.state.config();
-        let identity =
-            Labels::from_pairs([("name", config.name.as_str()), ("file", config.file.as_str())]);
-        Slots::new(config.interval_ms, vigie_alerts::fingerprint(&identity))
-    }
-
-    /// The slot evaluated last, by this configuration or the one before it.
-    pub(crate) fn last_evaluation_ms(&self, group: usize) -> Option<i64> {
-        self.groups[group].lock().last_evaluation_ms
-    }
-
-    pub(crate) fn count_missed(&self, group: usize, missed: u64) {
-        self.groups[group].lock().missed += missed;
+    /// The groups as they are now.
+    pub(crate) fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.read().clone()
     }
 
     /// Evaluates a group's rules at an instant and carries the outcome to the ledger.
-    pub(crate) fn evaluate_group(&self, group: usize, ts_ms: i64) {
+    pub(crate) fn evaluate_group(&self, group: &Group, ts_ms: i64) {
+        let _turn = group.turn.lock();
+        if group.is_retired() {
+            return;
+        }
         let started = Instant::now();
         // The rules run on a copy, so that readers need not wait for queries.
-        let mut state = self.groups[group].lock().state.clone();
+        let mut state = group.run.lock().state.clone();
         let (mut changes, mut durations_s) = (Vec::new(), Vec::new());
         for rule in 0..state.rules().len() {
             let rule_started = Instant::now();
@@ -175,14 +176,15 @@ impl Core {
             durations_s.push(rule_started.elapsed().as_secs_f64());
         }
         let now_ms = self.now_ms();
-        if self.groups[group].lock().unsaved {
+        if group.run.lock().unsaved {
             changes = self.all_as_changes(&state, &changes);
         }
-        let committed = self.commit(&changes, &self.routed_alerts(&state, now_ms), now_ms);
+        let routed = self.routed_alerts(&state, now_ms);
+        let committed = self.commit(&changes, &routed, now_ms, None);
         if let Err(error) = &committed {
             tracing::error!("rule group {}: {error}; trying again", state.config().name);
         }
-        let mut run = self.groups[group].lock();
+        let mut run = group.run.lock();
         run.unsaved = committed.is_err();
         run.evaluations += 1;
         let failed = state.rules().iter().filter(|rule| rule.last_error.is_some()).count();
@@ -193,16 +195,57 @@ impl Core {
         run.state = state;
     }
 
+    /// Puts a group that a client sent into the place of the one of its name, or takes that one
+    /// out; `also` is written in the same transaction. When that fails nothing has changed.
+    pub(crate) fn change_group(
+        &self,
+        old: Option<&Arc<Group>>,
+        new: Option<RuleGroup>,
+        also: Also<'_>,
+    ) -> Result<Option<Arc<Group>>, LedgerError> {
+        // An evaluation under way ends first, and none begins.
+        let _turn = old.map(|group| group.turn.lock());
+        let now_ms = self.now_ms();
+        let mut state = new.map(GroupState::new);
+        let left = match (old.map(|group| group.run.lock().state.clone()), &mut state) {
+            (Some(before), Some(state)) => state.take_over(&before, now_ms),
+            (Some(before), None) => before.leave(now_ms),
+            (None, _) => Leavings::default(),
+        };
+        let (mut changes, mut ended) = (Vec::new(), Vec::new());
+        for (rule_key, alert) in left.alerts {
+            if let Some(routed) = convert::routed_alert(&alert, "", now_ms) {
+                ended.push(Alert { ends_at_ms: routed.ends_at_ms.or(Some(now_ms)), ..routed });
+            }
+            let change = Change::Gone(alert.labels);
+            changes.push(RuleChange { rule_key, generator_url: String::new(), change });
+        }
+        self.commit(&changes, &ended, now_ms, Some(also))?;
+        if !left.samples.is_empty()
+            && let Err(error) = self.connections.sink.write(now_ms, &left.samples)
+        {
+            tracing::warn!("the series of rules that are gone end late: {error}");
+        }
+        let group = state.map(|state| Group::new(state, true));
+        let mut groups = self.groups.write();
+        if let Some(old) = old {
+            old.retired.store(true, Ordering::SeqCst);
+            groups.retain(|group| !Arc::ptr_eq(group, old));
+        }
+        groups.extend(group.clone());
+        Ok(group)
+    }
+
     fn evaluate_rule(&self, state: &mut GroupState, rule: usize, ts_ms: i64) -> Vec<RuleChange> {
         let config = state.config();
-        let expr = config.rules[rule].expr.clone();
+        let (language, expr) = (config.language, config.rules[rule].expr.clone());
         let query_ts_ms = ts_ms - config.query_offset_ms;
         let evaluator = self.connections.evaluator.clone();
-        let answer = evaluator.instant(&expr, query_ts_ms);
+        let answer = evaluator.instant(language, &expr, query_ts_ms);
         let surroundings = Surroundings {
             external_url: self.alerting.external_url.clone(),
             external_labels: Labels::default(),
-            query: Some(Arc::new(move |query| evaluator.instant(query, query_ts_ms))),
+            query: Some(Arc::new(move |query| evaluator.instant(language, query, query_ts_ms))),
         };
         let outcome = state.evaluate(rule, ts_ms, answer, &surroundings);
         let written = match outcome.samples.as_slice() {
@@ -219,7 +262,7 @@ impl Core {
             None if self.lasting.said.is_over(key) => tracing::info!("rule {key}: evaluated again"),
             None => {}
         }
-        let generator_url = self.generator_url(&expr);
+        let generator_url = self.generator_url(language, &expr);
         let named = outcome.changes.into_iter().map(|change| RuleChange {
             rule_key: rule_state.key.clone(),
             generator_url: generator_url.clone(),
@@ -228,9 +271,13 @@ impl Core {
         named.collect()
     }
 
-    fn generator_url(&self, expr: &str) -> String {
+    fn generator_url(&self, language: QueryLanguage, expr: &str) -> String {
         let base = self.alerting.external_url.trim_end_matches('/');
-        format!("{base}/graph?g0.expr={}&g0.tab=1", vigie_template::query_escape(expr))
+        let expr = vigie_template::query_escape(expr);
+        match language {
+            QueryLanguage::PromQl => format!("{base}/graph?g0.expr={expr}&g0.tab=1"),
+            QueryLanguage::LogQl => format!("{base}/explore?tab=logs&expr={expr}"),
+        }
     }
 
     /// Every alert of a group as a change, and what is gone: for when the ledger missed some.
@@ -246,7 +293,7 @@ impl Core {
         for (config, rule) in state.config().rules.iter().zip(state.rules()) {
             all.extend(rule.all_alerts().map(|alert| RuleChange {
                 rule_key: rule.key.clone(),
-                generator_url: self.generator_url(&config.expr),
+                generator_url: self.generator_url(state.config().language, &config.expr),
                 change: Change::Kept(alert.clone()),
             }));
         }
@@ -257,7 +304,7 @@ impl Core {
     fn routed_alerts(&self, state: &GroupState, now_ms: i64) -> Vec<Alert> {
         let mut routed = Vec::new();
         for (config, rule) in state.config().rules.iter().zip(state.rules()) {
-            let url = self.generator_url(&config.expr);
+            let url = self.generator_url(state.config().language, &config.expr);
             let alerts = rule.all_alerts().filter(|alert| alert.state != AlertState::Pending);
             routed.extend(alerts.filter_map(|a| convert::routed_alert(a, &url, now_ms)));
         }
@@ -272,18 +319,19 @@ impl Core {
 
     /// Tells whoever is due.
     pub(crate) fn flush(&self) {
-        if let Err(error) = self.commit(&[], &[], self.now_ms()) {
+        if let Err(error) = self.commit(&[], &[], self.now_ms(), None) {
             tracing::error!("group timers: {error}; trying again");
         }
     }
 
-    /// Routes alerts, decides who is told, and writes everything in one transaction. When that
-    /// fails, the groups are as they were before.
+    /// Routes alerts, decides who is told, and writes everything in one transaction, `also` with it.
+    /// When that fails, the groups are as they were before.
     fn commit(
         &self,
         changes: &[RuleChange],
         alerts: &[Alert],
         now_ms: i64,
+        also: Option<Also<'_>>,
     ) -> Result<(), LedgerError> {
         let mut current = self.dispatcher.lock();
         if self.is_retired.load(Ordering::Acquire) {
@@ -293,8 +341,9 @@ impl Core {
         put_all(&mut next, alerts, now_ms);
         let flushed = next.flush(now_ms);
         let touched = next.take_touched();
-        if !(changes.is_empty() && touched.is_empty()) {
+        if !(changes.is_empty() && touched.is_empty() && also.is_none()) {
             self.connections.ledger.transaction(|tx| {
+                also.map_or(Ok(()), |also| also(tx))?;
                 write_changes(tx, changes)?;
                 for (id, group) in &touched {
                     match group {
@@ -357,6 +406,51 @@ impl Core {
             "nobody is told of alerts: no receiver is configured; add a section `alerting` to vigie.yml"
                 .to_owned()
         })
+    }
+}
+
+impl Group {
+    fn new(state: GroupState, is_sent: bool) -> Arc<Group> {
+        Arc::new(Group {
+            run: Mutex::new(GroupRun::new(state)),
+            is_sent,
+            turn: Mutex::new(()),
+            retired: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it is evaluated no more.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
+    }
+
+    /// As configured.
+    pub(crate) fn config(&self) -> RuleGroup {
+        self.run.lock().state.config().clone()
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> String {
+        self.run.lock().state.config().name.clone()
+    }
+
+    /// The instants of its evaluations.
+    pub(crate) fn slots(&self) -> Slots {
+        let run = self.run.lock();
+        let config = run.state.config();
+        let identity =
+            Labels::from_pairs([("name", config.name.as_str()), ("file", config.file.as_str())]);
+        Slots::new(config.interval_ms, vigie_alerts::fingerprint(&identity))
+    }
+
+    /// The slot evaluated last, by this configuration or the one before it.
+    pub(crate) fn last_evaluation_ms(&self) -> Option<i64> {
+        self.run.lock().last_evaluation_ms
+    }
+
+    /// Counts evaluations that did not take place.
+    pub(crate) fn count_missed(&self, missed: u64) {
+        self.run.lock().missed += missed;
     }
 }
 
@@ -426,12 +520,13 @@ fn alertname(told: &Notification) -> String {
 /// What the handle answers.
 impl Core {
     pub(crate) fn rules(&self) -> Vec<GroupStatus> {
-        self.groups
+        self.groups()
             .iter()
             .map(|group| {
-                let run = group.lock();
+                let run = group.run.lock();
                 let config = run.state.config();
                 GroupStatus {
+                    language: config.language,
                     name: config.name.clone(),
                     file: config.file.clone(),
                     interval_ms: config.interval_ms,
@@ -493,8 +588,8 @@ impl Core {
 
     pub(crate) fn alerts(&self) -> Vec<AlertStatus> {
         let mut alerts = Vec::new();
-        for group in &self.groups {
-            let run = group.lock();
+        for group in self.groups() {
+            let run = group.run.lock();
             for rule in run.state.rules() {
                 alerts.extend(self.statuses(rule.active_alerts()));
             }
@@ -504,8 +599,8 @@ impl Core {
 
     pub(crate) fn am_alerts(&self) -> Vec<AlertmanagerAlert> {
         let mut alerts = Vec::new();
-        for group in &self.groups {
-            let run = group.lock();
+        for group in self.groups() {
+            let run = group.run.lock();
             let config = run.state.config();
             let updated_at_ms = run.last_evaluation_ms.unwrap_or_else(|| self.now_ms());
             let lives_ms = 4 * config.interval_ms.max(RESEND_DELAY_MS);
@@ -519,7 +614,7 @@ impl Core {
                     receivers: self.receivers_of(&alert.labels),
                     labels: alert.labels.clone(),
                     annotations: alert.annotations.clone(),
-                    generator_url: self.generator_url(&rule.expr),
+                    generator_url: self.generator_url(config.language, &rule.expr),
                 }));
             }
         }
@@ -538,8 +633,8 @@ impl Core {
     pub(crate) fn metrics(&self) -> Vec<Metric> {
         let mut metrics = Vec::new();
         let mut states = [0u64; 2];
-        for group in &self.groups {
-            let run = group.lock();
+        for group in self.groups() {
+            let run = group.run.lock();
             let labels = || vec![("rule_group", run.state.config().name.clone())];
             let mut add = |name, value| metrics.push(Metric { name, labels: labels(), value });
             add("vigie_rule_group_evaluations_total", run.evaluations as f64);

@@ -21,19 +21,22 @@ mod outbox;
 mod reload;
 mod said;
 mod schedule;
+mod sent;
 mod status;
 
+pub use sent::{KnownGroup, SendError};
 pub use status::{
     AlertStatus, AlertmanagerAlert, GroupStatus, Metric, NotificationStatus, RuleStatus,
 };
 pub use vigie_rules::{AlertState, Health};
 
-use crate::core::Core;
+use crate::core::{Core, Group};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use vigie_config::alerting::{Alerting, Receiver, Route};
-use vigie_config::rules::RuleGroup;
+use vigie_config::rules::{QueryLanguage, RuleGroup};
 use vigie_ledger::{Ledger, LedgerError};
 use vigie_model::Labels;
 use vigie_notify::Transport;
@@ -50,7 +53,12 @@ const FLUSH_TICK_MS: u64 = 1000;
 /// Answers the expressions of rules.
 pub trait RuleEvaluator: Send + Sync {
     /// The vector that `expr` yields at an instant (a scalar is a vector of one, without labels).
-    fn instant(&self, expr: &str, ts_ms: i64) -> Result<Vec<(Labels, f64)>, String>;
+    fn instant(
+        &self,
+        language: QueryLanguage,
+        expr: &str,
+        ts_ms: i64,
+    ) -> Result<Vec<(Labels, f64)>, String>;
 
     /// Whether anything was collected so lately that an expression without an answer means that its
     /// condition does not hold, and not that nobody looked.
@@ -85,8 +93,10 @@ impl Clock for SystemClock {
 /// What is watched and who is told.
 #[derive(Clone, Debug)]
 pub struct WatchConfig {
-    /// The rule groups.
+    /// The rule groups of files.
     pub groups: Vec<RuleGroup>,
+    /// Those that clients sent before ([`Ledger::rule_groups`]).
+    pub sent_groups: Vec<RuleGroup>,
     /// Routes and receivers; [`without_receivers`] when there are none.
     pub alerting: Alerting,
     /// The language of the default texts: `en` or `fr`.
@@ -160,14 +170,21 @@ impl Watch {
         if let Some(notice) = core.notice() {
             tracing::warn!("{notice}");
         }
-        let running = parking_lot::Mutex::new(Running::start(&core));
-        Ok(WatchHandle { core: parking_lot::RwLock::new(core), running })
+        let running = Running::start(&core);
+        Ok(WatchHandle {
+            core: Arc::new(parking_lot::RwLock::new(core)),
+            running: Arc::new(parking_lot::Mutex::new(running)),
+            runtime: Handle::current(),
+            sending: Arc::default(),
+        })
     }
 }
 
 /// The tasks of one configuration.
 struct Running {
     stop: watch::Sender<bool>,
+    /// Tells the one that sends that there is something.
+    wake: Arc<Notify>,
     /// Those that evaluate and tell time.
     ticks: Vec<JoinHandle<()>>,
     /// The one that sends.
@@ -179,20 +196,23 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         let wake = Arc::new(Notify::new());
         let mut ticks = Vec::new();
-        for group in 0..core.group_count() {
+        for group in core.groups() {
             let (core, wake, stopped) = (core.clone(), wake.clone(), stopped.clone());
             ticks.push(tokio::spawn(tick_group(core, group, wake, stopped)));
         }
         ticks.push(tokio::spawn(tick_timers(core.clone(), wake.clone(), stopped.clone())));
-        let outbox = Some(tokio::spawn(outbox::run(core.clone(), wake, stopped)));
-        Running { stop, ticks, outbox }
+        let outbox = Some(tokio::spawn(outbox::run(core.clone(), wake.clone(), stopped)));
+        Running { stop, wake, ticks, outbox }
     }
 }
 
 /// The running coordinator.
 pub struct WatchHandle {
-    core: parking_lot::RwLock<Arc<Core>>,
-    running: parking_lot::Mutex<Running>,
+    core: Arc<parking_lot::RwLock<Arc<Core>>>,
+    running: Arc<parking_lot::Mutex<Running>>,
+    runtime: Handle,
+    /// Held while the groups that clients send change, and while another configuration takes over.
+    sending: Arc<parking_lot::Mutex<()>>,
 }
 
 impl WatchHandle {
@@ -273,27 +293,30 @@ pub(crate) async fn sleep_or_stop(duration_ms: u64, stopped: &mut watch::Receive
 
 async fn tick_group(
     core: Arc<Core>,
-    group: usize,
+    group: Arc<Group>,
     wake: Arc<Notify>,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let slots = core.slots(group);
+    let slots = group.slots();
     let warm_up_ms = if core.is_cold() { WARM_UP_MS } else { 0 };
-    let mut slot_ms = slots.first(core.now_ms() + warm_up_ms, core.last_evaluation_ms(group));
+    let mut slot_ms = slots.first(core.now_ms() + warm_up_ms, group.last_evaluation_ms());
     loop {
         let wait_ms = u64::try_from(slot_ms - core.now_ms()).unwrap_or(0);
         if !sleep_or_stop(wait_ms, &mut stopped).await {
             return;
         }
-        let worker = core.clone();
+        if group.is_retired() {
+            return;
+        }
+        let (worker, evaluated) = (core.clone(), group.clone());
         let ticked =
-            tokio::task::spawn_blocking(move || worker.evaluate_group(group, slot_ms)).await;
+            tokio::task::spawn_blocking(move || worker.evaluate_group(&evaluated, slot_ms)).await;
         if let Err(error) = ticked {
-            tracing::error!("rule group {}: {error}", core.group_name(group));
+            tracing::error!("rule group {}: {error}", group.name());
         }
         wake.notify_one();
         let next_ms = slots.after(slot_ms, core.now_ms());
-        core.count_missed(group, slots.between(slot_ms, next_ms));
+        group.count_missed(slots.between(slot_ms, next_ms));
         slot_ms = next_ms;
     }
 }

@@ -31,32 +31,39 @@ impl WatchHandle {
                 task.abort();
             }
         }
-        let before = self.core();
-        before.retire();
-        let opened = tokio::task::spawn_blocking({
-            let before = before.clone();
-            move || {
-                let core = Core::open(config, before.connections.clone(), Some(&before))?;
-                core.succeed(&before);
-                Ok::<_, WatchError>(core)
-            }
+        let (core, running, sending) =
+            (self.core.clone(), self.running.clone(), self.sending.clone());
+        let taking_over = tokio::task::spawn_blocking(move || {
+            // Who sends a group meanwhile waits and finds the new configuration.
+            let _sending = sending.lock();
+            let before = core.read().clone();
+            let (next, answer) = take_over(&before, config);
+            *core.write() = next.clone();
+            // The sender of the old configuration ends when its messages have arrived.
+            *running.lock() = Running::start(&next);
+            answer
         });
-        let opened = match opened.await {
-            Ok(opened) => opened,
-            // The thread panicked, or the program ends.
-            Err(error) => Err(WatchError::Broken(error.to_string())),
-        };
-        let (core, answer) = match opened {
-            Ok(core) => (Arc::new(core), Ok(())),
-            Err(error) => {
-                before.come_back();
-                (before, Err(error))
-            }
-        };
-        *self.core.write() = core.clone();
-        // The sender of the old configuration ends when its messages have arrived.
-        *self.running.lock() = Running::start(&core);
-        answer
+        // It does not answer when the thread panicked or the program ends.
+        taking_over.await.unwrap_or_else(|error| Err(WatchError::Broken(error.to_string())))
+    }
+}
+
+/// Who goes on: the new configuration, or the old one when the new one cannot be started.
+fn take_over(before: &Arc<Core>, mut config: WatchConfig) -> (Arc<Core>, Result<(), WatchError>) {
+    // What clients sent stays as they sent it.
+    let groups = before.groups();
+    let sent = groups.iter().filter(|group| group.is_sent);
+    config.sent_groups = sent.map(|group| group.config()).collect();
+    before.retire();
+    match Core::open(config, before.connections.clone(), Some(before)) {
+        Ok(core) => {
+            core.succeed(before);
+            (Arc::new(core), Ok(()))
+        }
+        Err(error) => {
+            before.come_back();
+            (before.clone(), Err(error))
+        }
     }
 }
 
@@ -65,22 +72,24 @@ impl Core {
     /// any more.
     fn succeed(&self, before: &Core) {
         let mut ended: BTreeSet<Labels> = BTreeSet::new();
-        for old in &before.groups {
-            let old = old.lock();
+        let groups = self.groups();
+        for old in before.groups() {
+            let old = old.run.lock();
             let config = old.state.config();
-            let follower = self.groups.iter().find(|group| {
-                let run = group.lock();
+            let follower = groups.iter().find(|group| {
+                let run = group.run.lock();
                 let own = run.state.config();
-                (&own.file, &own.name) == (&config.file, &config.name)
+                (own.language, &own.file, &own.name)
+                    == (config.language, &config.file, &config.name)
             });
             match follower {
-                Some(run) => ended.extend(run.lock().succeed(&old)),
+                Some(group) => ended.extend(group.run.lock().succeed(&old)),
                 None => ended.extend(old.state.written().cloned()),
             }
         }
         // A rule may have moved to another group with its series.
-        for group in &self.groups {
-            group.lock().state.written().for_each(|labels| {
+        for group in &groups {
+            group.run.lock().state.written().for_each(|labels| {
                 ended.remove(labels);
             });
         }

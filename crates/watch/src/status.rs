@@ -1,5 +1,6 @@
 //! What the rest of the program may know: plain values for the APIs and the UI.
 
+use vigie_config::rules::QueryLanguage;
 use vigie_ledger::{MessageState, OutboxRow};
 use vigie_model::Labels;
 use vigie_rules::{AlertState, Health};
@@ -7,6 +8,8 @@ use vigie_rules::{AlertState, Health};
 /// A group of rules, as `/api/v1/rules` lists it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupStatus {
+    /// What its expressions are written in.
+    pub language: QueryLanguage,
     /// `name`.
     pub name: String,
     /// `file`.

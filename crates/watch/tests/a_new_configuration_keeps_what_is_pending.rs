@@ -36,7 +36,7 @@ fn recording(name: &str) -> RuleGroup {
 }
 
 fn config(groups: Vec<RuleGroup>, alerting: Alerting) -> WatchConfig {
-    WatchConfig { groups, alerting, language: "en".to_owned() }
+    WatchConfig { groups, sent_groups: Vec::new(), alerting, language: "en".to_owned() }
 }
 
 fn alert(watch: &WatchHandle, name: &str) -> Option<AlertStatus> {

@@ -32,8 +32,12 @@ async fn a_rule_that_fails_is_reported_and_one_that_is_gone_is_resolved() {
         transport: Arc::new(vigie_net::HttpClient::new()),
         clock: Arc::new(SystemClock),
     };
-    let config =
-        |groups| WatchConfig { groups, alerting: without_receivers(""), language: "fr".to_owned() };
+    let config = |groups| WatchConfig {
+        groups,
+        sent_groups: Vec::new(),
+        alerting: without_receivers(""),
+        language: "fr".to_owned(),
+    };
     let watch = Watch::start(config(vec![api_down()]), connections.clone()).unwrap();
     until("the alert fires", || watch.am_alerts().len() == 1).await;
     watch.stop().await;

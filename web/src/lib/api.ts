@@ -103,8 +103,12 @@ export const prom = {
       `/api/v1/metadata?metric=${encodeURIComponent(metric)}`, { signal })).data ?? {},
   targets: async (signal?: AbortSignal) =>
     (await ask<Envelope<{ activeTargets: Target[] }>>('/api/v1/targets?state=active', { signal })).data.activeTargets ?? [],
-  rules: async (signal?: AbortSignal) =>
-    (await ask<Envelope<{ groups: RuleGroup[] }>>('/api/v1/rules', { signal })).data.groups ?? [],
+  /** The rules of both languages: PromQL's, then those of Loki's ruler. */
+  rules: async (signal?: AbortSignal) => {
+    const paths = ['/api/v1/rules', '/prometheus/api/v1/rules'];
+    const answers = await Promise.all(paths.map((path) => ask<Envelope<{ groups: RuleGroup[] }>>(path, { signal })));
+    return answers.flatMap((answer) => answer.data.groups ?? []);
+  },
   build: async (signal?: AbortSignal) =>
     (await ask<Envelope<Record<string, string>>>('/api/v1/status/buildinfo', { signal })).data,
 };

@@ -31,7 +31,7 @@ fn rules(yaml: &str) -> Result<LogMetrics, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vigie.yml");
     std::fs::write(&path, format!("logs:\n  metrics:\n{yaml}")).unwrap();
-    let options = LoadOptions { expand_env: false, check_expr: &|_| Ok(()) };
+    let options = LoadOptions::without_languages();
     let config = load(Some(&path), &options).map_err(|error| error.to_string())?;
     LogMetrics::new(&config.log_metrics)
 }

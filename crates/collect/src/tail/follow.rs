@@ -3,6 +3,7 @@
 use super::positions::{HEAD_BYTES_MAX, Position, head_hash};
 use super::stamp::Stamper;
 use super::{LogSink, TailStats, TimestampFrom, id_at};
+use crate::stages::Stages;
 use std::fs::File;
 use std::io::{self, Error, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -46,6 +47,7 @@ pub(super) struct Follower {
     id: FileId,
     labels: Labels,
     stamper: Stamper,
+    stages: Stages,
     /// The first byte that the sink has not taken.
     offset: u64,
     /// What was read from there on.
@@ -79,7 +81,7 @@ impl Follower {
     pub(super) fn open(
         path: &Path,
         labels: Labels,
-        timestamp: TimestampFrom,
+        (timestamp, stages): (TimestampFrom, Stages),
     ) -> io::Result<Follower> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -92,6 +94,7 @@ impl Follower {
             file,
             labels,
             stamper: Stamper::new(timestamp),
+            stages,
             offset: 0,
             buffer: Vec::new(),
             skipping: false,
@@ -290,18 +293,24 @@ impl Follower {
     ) -> bool {
         let mut stamper = self.stamper.clone();
         let cut = cut_lines(&self.buffer, self.skipping, all);
-        let entries: Vec<LogEntry> = cut
-            .lines
-            .iter()
-            .map(|line| {
-                let (ts_ns, line) = (stamper.stamp(line, now_ns), line.to_vec());
-                let mut entry = LogEntry { ts_ns, line, metadata: Labels::default() };
-                add_level(&self.labels, &mut entry);
-                entry
-            })
-            .collect();
-        if !entries.is_empty() {
-            if let Err(error) = sink.push(&self.labels, &entries) {
+        let mut streams: Vec<(Labels, Vec<LogEntry>)> = Vec::new();
+        for line in &cut.lines {
+            let ts_ns = stamper.stamp(line, now_ns);
+            let Some((labels, mut entry)) =
+                staged(&mut self.stages, &self.labels, line, ts_ns, now_ns)
+            else {
+                continue;
+            };
+            add_level(&labels, &mut entry);
+            match streams.iter_mut().find(|(known, _)| *known == labels) {
+                Some((_, entries)) => entries.push(entry),
+                None => streams.push((labels, vec![entry])),
+            }
+        }
+        // Streams that were taken before one is refused come again with it: that is what the
+        // sink asks for.
+        for (labels, entries) in &streams {
+            if let Err(error) = sink.push(labels, entries) {
                 stats.refused_pushes.fetch_add(1, Ordering::Relaxed);
                 self.back_off(now, &error);
                 return false;
@@ -309,8 +318,8 @@ impl Follower {
             let bytes: usize = entries.iter().map(|entry| entry.line.len()).sum();
             stats.lines.fetch_add(entries.len() as u64, Ordering::Relaxed);
             stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-            stats.cut_lines.fetch_add(cut.too_long, Ordering::Relaxed);
         }
+        stats.cut_lines.fetch_add(cut.too_long, Ordering::Relaxed);
         let (consumed, skipping) = (cut.consumed, cut.skipping);
         self.stamper = stamper;
         self.backoff = None;
@@ -332,6 +341,26 @@ impl Follower {
         );
         self.backoff = Some((now + pause, pause));
     }
+}
+
+/// What a line becomes, and its stream; `None` when a stage drops it.
+fn staged(
+    stages: &mut Stages,
+    stream: &Labels,
+    line: &[u8],
+    ts_ns: i64,
+    now_ns: i64,
+) -> Option<(Labels, LogEntry)> {
+    if stages.is_empty() {
+        let entry = LogEntry { ts_ns, line: line.to_vec(), metadata: Labels::default() };
+        return Some((stream.clone(), entry));
+    }
+    let item = stages.run(stream, line, ts_ns, now_ns)?;
+    let pairs = |texts: &std::collections::BTreeMap<String, String>| {
+        Labels::from_pairs(texts.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    };
+    let (labels, metadata) = (pairs(&item.labels), pairs(&item.metadata));
+    Some((labels, LogEntry { ts_ns: item.ts_ns, line: item.line.into_bytes(), metadata }))
 }
 
 struct Cut<'a> {

@@ -52,6 +52,7 @@ impl Scene {
 
     fn config(&self) -> TailConfig {
         let source = TailSource {
+            stages: Vec::new(),
             paths: vec![format!("{}/logs/**/x*.log", self.dir.path().display())],
             exclude: vec![format!("{}/**/*secret*", self.dir.path().display())],
             labels: Labels::from_pairs([("job", "x")]),

@@ -3,6 +3,7 @@
 use super::log_metrics::Metric;
 use crate::LogFiles;
 use crate::error::ConfigError;
+use crate::stages::{One, PlacedStage};
 use crate::yaml::{Accepted, Source, Spanned, TextMap, Unbuilt, or_default};
 use serde::Deserialize;
 use vigie_model::Labels;
@@ -15,6 +16,11 @@ pub(crate) struct Promtail {
     /// Vigie's own addition.
     #[serde(deserialize_with = "or_default")]
     pub(crate) metrics: Vec<Spanned<Metric>>,
+    /// Vigie's own: files of LogQL rules.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) rule_files: Vec<Spanned<String>>,
+    /// Vigie's own: Loki's file.
+    pub(crate) loki: Option<Spanned<String>>,
     #[serde(rename = "server")]
     _server: Accepted,
     #[serde(rename = "positions")]
@@ -29,8 +35,8 @@ pub(crate) struct Scrape {
     job_name: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     static_configs: Vec<Static>,
-    #[serde(default, rename = "pipeline_stages")]
-    _pipeline_stages: Option<Unbuilt>,
+    #[serde(default, deserialize_with = "or_default")]
+    pipeline_stages: Vec<Spanned<One>>,
     #[serde(default, rename = "journal")]
     _journal: Option<Unbuilt>,
     #[serde(default, rename = "syslog")]
@@ -70,8 +76,18 @@ pub(crate) fn read(source: &Source<'_>, written: &Promtail) -> Result<Vec<LogFil
                 paths: vec![path.clone()],
                 exclude,
                 labels: Labels::from_pairs(labels),
+                stages: stages(source, &scrape.value),
             });
         }
     }
     Ok(files)
+}
+
+/// The stages, each with its place.
+fn stages(source: &Source<'_>, scrape: &Scrape) -> Vec<PlacedStage> {
+    let placed = |one: &Spanned<One>| PlacedStage {
+        place: format!("{}:{}", source.file, one.referenced.line()),
+        stage: one.value.0.clone(),
+    };
+    scrape.pipeline_stages.iter().map(placed).collect()
 }

@@ -2,14 +2,15 @@
 
 use super::prometheus::more_than_zero;
 use crate::error::ConfigError;
-use crate::rules::{Rule, RuleGroup, RuleKind};
+use crate::rules::{QueryLanguage, Rule, RuleGroup, RuleKind};
 use crate::yaml::{DurationMs, Source, Spanned, TextMap, or_default};
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use vigie_model::Labels;
+use vigie_model::{Labels, METRIC_NAME};
 use vigie_template::{RuleContext, TemplateError, expand_annotation};
 
-/// Says whether a PromQL text is one; the program passes the parser, which this crate does not know.
+/// Says whether a text is one of a language; the program passes the parser, which this crate does
+/// not know.
 pub type ExprCheck<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
 #[derive(Deserialize)]
@@ -51,7 +52,7 @@ struct WrittenRule {
 pub(crate) fn read(
     source: &Source<'_>,
     interval_ms: i64,
-    check: ExprCheck<'_>,
+    (language, check): (QueryLanguage, ExprCheck<'_>),
 ) -> Result<Vec<RuleGroup>, ConfigError> {
     let file: File = source.parse()?;
     let mut names = BTreeSet::new();
@@ -61,60 +62,138 @@ pub(crate) fn read(
             let message = format!("groupname: {:?} is repeated in the same file", group.name.value);
             return Err(source.wrong_at(&group.name, message));
         }
-        let rules =
-            group.rules.iter().map(|rule| used(source, rule, check)).collect::<Result<_, _>>()?;
-        groups.push(RuleGroup {
-            file: source.file.to_owned(),
-            name: group.name.value,
-            interval_ms: more_than_zero(group.interval).unwrap_or(interval_ms),
-            limit: group.limit,
-            query_offset_ms: group.query_offset.map_or(0, |offset| offset.0),
-            labels: Labels::from_pairs(group.labels),
-            rules,
-        });
+        groups.push(group.used(source, interval_ms, (language, check))?);
     }
     Ok(groups)
 }
 
-fn used(
+/// Reads one group, as Loki's ruler takes it.
+pub(crate) fn read_group(
     source: &Source<'_>,
-    rule: &Spanned<WrittenRule>,
-    check: ExprCheck<'_>,
-) -> Result<Rule, ConfigError> {
-    let written = &rule.value;
-    let kind = match (&written.alert, &written.record) {
-        (Some(name), None) => RuleKind::Alert {
-            name: name.clone(),
-            for_ms: written.r#for.map_or(0, |d| d.0),
-            keep_firing_for_ms: written.keep_firing_for.map_or(0, |d| d.0),
-            annotations: written.annotations.clone().into_iter().collect(),
-        },
-        (None, Some(name)) => {
-            if written.r#for.is_some()
-                || written.keep_firing_for.is_some()
-                || !written.annotations.is_empty()
-            {
-                return Err(source.wrong_at(
-                    rule,
-                    "a recording rule has no `for`, `keep_firing_for` or `annotations`",
-                ));
+    interval_ms: i64,
+    language: (QueryLanguage, ExprCheck<'_>),
+) -> Result<RuleGroup, ConfigError> {
+    source.parse::<Group>()?.used(source, interval_ms, language)
+}
+
+impl Group {
+    fn used(
+        self,
+        source: &Source<'_>,
+        interval_ms: i64,
+        (language, check): (QueryLanguage, ExprCheck<'_>),
+    ) -> Result<RuleGroup, ConfigError> {
+        let house = House { source, language, check, group: &self.name.value };
+        let rules = self.rules.iter().map(|rule| house.used(rule)).collect::<Result<_, _>>()?;
+        Ok(RuleGroup {
+            language,
+            file: source.file.to_owned(),
+            name: self.name.value.clone(),
+            interval_ms: more_than_zero(self.interval).unwrap_or(interval_ms),
+            limit: self.limit,
+            query_offset_ms: self.query_offset.map_or(0, |offset| offset.0),
+            labels: Labels::from_pairs(self.labels),
+            rules,
+        })
+    }
+}
+
+/// Where a rule stands.
+struct House<'a> {
+    source: &'a Source<'a>,
+    language: QueryLanguage,
+    check: ExprCheck<'a>,
+    group: &'a str,
+}
+
+impl House<'_> {
+    fn used(&self, rule: &Spanned<WrittenRule>) -> Result<Rule, ConfigError> {
+        let (source, written) = (self.source, &rule.value);
+        let kind = match (&written.alert, &written.record) {
+            (Some(name), None) => RuleKind::Alert {
+                name: name.clone(),
+                for_ms: written.r#for.map_or(0, |d| d.0),
+                keep_firing_for_ms: written.keep_firing_for.map_or(0, |d| d.0),
+                annotations: written.annotations.clone().into_iter().collect(),
+            },
+            (None, Some(name)) => {
+                self.check_record(rule)?;
+                RuleKind::Record { name: name.clone() }
             }
-            RuleKind::Record { name: name.clone() }
+            (Some(_), Some(_)) => {
+                return Err(source.wrong_at(rule, "only one of 'record' and 'alert' must be set"));
+            }
+            (None, None) => {
+                return Err(source.wrong_at(rule, "one of 'record' or 'alert' must be set"));
+            }
+        };
+        (self.check)(&written.expr.value)
+            .map_err(|reason| source.wrong_at(&written.expr, self.not_parsed(&kind, &reason)))?;
+        if self.language == QueryLanguage::LogQl {
+            check_names(source, rule)?;
         }
-        (Some(_), Some(_)) => {
-            return Err(source.wrong_at(rule, "only one of 'record' and 'alert' must be set"));
+        check_templates(source, rule)?;
+        Ok(Rule {
+            kind,
+            expr: written.expr.value.clone(),
+            labels: written.labels.clone().into_iter().collect(),
+        })
+    }
+
+    /// The words of Prometheus, or of Loki.
+    fn not_parsed(&self, kind: &RuleKind, reason: &str) -> String {
+        let (kind, name) = match kind {
+            RuleKind::Alert { name, .. } => ("alert", name),
+            RuleKind::Record { name } => ("record", name),
+        };
+        match self.language {
+            QueryLanguage::PromQl => format!("could not parse expression: {reason}"),
+            QueryLanguage::LogQl => format!(
+                "could not parse expression for {kind} '{name}' in group '{}': {reason}",
+                self.group
+            ),
         }
-        (None, None) => return Err(source.wrong_at(rule, "one of 'record' or 'alert' must be set")),
+    }
+
+    fn check_record(&self, rule: &Spanned<WrittenRule>) -> Result<(), ConfigError> {
+        let written = &rule.value;
+        let message = match self.language {
+            QueryLanguage::LogQl if !written.annotations.is_empty() => {
+                "invalid field 'annotations' in recording rule"
+            }
+            QueryLanguage::LogQl if written.r#for.is_some_and(|hold| hold.0 != 0) => {
+                "invalid field 'for' in recording rule"
+            }
+            QueryLanguage::LogQl => return Ok(()),
+            _ if written.r#for.is_some()
+                || written.keep_firing_for.is_some()
+                || !written.annotations.is_empty() =>
+            {
+                "a recording rule has no `for`, `keep_firing_for` or `annotations`"
+            }
+            _ => return Ok(()),
+        };
+        Err(self.source.wrong_at(rule, message))
+    }
+}
+
+/// The names that Loki's ruler checks.
+fn check_names(source: &Source<'_>, rule: &Spanned<WrittenRule>) -> Result<(), ConfigError> {
+    let is_label = |name: &str| {
+        let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+        name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
     };
-    check(&written.expr.value).map_err(|reason| {
-        source.wrong_at(&written.expr, format!("could not parse expression: {reason}"))
-    })?;
-    check_templates(source, rule)?;
-    Ok(Rule {
-        kind,
-        expr: written.expr.value.clone(),
-        labels: written.labels.clone().into_iter().collect(),
-    })
+    let written = &rule.value;
+    let label = written.labels.keys().find(|name| !is_label(name) || *name == METRIC_NAME);
+    let annotation = written.annotations.keys().find(|name| !is_label(name));
+    let record = written.record.as_ref().filter(|name| !is_label(&name.replace(':', "_")));
+    let message = match (record, label, annotation) {
+        (Some(name), ..) => format!("invalid recording rule name: {name}"),
+        (_, Some(name), _) => format!("invalid label name: {name}"),
+        (.., Some(name)) => format!("invalid annotation name: {name}"),
+        (None, None, None) => return Ok(()),
+    };
+    Err(source.wrong_at(rule, message))
 }
 
 /// A template that is none would only be found out when the alert fires.

@@ -1,6 +1,7 @@
 //! `vigie.yml`: Vigie's own file, whose sections hold the originals inline or name them.
 
 use super::alertmanager::Alertmanager;
+use super::loki::StreamPeriod;
 use super::prometheus::Prometheus;
 use super::promtail::Promtail;
 use crate::yaml::{DurationMs, Section, SizeBytes, Spanned, Unbuilt, or_default};
@@ -45,6 +46,8 @@ pub(crate) struct Storage {
     pub(crate) retention: Retention,
     #[serde(deserialize_with = "or_default")]
     pub(crate) disk: DiskBudget,
+    /// What becomes of requests to delete lines: Loki's `deletion_mode`.
+    pub(crate) deletes: Option<Spanned<String>>,
     #[serde(deserialize_with = "or_default")]
     pub(crate) queries: Queries,
 }
@@ -80,4 +83,7 @@ pub(crate) struct DiskBudget {
 pub(crate) struct Retention {
     pub(crate) metrics: Option<Spanned<DurationMs>>,
     pub(crate) logs: Option<Spanned<DurationMs>>,
+    /// Streams whose lines are kept for a time of their own, as in Loki's `retention_stream`.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) streams: Vec<Spanned<StreamPeriod>>,
 }

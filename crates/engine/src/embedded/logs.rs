@@ -1,11 +1,11 @@
 //! LogQL over the log store.
 
 use crate::{
-    Durability, EngineError, LogWhen, PushBatch, PushReport, QueryError, QueryErrorKind,
-    QueryOptions,
+    Durability, EmbeddedOptions, EngineError, LogWhen, PushBatch, PushReport, QueryError,
+    QueryErrorKind, QueryOptions,
 };
 use vigie_logql::{EvalError, Expr, LogSource, Options, Streams, Value};
-use vigie_logs::{Batch, LogsError, Store};
+use vigie_logs::{Batch, LogsError, Store, StreamRetention};
 use vigie_model::{Direction, LogBlocks, LogRange, Matcher, Needle, ReadError};
 
 /// The store, as the language sees it.
@@ -21,6 +21,25 @@ impl LogSource for StoreSource<'_> {
     ) -> Result<Box<dyn LogBlocks>, ReadError> {
         self.0.select(matchers, range, direction, needles)
     }
+}
+
+/// How long the store keeps parts, and which streams' lines leave them before. Where a stream is
+/// kept for longer than the rest, the rest becomes streams of a shorter time.
+pub(super) fn retention(options: &EmbeddedOptions) -> (i64, Vec<StreamRetention>) {
+    let own = options.logs_retention_streams.iter();
+    let mut streams: Vec<StreamRetention> = own
+        .map(|(matchers, retention_ms)| StreamRetention {
+            matchers: matchers.clone(),
+            retention_ms: *retention_ms,
+        })
+        .collect();
+    let general_ms = options.logs_retention_ms;
+    let longest_ms = streams.iter().map(|one| one.retention_ms).max().unwrap_or(general_ms);
+    if longest_ms <= general_ms {
+        return (general_ms, streams);
+    }
+    streams.push(StreamRetention { matchers: Vec::new(), retention_ms: general_ms });
+    (longest_ms, streams)
 }
 
 /// Stores lines.
@@ -84,7 +103,9 @@ pub(super) fn patterns(
 }
 
 fn language(options: &QueryOptions) -> Options {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     Options {
+        now_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
         deadline: options.deadline(vigie_model::limits::QUERY_TIMEOUT_MS),
         cancel: options.cancel.clone(),
         interval_ns: options.log_interval_ns,

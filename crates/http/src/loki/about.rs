@@ -1,7 +1,5 @@
 //! What clients ask of Loki itself rather than of its lines: how a query is written, what it allows,
-//! which rules its ruler has, which services run.
-//!
-//! Rules stand in files here, and all of them are shown by Prometheus' API; Loki's ruler has none.
+//! which services run.
 
 use crate::json::Json;
 use crate::params::Params;
@@ -37,32 +35,6 @@ pub async fn drilldown_limits() -> Response {
         r#"{{"limits":{{"discover_log_levels":true,"discover_service_name":["service","app","application","app_name","name","app_kubernetes_io_name","container","container_name","k8s_container_name","component","workload","job","k8s_job_name"],"log_level_fields":["level"],"max_entries_limit_per_query":{LOG_ENTRIES_PER_QUERY_MAX},"max_line_size_truncate":false,"max_query_bytes_read":"0B","max_query_length":"0s","max_query_lookback":"0s","max_query_range":"0s","max_query_series":0,"metric_aggregation_enabled":false,"otlp_config":{{}},"pattern_persistence_enabled":true,"query_timeout":"{timeout_s}s","retention_period":"0s","volume_enabled":true,"volume_max_series":1000}},"pattern_ingester_enabled":true,"version":"{}"}}"#,
         crate::LOKI_VERSION
     );
-    ([(CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-/// `/loki/api/v1/rules`.
-pub async fn rules() -> Response {
-    plain(StatusCode::NOT_FOUND, "no rule groups found\n")
-}
-
-/// Rules of LogQL that somebody sends.
-pub async fn no_rules_by_api() -> Response {
-    let words = "rules are not taken over this API: write them in PromQL into a rule file, over metrics that `logs.metrics` makes of lines\n";
-    plain(StatusCode::NOT_IMPLEMENTED, words)
-}
-
-/// `/prometheus/api/v1/rules`.
-pub async fn prometheus_rules() -> Response {
-    ruler(r#"{"groups":[]}"#)
-}
-
-/// `/prometheus/api/v1/alerts`.
-pub async fn prometheus_alerts() -> Response {
-    ruler(r#"{"alerts":[]}"#)
-}
-
-fn ruler(data: &str) -> Response {
-    let body = format!(r#"{{"status":"success","data":{data},"errorType":"","error":""}}"#);
     ([(CONTENT_TYPE, "application/json")], body).into_response()
 }
 

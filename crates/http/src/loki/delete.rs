@@ -16,19 +16,29 @@ use axum::response::{IntoResponse, Response};
 use vigie_engine::EngineError;
 use vigie_model::LogRange;
 
+/// The header that says which request was made.
+const REQUEST_ID: &str = "X-Delete-Request-ID";
+
 /// `POST` and `PUT`.
 pub async fn make(extract::State(state): extract::State<State>, params: Params) -> Response {
     let work = async {
+        allowed(&state)?;
         let (expr, range) = asked(&params)?;
         let engine = state.engine.clone();
         let done = crate::state::blocking(move || engine.delete_logs(&expr, range)).await;
         done.map_err(|error| (error.status(), error.message().to_owned()))?.map_err(refused)
     };
-    answer(work.await.map(drop))
+    match work.await {
+        Ok(id) => (StatusCode::NO_CONTENT, [(REQUEST_ID, id.to_string())]).into_response(),
+        Err(refused) => answer(Err(refused)),
+    }
 }
 
 /// `GET`: all requests, oldest first.
 pub async fn list(extract::State(state): extract::State<State>) -> Response {
+    if let Err(refused) = allowed(&state) {
+        return answer(Err(refused));
+    }
     let mut json = Json::default();
     json.list(state.engine.log_deletions(), |json, one| {
         json.raw(&format!(r#"{{"request_id":"{}","start_time":"#, one.id));
@@ -44,6 +54,9 @@ pub async fn list(extract::State(state): extract::State<State>) -> Response {
 
 /// `DELETE`: takes a request back, as far as its lines are still there.
 pub async fn take_back(extract::State(state): extract::State<State>, params: Params) -> Response {
+    if let Err(refused) = allowed(&state) {
+        return answer(Err(refused));
+    }
     let Some(text) = params.get("request_id") else {
         return answer(Err((StatusCode::BAD_REQUEST, "request_id not set".to_owned())));
     };
@@ -58,6 +71,14 @@ pub async fn take_back(extract::State(state): extract::State<State>, params: Par
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(missing()),
     })
+}
+
+/// Whether `deletion_mode` lets anybody delete.
+fn allowed(state: &State) -> Result<(), Refusal> {
+    if !state.settings.log_deletes_refused {
+        return Ok(());
+    }
+    Err((StatusCode::FORBIDDEN, "deletion is not available for this tenant".to_owned()))
 }
 
 fn asked(params: &Params) -> Result<(vigie_logql::Expr, LogRange), Refusal> {

@@ -26,7 +26,7 @@ pub async fn rules(
     let named = |list: &str, name: &str| {
         params.all(list).next().is_none() || params.all(list).any(|one| one == name)
     };
-    let mut groups = page.starting_at_token(state.alerts.groups())?;
+    let mut groups = page.starting_at_token(groups_of_promql(&state))?;
     groups.retain(|group| named("rule_group[]", &group.name) && named("file[]", &group.file));
     for group in &mut groups {
         group.rules.retain(|rule| {
@@ -123,7 +123,7 @@ fn exclude_alerts(params: &Params) -> Result<bool, ApiError> {
 
 /// `/api/v1/alerts`: everything pending or firing.
 pub async fn alerts(extract::State(state): extract::State<State>) -> Response {
-    let groups = state.alerts.groups();
+    let groups = groups_of_promql(&state);
     let rules = groups.iter().flat_map(|group| &group.rules);
     let alerts = rules.filter_map(|rule| rule.alert.as_ref()).flat_map(|alert| &alert.alerts);
     success(
@@ -133,6 +133,12 @@ pub async fn alerts(extract::State(state): extract::State<State>) -> Response {
         &[],
         &[],
     )
+}
+
+/// The others are Loki's ruler's (`loki::ruler`).
+fn groups_of_promql(state: &State) -> Vec<GroupView> {
+    let groups = state.alerts.groups().into_iter();
+    groups.filter(|group| !group.is_logql).collect()
 }
 
 fn write_group(json: &mut Json, group: &GroupView, with_alerts: bool) {

@@ -375,6 +375,7 @@ async fn lines_are_deleted_and_requests_listed_and_taken_back() {
     assert_eq!(list[0]["query"], r#"{app="a"} |= "secret""#);
     assert_eq!((&list[0]["status"], &list[0]["start_time"]), (&json!("received"), &json!(1)));
     let id = list[0]["request_id"].as_str().unwrap();
+    assert_eq!(made.header("x-delete-request-id"), id);
     let back = format!("/loki/api/v1/delete?request_id={id}");
     assert_eq!(house.ask("DELETE", &back, &[], "").await.status, 204);
     assert_eq!(house.ask("DELETE", &back, &[], "").await.status, 404);

@@ -3,12 +3,13 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tower::ServiceExt;
 use vigie_engine::{Durability, Embedded, EmbeddedOptions, Engine};
 use vigie_http::views::{
     ActiveView, AlertInstance, AlertRuleView, AlertView, DroppedTargets, GroupView,
-    NotificationView, RuleView, SaidBy, SaidOfMetric, Target, TargetView,
+    NotificationView, RuleView, RulerRefusal, RulerView, SaidBy, SaidOfMetric, Target, TargetView,
 };
 use vigie_http::{
     Hosts, Loaded, Loading, Metadata, Notices, Parts, Reload, ReloadRequests, Settings, State,
@@ -94,6 +95,7 @@ impl House {
             reload,
             engine: engine.clone(),
             alerts: Arc::new(Views { groups }),
+            ruler: Arc::new(Rules::default()),
             targets: Arc::new(Views { groups }),
             notices: notices.clone(),
             settings,
@@ -251,6 +253,8 @@ impl AlertView for Views {
             alerts: vec![instance],
         };
         let group = |name: &&str| GroupView {
+            // Groups of this name are Loki's.
+            is_logql: *name == "logs",
             name: (*name).to_owned(),
             file: "f.yml".to_owned(),
             interval_ms: 15_000,
@@ -281,6 +285,41 @@ impl AlertView for Views {
 
     fn notifications(&self, _: usize) -> Result<Vec<NotificationView>, String> {
         Ok(Vec::new())
+    }
+}
+
+/// A ruler that keeps what it is sent.
+#[derive(Default)]
+struct Rules(Mutex<BTreeMap<(String, String), String>>);
+
+impl RulerView for Rules {
+    fn list(&self, namespace: Option<&str>, labels: &[(String, String)]) -> Option<String> {
+        let known = self.0.lock().unwrap();
+        let wanted = known.iter().filter(|((own, _), _)| namespace.is_none_or(|one| one == own));
+        let texts: Vec<&str> = wanted.map(|(_, text)| text.as_str()).collect();
+        (!texts.is_empty()).then(|| format!("{}{labels:?}", texts.join("+")))
+    }
+
+    fn group(&self, namespace: &str, name: &str) -> Option<String> {
+        self.0.lock().unwrap().get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    fn put(&self, namespace: &str, text: &str) -> Result<(), RulerRefusal> {
+        let name = text.strip_prefix("name: ");
+        let name =
+            name.ok_or_else(|| RulerRefusal::Bad("unable to decoded rule group".to_owned()))?;
+        self.0.lock().unwrap().insert((namespace.to_owned(), name.to_owned()), text.to_owned());
+        Ok(())
+    }
+
+    fn remove(&self, namespace: &str, name: Option<&str>) -> Result<(), RulerRefusal> {
+        let mut known = self.0.lock().unwrap();
+        let before = known.len();
+        known.retain(|(own, group), _| own != namespace || name.is_some_and(|one| one != group));
+        match known.len() < before {
+            true => Ok(()),
+            false => Err(RulerRefusal::Missing("group does not exist".to_owned())),
+        }
     }
 }
 

@@ -53,6 +53,8 @@ impl Follower {
         self.line.clear();
         self.line.extend_from_slice(&entry.line);
         self.labels.start(stream, &entry.metadata);
+        // A line is looked at when it comes.
+        self.pipeline.set_now(entry.ts_ns);
         if !self.pipeline.run(entry.ts_ns, &mut self.line, &mut self.labels) {
             return None;
         }

@@ -147,7 +147,8 @@ fn best(
     limit: usize,
     options: &Options,
 ) -> Result<Vec<Kept>, EvalError> {
-    let pipeline = Pipeline::new(&log.stages)?;
+    let mut pipeline = Pipeline::new(&log.stages)?;
+    pipeline.set_now(options.now_ns);
     let texts = required_texts(&log.stages);
     let needles: Vec<Needle> = texts.iter().map(|text| Needle(text.to_vec())).collect();
     if limit == 0 || range.end_ns <= range.start_ns {

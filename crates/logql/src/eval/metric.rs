@@ -355,7 +355,8 @@ impl Evaluator<'_> {
                 .saturating_add(1),
             end_ns: self.steps.end_ns().saturating_sub(range.offset_ns).saturating_add(1),
         };
-        let pipeline = Pipeline::for_samples(&range.log.stages, unwrap, grouping)?;
+        let mut pipeline = Pipeline::for_samples(&range.log.stages, unwrap, grouping)?;
+        pipeline.set_now(self.budget.now_ns());
         let mut reader = Reader::new(range, grouping, pipeline, sample, self.steps);
         let mut blocks =
             self.source.select(&range.log.matchers, wanted, Direction::Forward, &needles)?;

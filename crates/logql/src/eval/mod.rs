@@ -52,6 +52,8 @@ pub struct Options {
     pub answer_bytes_max: usize,
     /// Lines closer than this to the last one kept are left out of a log query; 0 keeps all.
     pub interval_ns: i64,
+    /// What `now` answers in a template.
+    pub now_ns: i64,
     /// When to give up.
     pub deadline: Option<Instant>,
     /// Set from outside to stop the query.
@@ -66,6 +68,7 @@ impl Default for Options {
             samples_max: QUERY_SAMPLES_MAX,
             answer_bytes_max: LOG_ANSWER_BYTES_MAX,
             interval_ns: 0,
+            now_ns: 0,
             deadline: None,
             cancel: None,
         }
@@ -178,6 +181,11 @@ const CELLS_PER_SERIES: usize = 64;
 impl<'a> Budget<'a> {
     pub(crate) fn new(options: &'a Options) -> Budget<'a> {
         Budget { options, lines_scanned: 0, work: 0, cells: 0 }
+    }
+
+    /// When the query is asked.
+    pub(crate) fn now_ns(&self) -> i64 {
+        self.options.now_ns
     }
 
     /// Accounts for one more line, of which `bytes` are read.

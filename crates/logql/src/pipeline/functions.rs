@@ -1,16 +1,15 @@
 //! Loki's template functions: its own, and those of sprig that it keeps.
 //!
-//! Not built: `now` (a query has no clock) and zones other than UTC; a template that names one is
-//! refused, with the name.
+//! Times and their methods are `vigie_template`'s; `now` is the instant at which the query is asked.
 
-use super::dates::Time;
 use super::template::Current;
 use crate::units::{parse_bytes, parse_go_duration_ns, parse_go_float};
 use gotmpl::{FuncMap, TemplateError, Value};
 use regex::bytes::Regex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use vigie_model::regexp;
+use vigie_model::{go_quote, regexp};
+use vigie_template::moment::{self, Moment};
 
 type Answer = Result<Value, TemplateError>;
 
@@ -24,7 +23,7 @@ fn error(why: impl Into<String>) -> TemplateError {
 fn text(args: &[Value], at: usize) -> String {
     match args.get(at) {
         None | Some(Value::Nil) => String::new(),
-        Some(value) => value.to_string(),
+        Some(value) => moment::printed(value).unwrap_or_else(|| value.to_string()),
     }
 }
 
@@ -43,7 +42,8 @@ fn int(args: &[Value], at: usize) -> i64 {
             Ok(value) => value,
             Err(_) => parse_go_float(value).unwrap_or(0.0) as i64,
         },
-        _ => 0,
+        Some(value) => moment::number_of(value).unwrap_or(0),
+        None => 0,
     }
 }
 
@@ -55,7 +55,8 @@ fn float(args: &[Value], at: usize) -> f64 {
         Some(Value::Float(value)) => *value,
         Some(Value::Bool(value)) => f64::from(u8::from(*value)),
         Some(Value::String(value)) => parse_go_float(value).unwrap_or(0.0),
-        _ => 0.0,
+        Some(value) => moment::number_of(value).unwrap_or(0) as f64,
+        None => 0.0,
     }
 }
 
@@ -73,40 +74,70 @@ pub(super) fn all(current: &Arc<Mutex<Current>>) -> FuncMap {
     });
     let cell = current.clone();
     add(&mut map, "__timestamp__", move |_| {
-        let ts_ns = cell.lock().map_err(|_| error("poisoned"))?.ts_ns;
-        string(Time::from_ns(ts_ns).to_text())
+        Ok(Moment::from_ns(cell.lock().map_err(|_| error("poisoned"))?.ts_ns).to_value())
     });
-    times(&mut map);
+    times(&mut map, current);
+    map.extend(vigie_template::method_functions());
     map
 }
 
-fn time(args: &[Value], at: usize) -> Result<Time, TemplateError> {
-    let text = text(args, at);
-    Time::from_text(&text).ok_or_else(|| {
-        error(format!("wrong type for value; expected time.Time; got string {text:?}"))
+/// The functions that give times: only a template that has one needs their methods.
+pub(super) const TIMES: [&str; 5] =
+    ["__timestamp__", "toDate", "toDateInZone", "unixToTime", "now"];
+
+fn time(args: &[Value], at: usize) -> Result<Moment, TemplateError> {
+    let given = args.get(at).unwrap_or(&Value::Nil);
+    Moment::of(given).ok_or_else(|| {
+        let kind = given.type_name();
+        error(format!("wrong type for value; expected time.Time; got {kind}"))
     })
 }
 
-fn times(map: &mut FuncMap) {
+fn times(map: &mut FuncMap, current: &Arc<Mutex<Current>>) {
     for (name, scale) in
         [("unixEpoch", 1_000_000_000), ("unixEpochMillis", 1_000_000), ("unixEpochNanos", 1)]
     {
-        add(map, name, move |args| string((time(args, 0)?.ns() / scale).to_string()));
+        add(map, name, move |args| string(time(args, 0)?.ns().div_euclid(scale).to_string()));
     }
-    add(map, "date", |args| string(time(args, 1)?.format(&text(args, 0))));
-    add(map, "toDate", |args| {
-        string(Time::parse_or_zero(&text(args, 0), &text(args, 1)).to_text())
+    let cell = current.clone();
+    let now = move || {
+        let current = cell.lock().map_err(|_| error("poisoned"))?;
+        Ok::<_, TemplateError>(Moment::from_ns(current.now_ns))
+    };
+    // sprig takes a time or seconds; anything else is as good as now.
+    let else_now = now.clone();
+    add(map, "date", move |args| {
+        let at = match args.get(1) {
+            Some(Value::Int(seconds)) => Moment::from_seconds(*seconds),
+            Some(value) => Moment::of(value).map_or_else(&else_now, Ok)?,
+            None => else_now()?,
+        };
+        string(at.format(&text(args, 0)))
     });
-    add(map, "toDateInZone", |args| {
-        let zone = text(args, 1);
-        if !["UTC", "", "GMT"].contains(&zone.as_str()) {
-            return Err(error(format!("toDateInZone: zone {zone:?} is not built, only UTC")));
-        }
-        string(Time::parse_or_zero(&text(args, 0), &text(args, 2)).to_text())
-    });
-    add(map, "unixToTime", |args| {
-        string(Time::from_epoch(&text(args, 0)).map_err(error)?.to_text())
-    });
+    add(map, "now", move |_| Ok(now()?.to_value()));
+    let parsed = |layout: String, text: String, zone: String| {
+        Moment::parse(&layout, &text, &zone).unwrap_or_else(Moment::zero).to_value()
+    };
+    add(map, "toDate", move |args| Ok(parsed(text(args, 0), text(args, 1), String::new())));
+    add(map, "toDateInZone", move |args| Ok(parsed(text(args, 0), text(args, 2), text(args, 1))));
+    add(map, "unixToTime", |args| Ok(from_epoch(&text(args, 0)).map_err(error)?.to_value()));
+}
+
+/// Loki's `unixToTime`: the number of digits tells the unit.
+fn from_epoch(text: &str) -> Result<Moment, String> {
+    let quoted = go_quote(text);
+    let number: i64 = text.parse().map_err(|_| {
+        format!("unable to parse time '{text}': strconv.ParseInt: parsing {quoted}: invalid syntax")
+    })?;
+    match text.len() {
+        5 => Ok(Moment::from_seconds(number * 86_400)),
+        10 => Ok(Moment::from_seconds(number)),
+        13 => Ok(Moment::from_ns(number * 1_000_000)),
+        16 => Ok(Moment::from_ns(number * 1_000)),
+        19 => Ok(Moment::from_ns(number)),
+        // Loki wraps an error that is not there.
+        _ => Err(format!("unable to parse time '{text}': %!w(<nil>)")),
+    }
 }
 
 fn add(
@@ -434,7 +465,7 @@ fn url_decode(text: &str) -> Result<String, String> {
                     .and_then(|hex| u8::from_str_radix(hex, 16).ok())
                     .ok_or_else(|| {
                         let part = text.get(at..(at + 3).min(text.len())).unwrap_or("%");
-                        format!("invalid URL escape {}", vigie_model::go_quote(part))
+                        format!("invalid URL escape {}", go_quote(part))
                     })?;
                 out.push(code);
                 at += 2;

@@ -6,7 +6,6 @@
 //! turn that into a failure.
 
 mod condition;
-mod dates;
 mod functions;
 mod ip;
 mod json;
@@ -109,6 +108,8 @@ pub struct Pipeline {
     steps: Vec<Compiled>,
     hints: Hints,
     needed_labels: Vec<String>,
+    /// What `now` answers in a template.
+    now_ns: i64,
 }
 
 impl Pipeline {
@@ -121,7 +122,7 @@ impl Pipeline {
                 .map_err(|why| ParseError::whole(format!("stage '{stage}' : {why}")))?;
             steps.push(step);
         }
-        Ok(Pipeline { steps, hints: Hints::default(), needed_labels })
+        Ok(Pipeline { steps, hints: Hints::default(), needed_labels, now_ns: 0 })
     }
 
     /// Compiles stages for samples that only `grouping` and the unwrapped label look at.
@@ -153,6 +154,11 @@ impl Pipeline {
             pipeline.hints = Hints::default();
         }
         Ok(pipeline)
+    }
+
+    /// Says when it is asked: what `now` answers in a template.
+    pub fn set_now(&mut self, now_ns: i64) {
+        self.now_ns = now_ns;
     }
 
     /// Runs a line through; `false` drops it. `line` becomes what the stages make of it.
@@ -191,14 +197,14 @@ impl Pipeline {
             }
             Compiled::Label(condition) => condition.holds(labels),
             Compiled::LineFormat(template) => {
-                match template.run(ts_ns, line, &TemplateData::of(labels)) {
+                match template.run((ts_ns, self.now_ns), line, &TemplateData::of(labels)) {
                     Ok(text) => *line = text.into_bytes(),
                     Err(error) => labels.set_error("TemplateFormatErr", error),
                 }
                 true
             }
             Compiled::LabelFormat(formats) => {
-                format_labels(formats, ts_ns, line, labels);
+                format_labels(formats, (ts_ns, self.now_ns), line, labels);
                 true
             }
             Compiled::Decolorize(regex) => {
@@ -394,7 +400,12 @@ fn label_formats(
     Ok(out)
 }
 
-fn format_labels(formats: &[(Arc<str>, Format)], ts_ns: i64, line: &[u8], labels: &mut LineLabels) {
+fn format_labels(
+    formats: &[(Arc<str>, Format)],
+    instants: (i64, i64),
+    line: &[u8],
+    labels: &mut LineLabels,
+) {
     // Templates read the labels as they were before the stage; renames see each other.
     let snapshot = TemplateData::of(labels);
     for (target, format) in formats {
@@ -405,7 +416,7 @@ fn format_labels(formats: &[(Arc<str>, Format)], ts_ns: i64, line: &[u8], labels
                     labels.remove(from);
                 }
             }
-            Format::Template(template) => match template.run(ts_ns, line, &snapshot) {
+            Format::Template(template) => match template.run(instants, line, &snapshot) {
                 Ok(text) => labels.set(target.clone(), text.into()),
                 Err(error) => labels.set_error("TemplateFormatErr", error),
             },

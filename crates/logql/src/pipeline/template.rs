@@ -21,6 +21,7 @@ const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) struct Current {
     pub(super) line: String,
     pub(super) ts_ns: i64,
+    pub(super) now_ns: i64,
 }
 
 /// A compiled template.
@@ -54,37 +55,55 @@ impl LineTemplate {
         }
         let functions = functions::all(&current);
         let known: Vec<String> = functions.keys().cloned().collect();
-        let template = Template::new(name)
+        let mut template = Template::new(name)
             .max_range_iters(RANGE_ROUNDS_MAX)
             .funcs(functions)
             .parse(text)
             .map_err(|error| parse_error(name, &error.to_string()))?;
-        for tree in std::iter::once(name).chain(template.templates()) {
-            if let Some(list) = template.lookup(tree) {
+        for tree in trees(&template, name) {
+            if let Some(list) = template.lookup(&tree) {
                 check_functions(list, &known).map_err(|function| {
                     format!("template: {name}:1: function \"{function}\" not defined")
                 })?;
             }
         }
+        if functions::TIMES.iter().any(|word| text.contains(word)) {
+            for tree in trees(&template, name) {
+                if let Some(mut list) = template.lookup(&tree).cloned() {
+                    vigie_template::with_methods(&mut list);
+                    template = template.add_parse_tree(&tree, list);
+                }
+            }
+        }
         Ok(LineTemplate { template, fields: fields(text), current, name, text: text.to_owned() })
     }
 
-    /// Runs the template; the error is Go's, as far as `gotmpl` tells it.
-    pub fn run(&self, ts_ns: i64, line: &[u8], data: &TemplateData) -> Result<String, String> {
+    /// Runs the template at the line's instant and the query's; the error is Go's, as far as `gotmpl` tells it.
+    pub fn run(
+        &self,
+        (ts_ns, now_ns): (i64, i64),
+        line: &[u8],
+        data: &TemplateData,
+    ) -> Result<String, String> {
         {
             let mut current =
                 self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             current.line = String::from_utf8_lossy(line).into_owned();
             current.ts_ns = ts_ns;
+            current.now_ns = now_ns;
         }
         let mut map = data.0.clone();
         for field in &self.fields {
             map.entry(field.clone()).or_insert_with(|| Value::String("".into()));
         }
         let mut out = Bounded(String::new());
-        self.template
-            .execute_fmt(&mut out, &Value::Map(Arc::new(map)))
-            .map_err(|error| self.failure(&error.to_string()))?;
+        let data = Value::Map(Arc::new(map));
+        // By name: only the named tree knows methods. An empty text has none.
+        let run = match self.template.lookup(self.name) {
+            Some(_) => self.template.execute_template_fmt(&mut out, self.name, &data),
+            None => self.template.execute_fmt(&mut out, &data),
+        };
+        run.map_err(|error| self.failure(&error.to_string()))?;
         Ok(out.0)
     }
 
@@ -114,6 +133,11 @@ impl LineTemplate {
     pub fn fields(&self) -> &[Arc<str>] {
         &self.fields
     }
+}
+
+/// The names of all trees of a template, its own first.
+fn trees(template: &Template, name: &str) -> Vec<String> {
+    std::iter::once(name).chain(template.templates()).map(ToOwned::to_owned).collect()
 }
 
 /// A snapshot of the labels, as templates read them.

@@ -132,13 +132,26 @@ pub fn corpus(what: &str) -> Option<PathBuf> {
     }
 }
 
-/// Whether `tests/differences.txt` has the query: we differ there, and know why.
+/// The starts of the queries that differ on purpose (`tests/differences.txt`); a line without a reason or a commit is a failure.
+pub fn differences() -> Vec<&'static str> {
+    let lines = include_str!("../differences.txt").lines().filter(|line| !line.starts_with("# "));
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [start, reason, commit] = fields[..] else {
+                panic!("query, reason and commit, between tabs: {line:?}")
+            };
+            let hex = commit.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            assert!(hex && commit.len() == 40, "no commit: {line:?}");
+            assert!(!start.is_empty() && !reason.is_empty(), "no query or no reason: {line:?}");
+            start
+        })
+        .collect()
+}
+
+/// Whether the query differs on purpose.
 pub fn differs_on_purpose(query: &str) -> bool {
-    include_str!("../differences.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| line.split_once('\t'))
-        .any(|(start, _)| query.starts_with(start))
+    differences().iter().any(|start| query.starts_with(start))
 }
 
 /// Compares a count with the floor kept in `tests/floors.txt`; it may only rise.

@@ -1,249 +1,127 @@
 //! Called as `logcli`: Loki's command-line client, its flags and its forms of output.
 //!
-//! Flags that tune what a single server has no use for (`--parallel-…`) do not exist. Colours are
-//! not written. What the original writes with its log to stderr (the address, common labels) goes
-//! to stderr here too, without the time before it.
+//! `flags` has the command line, `form` how answers are written; here the server is asked.
+//! Flags that would do nothing on a single server are taken and do nothing, those that would do
+//! something else are refused with the reason. Colours are not written. What the original writes
+//! with its log to stderr (the address, common labels) goes to stderr here too, without the time
+//! before it.
 
-use super::loki::{Line, Loki, Server, braces, labels_text};
+mod flags;
+mod form;
+
+pub use flags::Logcli;
+
+use super::loki::{Line, Loki, Server, pairs};
 use super::page::{Order, Question, Window};
-use super::{FOLLOW_BACK_NS, FOLLOW_EVERY, duration_ns, instant_ns, put};
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use super::{FOLLOW_BACK_NS, FOLLOW_EVERY, instant_ns, put};
+use anyhow::{Context, Result, bail};
+use flags::{Command, DeleteCommand, Mode, QueryArgs, ServerArgs, ShownArgs, Span, VolumeArgs};
+use form::{Form, Pairs, batch, braces, indented};
+use serde_json::Value;
 use std::collections::HashSet;
+use std::io::Read;
 use vigie_http::state::now_ms;
-
-/// A command-line for Loki.
-#[derive(Debug, Parser)]
-#[command(name = "logcli", version)]
-pub struct Logcli {
-    #[command(subcommand)]
-    command: Command,
-    /// Server address.
-    #[arg(long, global = true, env = "LOKI_ADDR", default_value = "http://localhost:3100")]
-    addr: String,
-    /// Username for HTTP basic auth.
-    #[arg(long, global = true, env = "LOKI_USERNAME", default_value = "")]
-    username: String,
-    /// Password for HTTP basic auth.
-    #[arg(long, global = true, env = "LOKI_PASSWORD", default_value = "", hide_env_values = true)]
-    password: String,
-    /// The X-Scope-OrgID to send.
-    #[arg(long = "org-id", global = true, env = "LOKI_ORG_ID", default_value = "")]
-    org_id: String,
-    /// The bearer token to send.
-    #[arg(
-        long = "bearer-token",
-        global = true,
-        env = "LOKI_BEARER_TOKEN",
-        default_value = "",
-        hide_env_values = true
-    )]
-    bearer_token: String,
-    /// Specify output mode.
-    #[arg(short, long, global = true, value_enum, default_value_t = Mode::Default)]
-    output: Mode,
-    /// Suppress query metadata.
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// Show query statistics; there are none, and the flag changes nothing.
-    #[arg(long, global = true, hide = true)]
-    stats: bool,
-    /// The timezone of instants, UTC or Local, which is the machine's.
-    #[arg(short = 'z', long, global = true, default_value = "Local")]
-    timezone: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Mode {
-    Default,
-    Raw,
-    Jsonl,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run a LogQL query.
-    Query(QueryArgs),
-    /// Run an instant LogQL query.
-    InstantQuery {
-        /// The query.
-        query: String,
-        /// Time at which to execute the instant query.
-        #[arg(long)]
-        now: Option<String>,
-        /// Limit on number of entries.
-        #[arg(long, default_value_t = 30)]
-        limit: usize,
-    },
-    /// Find values for a given label.
-    Labels {
-        /// The name of the label.
-        label: Option<String>,
-        #[command(flatten)]
-        span: Span,
-    },
-    /// Run series query.
-    Series {
-        /// The selector.
-        matcher: String,
-        #[command(flatten)]
-        span: Span,
-    },
-    /// Run a stats query.
-    Stats {
-        /// The selector.
-        query: String,
-        #[command(flatten)]
-        span: Span,
-    },
-    /// Run a volume query.
-    Volume(VolumeArgs),
-    /// Run a volume query and return a time series.
-    #[command(name = "volume_range")]
-    VolumeRange {
-        #[command(flatten)]
-        volume: VolumeArgs,
-        /// Query resolution step width.
-        #[arg(long, default_value = "1h")]
-        step: String,
-    },
-    /// Run a query for detected fields.
-    DetectedFields {
-        /// The query.
-        query: String,
-        /// Limit on number of fields to return.
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
-        /// Limit the number of lines each subquery is allowed to process.
-        #[arg(long = "line-limit", default_value_t = 1000)]
-        line_limit: usize,
-        #[command(flatten)]
-        span: Span,
-    },
-    /// Format a LogQL query.
-    Fmt {
-        /// The query.
-        query: String,
-    },
-}
-
-/// From when to when.
-#[derive(Debug, Args)]
-struct Span {
-    /// Lookback window.
-    #[arg(long, default_value = "1h")]
-    since: String,
-    /// Start looking for logs at this absolute time (inclusive).
-    #[arg(long)]
-    from: Option<String>,
-    /// Stop looking for logs at this absolute time (exclusive).
-    #[arg(long)]
-    to: Option<String>,
-}
-
-#[derive(Debug, Args)]
-struct QueryArgs {
-    /// The query.
-    query: String,
-    #[command(flatten)]
-    span: Span,
-    /// Limit on number of entries to print; 0 for all.
-    #[arg(long, default_value_t = 30)]
-    limit: usize,
-    /// Query batch size to use until `limit` is reached.
-    #[arg(long, default_value_t = 1000)]
-    batch: usize,
-    /// Query resolution step width, for metric queries.
-    #[arg(long)]
-    step: Option<String>,
-    /// Query interval, for log queries.
-    #[arg(long)]
-    interval: Option<String>,
-    /// Scan forwards through logs.
-    #[arg(long)]
-    forward: bool,
-    /// Tail the logs.
-    #[arg(short, long, alias = "follow", short_alias = 'f')]
-    tail: bool,
-    /// Do not print any labels.
-    #[arg(long = "no-labels")]
-    no_labels: bool,
-    /// Exclude labels given the provided key during output.
-    #[arg(long = "exclude-label")]
-    exclude_label: Vec<String>,
-    /// Include labels given the provided key during output.
-    #[arg(long = "include-label")]
-    include_label: Vec<String>,
-    /// Set a fixed padding to labels.
-    #[arg(long = "labels-length", default_value_t = 0)]
-    labels_length: usize,
-}
-
-#[derive(Debug, Args)]
-struct VolumeArgs {
-    /// The selector.
-    query: String,
-    #[command(flatten)]
-    span: Span,
-    /// Limit on number of series to return volumes for.
-    #[arg(long, default_value_t = 30)]
-    limit: usize,
-    /// List of labels to aggregate results into.
-    #[arg(long = "targetLabels", value_delimiter = ',')]
-    target_labels: Vec<String>,
-    /// Whether to aggregate results by label name only.
-    #[arg(long = "aggregateByLabels")]
-    aggregate_by_labels: bool,
-}
-
-impl Span {
-    fn window(&self) -> Result<Window> {
-        let end_ns = match &self.to {
-            Some(text) => instant_ns("--to", text)?,
-            None => now_ms().saturating_mul(1_000_000),
-        };
-        let start_ns = match &self.from {
-            Some(text) => instant_ns("--from", text)?,
-            None => end_ns.saturating_sub(duration_ns("--since", &self.since)?),
-        };
-        Ok(Window { start_ns, end_ns })
-    }
-}
+use vigie_net::Method;
 
 /// Does what was asked.
 pub async fn run(cli: Logcli) -> Result<()> {
-    let mut server = Server::at("--addr", &cli.addr)?;
-    let mut header = |name: &str, value: String| server.headers.push((name.to_owned(), value));
-    if !cli.username.is_empty() {
-        let pair = format!("{}:{}", cli.username, cli.password);
-        header("Authorization", format!("Basic {}", vigie_net::base64(pair.as_bytes())));
-    } else if !cli.bearer_token.is_empty() {
-        header("Authorization", format!("Bearer {}", cli.bearer_token));
-    }
-    if !cli.org_id.is_empty() {
-        header("X-Scope-OrgID", cli.org_id.clone());
-    }
-    let asking = Asking { loki: Loki::new(server), cli: &cli };
+    cli.refuse_what_is_not_there()?;
+    let asking = Asking { loki: Loki::new(server(&cli.server)?), cli: &cli };
     match &cli.command {
         Command::Query(query) => asking.query(query).await,
-        Command::InstantQuery { query, now, limit } => {
+        Command::InstantQuery { query, now, limit, .. } => {
             asking.instant(query, now.as_deref(), *limit).await
         }
         Command::Labels { label, span } => asking.labels(label.as_deref(), span).await,
-        Command::Series { matcher, span } => asking.series(matcher, span).await,
+        Command::Series { matcher, analyze_labels, span } => {
+            asking.series(matcher, *analyze_labels, span).await
+        }
         Command::Stats { query, span } => asking.stats(query, span).await,
         Command::Volume(volume) => asking.volume(volume, None).await,
         Command::VolumeRange { volume, step } => asking.volume(volume, Some(step)).await,
-        Command::DetectedFields { query, limit, line_limit, span } => {
-            let form = [("line_limit", line_limit.to_string()), ("limit", limit.to_string())];
-            asking.fields(query, &form, span).await
+        Command::DetectedFields { query, field, limit, line_limit, step, span } => {
+            let form = [
+                ("line_limit", line_limit.to_string()),
+                ("limit", limit.to_string()),
+                ("step", step.clone()),
+            ];
+            asking.fields(query, field.as_deref(), &form, span).await
         }
-        Command::Fmt { query } => {
-            let expr = vigie_logql::parse(query).map_err(|error| anyhow::anyhow!("{error}"))?;
-            put(&format!("{}\n", vigie_logql::pretty(&expr))).map(drop)
+        Command::Fmt { query } => format_query(query.as_deref()),
+        Command::Delete(command) => asking.delete(command).await,
+    }
+}
+
+/// Prints a query in lines; it comes from stdin when it is not given.
+fn format_query(query: Option<&str>) -> Result<()> {
+    let mut text = query.unwrap_or("").to_owned();
+    if query.is_none() {
+        std::io::stdin().read_to_string(&mut text).context("stdin cannot be read")?;
+    }
+    match vigie_logql::parse(&text) {
+        Ok(expr) => put(&format!("{}\n", vigie_logql::pretty(&expr))).map(drop),
+        Err(error) => bail!("unable to format logql: failed to parse the query: {error}"),
+    }
+}
+
+/// Whom to ask, with the headers that the flags and the environment name.
+fn server(arguments: &ServerArgs) -> Result<Server> {
+    let mut server = Server::at("--addr", &arguments.addr)?;
+    let tokens = [&arguments.bearer_token, &arguments.bearer_token_file];
+    let tokens = tokens.iter().filter(|text| !text.is_empty()).count();
+    let has_user = !arguments.username.is_empty() || !arguments.password.is_empty();
+    if has_user && tokens > 0 {
+        bail!(
+            "at most one of HTTP basic auth (username/password), bearer-token & bearer-token-file is allowed to be configured"
+        );
+    }
+    if tokens > 1 {
+        bail!(
+            "at most one of the options bearer-token & bearer-token-file is allowed to be configured"
+        );
+    }
+    let mut header = |name: &str, value: String| server.headers.push((name.to_owned(), value));
+    if !arguments.username.is_empty() && !arguments.password.is_empty() {
+        let pair = format!("{}:{}", arguments.username, arguments.password);
+        let value = format!("Basic {}", vigie_net::base64(pair.as_bytes()));
+        header(&arguments.auth_header, value);
+    } else if !arguments.bearer_token.is_empty() {
+        header(&arguments.auth_header, format!("Bearer {}", arguments.bearer_token));
+    } else if !arguments.bearer_token_file.is_empty() {
+        let path = &arguments.bearer_token_file;
+        let token = std::fs::read_to_string(path)
+            .with_context(|| format!("unable to read authorization credentials file {path}"))?;
+        header(&arguments.auth_header, format!("Bearer {}", token.trim()));
+    }
+    for (name, value) in
+        [("X-Scope-OrgID", &arguments.org_id), ("X-Query-Tags", &arguments.query_tags)]
+    {
+        if !value.is_empty() {
+            header(name, value.clone());
         }
     }
+    if arguments.nocache {
+        header("Cache-Control", "no-cache".to_owned());
+    }
+    for text in &arguments.header {
+        let Some((name, value)) = text.split_once(':') else {
+            bail!("invalid header format: {text:?}. Expected format: 'Header-Name: value'");
+        };
+        if name.trim().is_empty() {
+            bail!("header name cannot be empty in header: {text:?}");
+        }
+        header(name.trim(), value.trim().to_owned());
+    }
+    if !arguments.ca_cert.is_empty() {
+        let path = &arguments.ca_cert;
+        let pem = std::fs::read_to_string(path)
+            .with_context(|| format!("--ca-cert: {path} cannot be read"))?;
+        server.config.ca_pem = Some(pem);
+    }
+    server.config.insecure_skip_verify = arguments.tls_skip_verify;
+    server.retries = arguments.retries;
+    server.backoff_s = (arguments.min_backoff, arguments.max_backoff);
+    Ok(server)
 }
 
 struct Asking<'a> {
@@ -261,7 +139,16 @@ impl Asking<'_> {
 
     async fn ask(&self, path: &str, form: &[(&str, String)]) -> Result<Value> {
         self.say(&self.loki.address(path, form));
-        self.loki.json(path, form).await
+        self.loki.json(path, form).await.context("Error doing request")
+    }
+
+    fn form(&self, shown: &ShownArgs) -> Form {
+        Form {
+            mode: self.cli.output,
+            zone: self.cli.timezone.tables(),
+            time: self.cli.output_timestamp_format,
+            no_labels: shown.no_labels,
+        }
     }
 
     async fn query(&self, arguments: &QueryArgs) -> Result<()> {
@@ -275,7 +162,7 @@ impl Asking<'_> {
             ];
             form.extend(arguments.step.clone().map(|step| ("step", step)));
             let answer = self.ask("/loki/api/v1/query_range", &form).await?;
-            return indented(&answer["data"]["result"]);
+            return put(&indented(&answer["data"]["result"])?).map(drop);
         }
         let extra: Vec<_> =
             arguments.interval.iter().map(|one| ("interval", one.clone())).collect();
@@ -286,32 +173,26 @@ impl Asking<'_> {
             categorize: false,
             extra: &extra,
         };
-        let limit = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
+        let all = arguments.limit == 0 || arguments.parallel_max_workers > 1;
+        let limit = if all { usize::MAX } else { arguments.limit };
         let first = question.form(window, question.size.min(limit));
         self.say(&self.loki.address("/loki/api/v1/query_range", &first));
         if arguments.tail {
             return self.tail(arguments, question, window).await;
         }
-        let mut lines: Vec<Line> = Vec::new();
-        question
-            .pages(&self.loki, window, limit, |page| {
-                lines.extend(page);
-                Ok(())
-            })
-            .await?;
-        let common = if arguments.no_labels { Vec::new() } else { common(&lines) };
-        if !common.is_empty() {
-            self.say(&format!("Common labels: {}", braces(&common)));
-        }
-        let shown: Vec<String> =
-            lines.iter().map(|line| own_labels(line, arguments, &common)).collect();
-        let width = shown.iter().map(String::len).max().unwrap_or(0).max(arguments.labels_length);
-        for (line, labels) in lines.iter().zip(&shown) {
-            if !put(&self.written(line, labels, width, arguments.no_labels))? {
-                return Ok(());
+        let form = self.form(&arguments.shown);
+        // Nobody reads any more, as behind `head`: that is an end, not a failure.
+        let mut is_read = true;
+        let asked = question.pages(&self.loki, window, limit, |page| {
+            let (said, written) = batch(&page, &arguments.shown, &form);
+            said.iter().for_each(|text| self.say(text));
+            for line in &written {
+                is_read = is_read && put(line)?;
             }
-        }
-        Ok(())
+            if is_read { Ok(()) } else { bail!("nobody reads") }
+        });
+        let asked = asked.await;
+        if is_read { asked.context("Query failed") } else { Ok(()) }
     }
 
     /// Prints what arrives, each line once.
@@ -323,6 +204,14 @@ impl Asking<'_> {
     ) -> Result<()> {
         let mut seen: HashSet<Line> = HashSet::new();
         let question = Question { order: Order::Forward, ..question };
+        let (shown, form) = (&arguments.shown, self.form(&arguments.shown));
+        for (names, what) in
+            [(&shown.exclude_label, "Ignoring"), (&shown.include_label, "Print only")]
+        {
+            if !names.is_empty() {
+                self.say(&format!("{what} labels key: {}", names.join(",")));
+            }
+        }
         loop {
             let now_ns = now_ms().saturating_mul(1_000_000);
             let start_ns = from.start_ns.max(now_ns - FOLLOW_BACK_NS);
@@ -335,57 +224,17 @@ impl Asking<'_> {
                 })
                 .await?;
             for line in fresh {
-                let labels = own_labels(&line, arguments, &[]);
-                let width = arguments.labels_length;
-                if !put(&self.written(&line, &labels, width, arguments.no_labels))? {
+                let mut labels = line.labels.clone();
+                let include = &shown.include_label;
+                labels.retain(|(name, _)| include.is_empty() || include.contains(name));
+                labels.retain(|(name, _)| !shown.exclude_label.contains(name));
+                if !put(&form.line(&line, &labels, shown.labels_length))? {
                     return Ok(());
                 }
                 seen.insert(line);
             }
             seen.retain(|line| line.ts_ns >= start_ns);
             tokio::time::sleep(FOLLOW_EVERY).await;
-        }
-    }
-
-    /// A line as it is printed, with its end.
-    fn written(&self, line: &Line, labels: &str, width: usize, no_labels: bool) -> String {
-        let text = &line.text;
-        match self.cli.output {
-            Mode::Raw => format!("{text}\n"),
-            Mode::Jsonl => {
-                let labels: Value =
-                    line.labels.iter().cloned().map(|(a, b)| (a, Value::from(b))).collect();
-                let at = self.instant_text(line.ts_ns, true);
-                format!("{}\n", json!({"labels": labels, "line": text, "timestamp": at}))
-            }
-            Mode::Default if no_labels => {
-                format!("{} {text}\n", self.instant_text(line.ts_ns, false))
-            }
-            Mode::Default => {
-                format!("{} {labels:<width$} {text}\n", self.instant_text(line.ts_ns, false))
-            }
-        }
-    }
-
-    /// RFC 3339 in the zone that was asked for, in seconds or with all digits.
-    fn instant_text(&self, ts_ns: i64, all: bool) -> String {
-        let zone = if self.cli.timezone.eq_ignore_ascii_case("utc") {
-            jiff::tz::TimeZone::UTC
-        } else {
-            jiff::tz::TimeZone::system()
-        };
-        let Ok(at) = jiff::Timestamp::from_nanosecond(i128::from(ts_ns)) else {
-            return ts_ns.to_string();
-        };
-        let offset = zone.to_offset(at);
-        let text = at.display_with_offset(offset).to_string();
-        let text = text.strip_suffix("+00:00").map_or(text.clone(), |plain| format!("{plain}Z"));
-        match text.split_once('.') {
-            Some((seconds, rest)) if !all => {
-                let zone = rest.trim_start_matches(|c: char| c.is_ascii_digit());
-                format!("{seconds}{zone}")
-            }
-            _ => text,
         }
     }
 
@@ -401,7 +250,7 @@ impl Asking<'_> {
             ("time", time_ns.to_string()),
         ];
         let answer = self.ask("/loki/api/v1/query", &form).await?;
-        indented(&answer["data"]["result"])
+        put(&indented(&answer["data"]["result"])?).map(drop)
     }
 
     async fn labels(&self, label: Option<&str>, span: &Span) -> Result<()> {
@@ -418,12 +267,17 @@ impl Asking<'_> {
         Ok(())
     }
 
-    async fn series(&self, matcher: &str, span: &Span) -> Result<()> {
+    async fn series(&self, matcher: &str, analyze: bool, span: &Span) -> Result<()> {
         let mut form = over(span.window()?, None);
         form.insert(1, ("match", matcher.to_owned()));
         let answer = self.ask("/loki/api/v1/series", &form).await?;
-        for series in answer["data"].as_array().into_iter().flatten() {
-            if !put(&format!("{}\n", labels_text(series)))? {
+        let series: Vec<Pairs> =
+            answer["data"].as_array().into_iter().flatten().map(pairs).collect();
+        if analyze {
+            return put(&form::label_table(&series)).map(drop);
+        }
+        for one in &series {
+            if !put(&format!("{}\n", braces(one)))? {
                 break;
             }
         }
@@ -436,7 +290,7 @@ impl Asking<'_> {
         let number = |name: &str| answer[name].as_u64().unwrap_or(0);
         let text = format!(
             "{{\n  bytes: {}\n  chunks: {}\n  streams: {}\n  entries: {}\n}}\n",
-            human_bytes(number("bytes")),
+            form::human_bytes(number("bytes")),
             number("chunks"),
             number("streams"),
             number("entries")
@@ -456,25 +310,67 @@ impl Asking<'_> {
         form.extend(step.map(|step| ("step", step.clone())));
         let kind = if step.is_some() { "volume_range" } else { "volume" };
         let answer = self.ask(&format!("/loki/api/v1/index/{kind}"), &form).await?;
-        indented(&answer["data"]["result"])
+        put(&indented(&answer["data"]["result"])?).map(drop)
     }
 
-    async fn fields(&self, query: &str, extra: &[(&str, String)], span: &Span) -> Result<()> {
+    async fn fields(
+        &self,
+        query: &str,
+        field: Option<&str>,
+        extra: &[(&str, String)],
+        span: &Span,
+    ) -> Result<()> {
         let mut form = over(span.window()?, Some(query));
         form.extend(extra.iter().map(|(name, value)| (*name, value.clone())));
-        let answer = self.ask("/loki/api/v1/detected_fields", &form).await?;
-        if self.cli.output == Mode::Jsonl {
-            return put(&format!("{answer}\n")).map(drop);
+        let path = match field {
+            Some(name) => {
+                format!("/loki/api/v1/detected_field/{}/values", crate::client::encode(name))
+            }
+            None => "/loki/api/v1/detected_fields".to_owned(),
+        };
+        let answer = self.ask(&path, &form).await?;
+        match self.cli.output {
+            Mode::Raw => put(&format!("{}\n", form::go_json(&answer.to_string()))).map(drop),
+            _ => put(&form::fields(&answer)).map(drop),
         }
-        for field in answer["fields"].as_array().into_iter().flatten() {
-            let text = |name: &str| field[name].as_str().unwrap_or("").to_owned();
-            let (label, kind) = (text("label"), text("type"));
-            let line = format!(
-                "label: {label}\t\ttype: {kind}\t\tcardinality: {}\n",
-                field["cardinality"]
-            );
-            if !put(&line)? {
-                break;
+    }
+
+    async fn delete(&self, command: &DeleteCommand) -> Result<()> {
+        const PATH: &str = "/loki/api/v1/delete";
+        let tell = |text: String| if self.cli.quiet { Ok(true) } else { put(&text) };
+        match command {
+            DeleteCommand::Create { query, max_interval, span } => {
+                let window = span.window()?;
+                let seconds = |ns: i64| ns.div_euclid(1_000_000_000).to_string();
+                let mut form = vec![
+                    ("end", seconds(window.end_ns)),
+                    ("query", query.clone()),
+                    ("start", seconds(window.start_ns)),
+                ];
+                form.extend(max_interval.iter().map(|text| ("max_interval", text.clone())));
+                self.say(&self.loki.address(PATH, &form));
+                let done = self.loki.request(Method::POST, PATH, &form).await;
+                done.context("Error creating delete request")?;
+                tell("Delete request created successfully\n".to_owned())?;
+            }
+            DeleteCommand::List => {
+                let answer = self.ask(PATH, &[]).await.context("Error listing delete requests")?;
+                let text = match self.cli.output {
+                    Mode::Jsonl => form::deletions_json(&answer)?,
+                    _ => {
+                        let zone = self.cli.timezone.tables();
+                        form::deletions(&answer, &zone, self.cli.quiet)
+                    }
+                };
+                put(&text)?;
+            }
+            DeleteCommand::Cancel { request_id, force } => {
+                let mut form = vec![("request_id", request_id.clone())];
+                form.extend(force.then(|| ("force", "true".to_owned())));
+                self.say(&self.loki.address(PATH, &form));
+                let done = self.loki.request(Method::DELETE, PATH, &form).await;
+                done.context("Error cancelling delete request")?;
+                tell(format!("Delete request {request_id} cancelled successfully\n"))?;
             }
         }
         Ok(())
@@ -489,83 +385,89 @@ fn over(window: Window, query: Option<&str>) -> Vec<(&'static str, String)> {
     form
 }
 
-fn indented(result: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(result).context("the answer cannot be written")?;
-    put(&text).map(drop)
-}
-
-/// The labels that all lines share.
-fn common(lines: &[Line]) -> Vec<(String, String)> {
-    let Some(first) = lines.first() else { return Vec::new() };
-    let mut common = first.labels.clone();
-    common.retain(|pair| lines.iter().all(|line| line.labels.contains(pair)));
-    common
-}
-
-/// The labels that are printed before a line.
-fn own_labels(line: &Line, arguments: &QueryArgs, common: &[(String, String)]) -> String {
-    let shown: Vec<(String, String)> = line
-        .labels
-        .iter()
-        .filter(|pair| match arguments.include_label.is_empty() {
-            false => arguments.include_label.contains(&pair.0),
-            true => !common.contains(pair) && !arguments.exclude_label.contains(&pair.0),
-        })
-        .cloned()
-        .collect();
-    braces(&shown)
-}
-
-/// As go-humanize writes it: powers of a thousand, one digit below ten.
-fn human_bytes(bytes: u64) -> String {
-    if bytes < 10 {
-        return format!("{bytes} B");
-    }
-    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let power = (bytes as f64).log(1000.0).floor();
-    let value = (bytes as f64 / 1000f64.powf(power) * 10.0 + 0.5).floor() / 10.0;
-    let unit = units[power as usize];
-    if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::loki::{pairs, rfc3339_ns};
     use super::*;
+    use clap::Parser;
+
+    fn parsed(line: &str) -> Logcli {
+        let parsed = Logcli::try_parse_from(line.split(' '));
+        parsed.unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
 
     #[test]
     fn the_originals_flags_are_taken() {
         for line in [
             r#"logcli query {app="a"} --limit=10 --since=2h -o raw --quiet"#,
             r#"logcli --addr=http://x:1 query --tail {app="a"} --no-labels --forward"#,
-            r#"logcli instant-query rate({app="a"}[5m]) --now=2026-01-01T00:00:00Z"#,
+            r#"logcli query -t {app="a"} --delay-for=2 --timezone=UTC --output-timestamp-format=rfc3339nano"#,
+            r#"logcli query -f {app="a"} --parallel-duration=15m --parallel-max-workers=4 --colored-output"#,
+            r#"logcli query {app="a"} --include-label=a --exclude-label b --labels-length=3 --include-common-labels -z Local --log.level=debug --stats"#,
+            r#"logcli instant-query rate({app="a"}[5m]) --now=2026-01-01T00:00:00Z --limit=5 --no-labels"#,
             "logcli labels job --from=2026-01-01T00:00:00Z --to=2026-01-02T00:00:00Z",
+            r#"logcli series {app="a"} --analyze-labels --since=1h"#,
             r#"logcli volume_range {app="a"} --step=1m --targetLabels=app,env"#,
-            r#"logcli detected-fields {app="a"} --line-limit=5"#,
+            r#"logcli detected-fields {app="a"} status --line-limit=5 --step=1m"#,
+            r#"logcli delete create {app="a"} --since=1h --max-interval=1h"#,
+            "logcli delete list -o jsonl",
+            "logcli delete cancel --request-id=1 --force",
+            "logcli fmt",
+            "logcli labels --retries=3 --min-backoff=1 --max-backoff=5 --compress --nocache --query-tags=a=b --header=A:b",
         ] {
-            let parsed = Logcli::try_parse_from(line.split(' '));
-            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+            assert!(parsed(line).refuse_what_is_not_there().is_ok(), "{line}");
         }
-        assert!(Logcli::try_parse_from(["logcli", "tail"]).is_err());
+        for line in ["logcli tail", "logcli query", "logcli delete cancel", "logcli labels -o json"]
+        {
+            assert!(Logcli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 
     #[test]
-    fn labels_that_all_lines_share_stand_once() {
-        let pairs = |text: &str| pairs(&serde_json::from_str(text).unwrap());
-        let line = |labels: &str| Line {
-            ts_ns: 0,
-            labels: pairs(labels),
-            metadata: Vec::new(),
-            text: String::new(),
-        };
-        let lines = [line(r#"{"app":"a","env":"x"}"#), line(r#"{"app":"a","env":"y"}"#)];
-        assert_eq!(common(&lines), pairs(r#"{"app":"a"}"#));
-        let cli = Logcli::try_parse_from(["logcli", "query", "{}"]).unwrap();
-        let Command::Query(arguments) = &cli.command else { panic!("{cli:?}") };
-        assert_eq!(own_labels(&lines[1], arguments, &common(&lines)), r#"{env="y"}"#);
-        for (bytes, text) in [(0, "0 B"), (564, "564 B"), (1104, "1.1 kB"), (61_299_587, "61 MB")] {
-            assert_eq!(human_bytes(bytes), text);
+    fn flags_that_would_do_something_else_are_refused() {
+        for flag in [
+            "--stdin",
+            "--cpuprofile=x",
+            "--cert=x",
+            "--proxy-url=http://x",
+            "--part-path-prefix=x",
+            "--merge-parts",
+            "--store-config=x",
+        ] {
+            let refused = parsed(&format!("logcli query {{}} {flag}")).refuse_what_is_not_there();
+            let words = refused.unwrap_err().to_string();
+            assert!(words.starts_with(flag.split('=').next().unwrap()), "{words}");
         }
-        assert_eq!(rfc3339_ns(0), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn headers_say_who_asks() {
+        let headers = |flags: &str| {
+            let cli = parsed(&format!("logcli labels {flags}"));
+            server(&cli.server).map(|server| server.headers).map_err(|error| error.to_string())
+        };
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(headers("--quiet").unwrap(), []);
+        assert_eq!(
+            headers("--username=u --password=p --org-id=t --nocache --header=X-A:b").unwrap(),
+            [
+                pair("Authorization", "Basic dTpw"),
+                pair("X-Scope-OrgID", "t"),
+                pair("Cache-Control", "no-cache"),
+                pair("X-A", "b")
+            ]
+        );
+        assert_eq!(
+            headers("--bearer-token=t --auth-header=X-Auth --query-tags=a=b").unwrap(),
+            [pair("X-Auth", "Bearer t"), pair("X-Query-Tags", "a=b")]
+        );
+        for (flags, words) in [
+            ("--username=u --bearer-token=t", "at most one of HTTP basic auth"),
+            ("--bearer-token=t --bearer-token-file=x", "at most one of the options"),
+            ("--header=nothing", "invalid header format"),
+            ("--header=:x", "header name cannot be empty"),
+        ] {
+            let refused = headers(flags).unwrap_err();
+            assert!(refused.starts_with(words), "{refused}");
+        }
     }
 }

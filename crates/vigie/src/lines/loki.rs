@@ -20,6 +20,12 @@ pub struct Server {
     pub url: String,
     /// `Authorization`, `X-Scope-OrgID`.
     pub headers: Vec<(String, String)>,
+    /// How the connection is made.
+    pub config: HttpClientConfig,
+    /// How often a question that gets an error is asked again.
+    pub retries: u32,
+    /// Seconds before the first of these, and most seconds before one.
+    pub backoff_s: (u64, u64),
 }
 
 impl Server {
@@ -29,7 +35,13 @@ impl Server {
         if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
             bail!("{flag} {url:?} is not an address: write for example http://localhost:3100");
         }
-        Ok(Server { url: url.to_owned(), headers: Vec::new() })
+        Ok(Server {
+            url: url.to_owned(),
+            headers: Vec::new(),
+            config: HttpClientConfig::default(),
+            retries: 0,
+            backoff_s: (0, 0),
+        })
     }
 
     /// A Vigie, at the usual address when none is given.
@@ -86,7 +98,7 @@ impl Loki {
             body,
             timeout_ms: TIMEOUT_MS,
             body_bytes_max: ANSWER_BYTES_MAX,
-            config: &HttpClientConfig::default(),
+            config: &self.server.config,
         };
         let here = &self.server.url;
         let answer = match self.client.send(request).await {
@@ -116,7 +128,17 @@ impl Loki {
         headers: &[(&str, &str)],
     ) -> Result<Value> {
         let url = self.address(path, form);
-        let body = self.send(Method::GET, url, headers, Bytes::new()).await?;
+        let (least_s, most_s) = self.server.backoff_s;
+        let mut tries = 0;
+        let body = loop {
+            let asked = self.send(Method::GET, url.clone(), headers, Bytes::new()).await;
+            if asked.is_ok() || tries >= self.server.retries {
+                break asked?;
+            }
+            let wait_s = least_s.saturating_mul(1 << tries.min(16)).min(most_s.max(least_s));
+            tries += 1;
+            tokio::time::sleep(std::time::Duration::from_secs(wait_s)).await;
+        };
         serde_json::from_slice(&body).with_context(|| {
             let words: String = String::from_utf8_lossy(&body).chars().take(200).collect();
             format!("{}{path} does not answer as Loki does: {words}", self.server.url)
@@ -153,6 +175,11 @@ impl Loki {
             }
         }
         Ok(lines)
+    }
+
+    /// Sends a request without a body; the answer has none that matters.
+    pub async fn request(&self, method: Method, path: &str, form: &[(&str, String)]) -> Result<()> {
+        self.send(method, self.address(path, form), &[], Bytes::new()).await.map(drop)
     }
 
     /// Pushes lines, as JSON.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use vigie_config::alerting::{Alerting, Integration, IntegrationKind, Receiver, Route};
 use vigie_config::http_client::{HttpClientConfig, Secret};
-use vigie_config::rules::{Rule, RuleGroup, RuleKind};
+use vigie_config::rules::{QueryLanguage, Rule, RuleGroup, RuleKind};
 use vigie_ledger::Ledger;
 use vigie_model::{Labels, Matcher};
 use vigie_net::HttpClient;
@@ -146,7 +146,7 @@ impl Api {
 }
 
 impl RuleEvaluator for Api {
-    fn instant(&self, expr: &str, _: i64) -> Result<Vec<(Labels, f64)>, String> {
+    fn instant(&self, _: QueryLanguage, expr: &str, _: i64) -> Result<Vec<(Labels, f64)>, String> {
         if expr == "broken" {
             return Err("1:1: parse error: broken".to_owned());
         }
@@ -173,6 +173,7 @@ impl SampleSink for Api {
 /// One rule of the runbook, evaluated ten times a second.
 pub fn api_down() -> RuleGroup {
     RuleGroup {
+        language: QueryLanguage::PromQl,
         file: "runbook.yml".to_owned(),
         name: "critical".to_owned(),
         interval_ms: 100,
@@ -266,7 +267,8 @@ pub fn start_with(
     transport: Arc<dyn vigie_notify::Transport>,
 ) -> WatchHandle {
     let groups = vec![api_down()];
-    let config = WatchConfig { groups, alerting, language: "en".to_owned() };
+    let config =
+        WatchConfig { groups, sent_groups: Vec::new(), alerting, language: "en".to_owned() };
     let connections = Connections {
         evaluator: api.clone(),
         sink: api.clone(),
