@@ -86,6 +86,8 @@ pub(crate) struct Catalog {
     /// How many of them are not vacant.
     known: usize,
     by_halves: Slots,
+    /// Held by everybody who goes by the numbers of halves without the lock.
+    looked_at: Arc<()>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -205,6 +207,16 @@ impl Catalog {
         half
     }
 
+    /// While this is held, halves keep their numbers.
+    pub(crate) fn look_at(&self) -> Arc<()> {
+        self.looked_at.clone()
+    }
+
+    /// Whether anybody holds what [`Catalog::look_at`] gave.
+    pub(crate) fn is_looked_at(&self) -> bool {
+        Arc::strong_count(&self.looked_at) > 1
+    }
+
     /// How many ids were given.
     pub(crate) fn len(&self) -> usize {
         self.series.len()
@@ -244,6 +256,12 @@ impl Catalog {
     /// The two halves of a series.
     pub(crate) fn series(&self, id: u32) -> Series {
         self.series[id as usize]
+    }
+
+    /// The numbers of a series' halves; `None` when it is vacant.
+    pub(crate) fn halves_of_series(&self, id: u32) -> Option<[u32; 2]> {
+        let Series { own, target } = self.series(id);
+        (own != NO_HALF).then_some([own, target])
     }
 
     /// The pairs of a half, by name.

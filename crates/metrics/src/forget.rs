@@ -67,7 +67,11 @@ impl Store {
         let mut catalog = Catalog::default();
         let mut next = 0;
         while self.copy_some(&mut next, &doomed, &mut catalog) {}
-        let forgotten = self.swap_catalog(next, &mut doomed, catalog);
+        let Some(forgotten) = self.swap_catalog(next, &mut doomed, catalog) else {
+            // The next tick tries again.
+            ticks.dying = Dying { looked_ms: None, ids: doomed };
+            return Ok(());
+        };
         let mut series_log = self.series_log.lock();
         series_log.outdate();
         self.write_pending_series(&mut series_log)?;
@@ -109,12 +113,16 @@ impl Store {
     }
 
     /// Puts the new catalogue in the place of the old one, with what came or came back to life
-    /// meanwhile. Returns how many series are gone.
-    fn swap_catalog(&self, next: u32, doomed: &mut Bitmap, mut catalog: Catalog) -> usize {
+    /// meanwhile. Returns how many series are gone; `None` when a query goes by the numbers of the
+    /// old one's halves, which the new one has given to others.
+    fn swap_catalog(&self, next: u32, doomed: &mut Bitmap, mut catalog: Catalog) -> Option<usize> {
         let of_ring = self.exemplars.lock().series();
         let mut keys = self.keys.lock();
         let mut heads = self.heads.lock();
         let mut old = self.catalog.write();
+        if old.is_looked_at() {
+            return None;
+        }
         let mut living = heads.living();
         living.union(&of_ring);
         if planted::is(Bug::LivingForgotten) {
@@ -128,6 +136,6 @@ impl Store {
         *old = catalog;
         keys.forget();
         heads.forget(doomed, &old);
-        doomed.ids().len()
+        Some(doomed.ids().len())
     }
 }

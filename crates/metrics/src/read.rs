@@ -8,7 +8,7 @@
 
 use crate::bitmap::Bitmap;
 use crate::block::Block;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Side};
 use crate::chunk::{Directory, Held};
 use crate::head::Heads;
 use crate::loose;
@@ -50,7 +50,9 @@ impl Store {
                 groups.push(Box::new(group));
             }
         }
-        Ok(Selection { groups, lookup: Arc::new(Lookup(self.catalog.clone())) })
+        let looked_at = self.catalog.read().look_at();
+        let lookup = Lookup { catalog: self.catalog.clone(), _looked_at: looked_at };
+        Ok(Selection { groups, lookup: Arc::new(lookup) })
     }
 
     /// The label sets that fulfil all matchers and have samples in the range, sorted; at most
@@ -304,10 +306,25 @@ struct Scratch {
     times: Vec<i64>,
 }
 
-struct Lookup(Arc<RwLock<Catalog>>);
+struct Lookup {
+    catalog: Arc<RwLock<Catalog>>,
+    /// Queries go by the numbers of halves.
+    _looked_at: Arc<()>,
+}
 
 impl LabelLookup for Lookup {
     fn labels(&self, id: SeriesId) -> Labels {
-        self.0.read().labels(id.0)
+        self.catalog.read().labels(id.0)
+    }
+
+    fn parts(&self, id: SeriesId) -> Option<[u32; 2]> {
+        self.catalog.read().halves_of_series(id.0)
+    }
+
+    fn part(&self, place: usize, number: u32) -> Labels {
+        let side = if place == 0 { Side::Own } else { Side::Target };
+        let catalog = self.catalog.read();
+        let pairs = catalog.half(side, number).iter().map(|pair| catalog.pair(*pair));
+        Labels::from_pairs(pairs.map(|(name, value)| (name.clone(), value.clone())))
     }
 }
