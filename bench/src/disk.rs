@@ -3,9 +3,11 @@
 //!
 //! A repetition goes on where the one before ended: what only rises (counters) is raised by what it
 //! rose to, so that nothing jumps back 31 times a day. The CPU of the compaction is printed as its
-//! share at the 66,000 samples a second of a million series.
+//! share at the 66,000 samples a second of a million series. A day of the load generator is measured
+//! in the same way.
 
 use crate::Gates;
+use crate::shape::{Shape, series};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,8 +27,57 @@ const FULL_SAMPLES_PER_S: f64 = 66_667.0;
 /// A scrape: per series its labels as text and its value.
 type Scrape = Vec<(String, f64)>;
 
-/// Prints what a day takes.
+/// Instances of the generator's day.
+const INSTANCES: usize = 10;
+
+/// Prints what a day takes, of the corpus and of the load generator.
 pub fn run(gates: &Gates) -> Result<()> {
+    corpus(gates)?;
+    generated(gates)
+}
+
+/// A day of the load generator's node_exporters.
+fn generated(gates: &Gates) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let store = Store::open(Arc::new(RealDisk), home.path(), Options::default())?;
+    let shape = series(Shape::Node);
+    let mut ids = Vec::new();
+    for instance in 0..INSTANCES {
+        for one in &shape {
+            let mut labels = one.labels.clone();
+            labels.push(("instance".to_owned(), format!("host-{instance:06}:9100")));
+            labels.push(("job".to_owned(), "node".to_owned()));
+            ids.push(store.intern(&Labels::from_pairs(labels))?);
+        }
+    }
+    let mut samples = 0;
+    for step in 0..DAY_MS / STEP_MS {
+        let ts_ms = START_MS + step * STEP_MS + jitter_ms(step);
+        for (instance, ids) in ids.chunks(shape.len()).enumerate() {
+            let values = shape.iter().enumerate().map(|(member, one)| {
+                one.motion.value(instance as u64, member as u64, step as u64)
+            });
+            let values: Vec<f64> = values.collect();
+            let row = Row::floats(ts_ms, ids, &values);
+            samples += store.append(&[row], Durability::Written)?.appended;
+        }
+        store.tick(ts_ms)?;
+        if step % 240 == 239 {
+            compact(&store, ts_ms)?;
+        }
+    }
+    store.flush()?;
+    for hours in [26, 28, 30] {
+        store.tick(START_MS + hours * HOUR_MS)?;
+        compact(&store, START_MS + hours * HOUR_MS)?;
+    }
+    let per_sample = folder_bytes(home.path())? as f64 / samples as f64;
+    let what = "bytes per sample of the generator's day, everything on disk";
+    gates.print("generated_bytes_per_sample", what, per_sample, true);
+    Ok(())
+}
+
+fn corpus(gates: &Gates) -> Result<()> {
     let corpora = std::env::var("VIGIE_CORPORA").context("VIGIE_CORPORA names no folder")?;
     let path = Path::new(&corpora).join("node_exporter/scrapes_1s_30min.bin.zst");
     let scrapes = read(&path)?;

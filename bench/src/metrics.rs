@@ -231,6 +231,11 @@ fn measure(gates: &Gates, who: Who, case: &Case) -> Result<()> {
     drop(door);
     let disk = disk_bytes(home.path())? as f64;
     figure("", "disk bytes per sample before compaction", disk / samples);
+    if who == Who::Vigie {
+        // The list of series and its copy; the write-ahead log holds the newest series too.
+        let list = disk_bytes_of(home.path(), &["series.log", "series.copy"])? as f64;
+        figure("index_bytes", "bytes of both lists of series per series", list / series);
+    }
     drop(running); // kill -9
     let (again, ready_s) = Running::start(who, home.path())?;
     figure("restart_s", "ready after kill -9, s", ready_s);
@@ -295,7 +300,22 @@ fn sum_rate() -> String {
 }
 
 /// What the files of a folder and of those in it take.
-pub(crate) fn disk_bytes(folder: &Path) -> Result<u64> {
+pub(crate) /// What the files of these names take in a folder and those below it.
+fn disk_bytes_of(folder: &Path, names: &[&str]) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        if about.is_dir() {
+            bytes += disk_bytes_of(&entry.path(), names)?;
+        } else if names.iter().any(|name| entry.file_name() == *name) {
+            bytes += about.len();
+        }
+    }
+    Ok(bytes)
+}
+
+fn disk_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

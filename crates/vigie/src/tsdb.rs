@@ -288,7 +288,7 @@ mod tests {
         let mut out = Vec::new();
         assert!(!verify(dir.path(), &mut out).unwrap());
         let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("segment-00000001.chunks at byte 56"), "{text}");
+        assert!(text.contains("segment-00000001.chunks at byte 57"), "{text}");
         assert_eq!(std::fs::read(&segment).unwrap(), bytes, "nothing was changed");
     }
 }
