@@ -54,9 +54,10 @@ fn generated(gates: &Gates) -> Result<()> {
     for step in 0..DAY_MS / STEP_MS {
         let ts_ms = START_MS + step * STEP_MS + jitter_ms(step);
         for (instance, ids) in ids.chunks(shape.len()).enumerate() {
-            let values = shape.iter().enumerate().map(|(member, one)| {
-                one.motion.value(instance as u64, member as u64, step as u64)
-            });
+            let values = shape
+                .iter()
+                .enumerate()
+                .map(|(member, one)| one.motion.value(instance as u64, member as u64, step as u64));
             let values: Vec<f64> = values.collect();
             let row = Row::floats(ts_ms, ids, &values);
             samples += store.append(&[row], Durability::Written)?.appended;

@@ -299,8 +299,7 @@ fn sum_rate() -> String {
     format!("sum(rate(node_cpu_seconds_total{{instance=~\"{names}\"}}[5m]))")
 }
 
-/// What the files of a folder and of those in it take.
-pub(crate) /// What the files of these names take in a folder and those below it.
+/// What the files of these names take in a folder and those below it.
 fn disk_bytes_of(folder: &Path, names: &[&str]) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
@@ -315,7 +314,8 @@ fn disk_bytes_of(folder: &Path, names: &[&str]) -> Result<u64> {
     Ok(bytes)
 }
 
-fn disk_bytes(folder: &Path) -> Result<u64> {
+/// What the files of a folder and of those in it take.
+pub(crate) fn disk_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
