@@ -9,8 +9,8 @@ const RAW: u8 = 0;
 const ZSTD: u8 = 1;
 /// Shorter bodies are not worth a compressor's while.
 const COMPRESS_FROM_BYTES: usize = 2048;
-/// A level below zstd's first, at twice its speed: the record lives until the next seal.
-const LEVEL: i32 = -3;
+/// A level far below zstd's first, at several times its speed: the record lives until the next seal.
+const LEVEL: i32 = -10;
 /// Largest body that is decompressed.
 const BODY_BYTES_MAX: usize = 2 * PUSH_DECODED_BYTES_MAX;
 

@@ -98,6 +98,14 @@ pub(crate) struct Series {
 
 const VACANT: Series = Series { own: NO_HALF, target: NO_HALF };
 
+/// What a catalogue knows of a label set, as long as nothing is added to it.
+pub(crate) struct Look {
+    /// Per label the number of its pair, [`NO_PAIR`] when that is new.
+    pairs: Vec<u32>,
+    own: Option<u32>,
+    target: Option<u32>,
+}
+
 /// Which of the two halves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Side {
@@ -106,31 +114,51 @@ pub(crate) enum Side {
 }
 
 impl Catalog {
-    /// The id of a label set that is known.
-    pub(crate) fn find(&self, labels: &Labels) -> Option<u32> {
+    /// What is known of a label set.
+    pub(crate) fn look(&self, labels: &Labels) -> Look {
+        let mut look = Look { pairs: Vec::with_capacity(labels.len()), own: None, target: None };
         let (mut own, mut target) = (Vec::with_capacity(labels.len()), Vec::with_capacity(4));
+        let (mut is_new_own, mut is_new_target) = (false, false);
         for label in labels {
-            let pair = self.pairs.find(&label.name, &label.value)?;
-            if self.pairs.is_of_target(pair) { &mut target } else { &mut own }.push(pair);
+            let pair = self.pairs.find(&label.name, &label.value);
+            look.pairs.push(pair.unwrap_or(NO_PAIR));
+            match pair {
+                Some(pair) if self.pairs.is_of_target(pair) => target.push(pair),
+                Some(pair) => own.push(pair),
+                None if is_target_name(&label.name) => is_new_target = true,
+                None => is_new_own = true,
+            }
         }
-        self.id_of(Series { own: self.own.find(&own)?, target: self.target.find(&target)? })
+        look.own = if is_new_own { None } else { self.own.find(&own) };
+        look.target = if is_new_target { None } else { self.target.find(&target) };
+        look
     }
 
-    /// The id of a label set, a new one if it is not known.
-    pub(crate) fn intern(&mut self, labels: &Labels) -> u32 {
-        let series = self.halves_of(labels);
-        if let Some(id) = self.id_of(series) {
-            return id;
-        }
+    /// The id of a label set that is known.
+    pub(crate) fn find(&self, look: &Look) -> Option<u32> {
+        self.id_of(Series { own: look.own?, target: look.target? })
+    }
+
+    /// The id of a label set that was looked at and is not known; nothing came in between.
+    pub(crate) fn add(&mut self, labels: &Labels, look: &Look) -> u32 {
+        let series = self.halves_of(labels, look);
+        assert!(self.id_of(series).is_none(), "a label set has one id");
         let id = self.series.len() as u32;
         self.insert(id, series);
         id
     }
 
+    /// The id of a label set, a new one if it is not known.
+    pub(crate) fn intern(&mut self, labels: &Labels) -> u32 {
+        let look = self.look(labels);
+        self.find(&look).unwrap_or_else(|| self.add(labels, &look))
+    }
+
     /// Gives a label set the id that it had before a restart. `false` when one of the two is taken
     /// by another.
     pub(crate) fn define(&mut self, id: u32, labels: &Labels) -> bool {
-        let series = self.halves_of(labels);
+        let look = self.look(labels);
+        let series = self.halves_of(labels, &look);
         self.define_halves(id, series)
     }
 
@@ -274,12 +302,9 @@ impl Catalog {
         (self.pairs.name(pair), self.pairs.value(pair))
     }
 
-    /// How many series there are of the target from which `labels` come.
-    pub(crate) fn series_of_target(&self, labels: &Labels) -> usize {
-        let of_target = labels.iter().filter(|label| is_target_name(&label.name));
-        let pairs = of_target.map(|label| self.pairs.find(&label.name, &label.value));
-        let half = pairs.collect::<Option<Vec<u32>>>().and_then(|pairs| self.target.find(&pairs));
-        half.map_or(0, |half| self.target.series(half).len())
+    /// How many series there are of the target from which a label set comes.
+    pub(crate) fn series_of_target(&self, look: &Look) -> usize {
+        look.target.map_or(0, |half| self.target.series(half).len())
     }
 
     pub(crate) fn labels(&self, id: u32) -> Labels {
@@ -407,16 +432,22 @@ impl Catalog {
         pairs.iter().copied().find(|pair| self.pairs.name_of(*pair) == name)
     }
 
-    fn halves_of(&mut self, labels: &Labels) -> Series {
+    fn halves_of(&mut self, labels: &Labels, look: &Look) -> Series {
         assert!(!labels.is_empty(), "refused at the door");
+        if let (Some(own), Some(target)) = (look.own, look.target) {
+            return Series { own, target };
+        }
         let (mut own, mut target) = (Vec::with_capacity(labels.len()), Vec::with_capacity(4));
-        for label in labels {
-            let pair = self.pairs.intern(&label.name, &label.value);
+        for (label, known) in labels.iter().zip(&look.pairs) {
+            let pair = match *known {
+                NO_PAIR => self.pairs.intern(&label.name, &label.value),
+                known => known,
+            };
             if self.pairs.is_of_target(pair) { &mut target } else { &mut own }.push(pair);
         }
         Series {
-            own: self.intern_half(Side::Own, &own),
-            target: self.intern_half(Side::Target, &target),
+            own: look.own.unwrap_or_else(|| self.intern_half(Side::Own, &own)),
+            target: look.target.unwrap_or_else(|| self.intern_half(Side::Target, &target)),
         }
     }
 

@@ -30,10 +30,8 @@ impl Store {
         let ids = self.catalog.read().select(matchers);
         let (snapshots, sources) = {
             let heads = self.heads.lock();
-            let live = live(&heads, range);
-            let mut places: Vec<(u32, u32, u32)> = ids
+            let mut places: Vec<(u32, u32, u32)> = live(&heads, ids, range)
                 .into_iter()
-                .filter(|id| live.contains(*id))
                 .filter_map(|id| heads.place(id).map(|place| (place.group, place.column, id)))
                 .collect();
             places.sort_unstable();
@@ -103,15 +101,29 @@ impl Store {
     }
 
     pub(crate) fn live_ids(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
-        let mut ids = self.catalog.read().select(matchers);
-        let live = live(&self.heads.lock(), range);
-        ids.retain(|id| live.contains(*id));
-        ids
+        let ids = self.catalog.read().select(matchers);
+        live(&self.heads.lock(), ids, range)
     }
 }
 
-/// The series with samples in the range: exactly for open rows, and for whole segments and blocks.
-fn live(heads: &Heads, range: TimeRange) -> Bitmap {
+/// Of these series, ascending, those with samples in the range: exactly for what is open, and for
+/// whole segments and blocks.
+fn live(heads: &Heads, mut ids: Vec<u32>, range: TimeRange) -> Vec<u32> {
+    let mut live = sealed(heads, range);
+    if ids.len() >= heads.placed() / LOOKED_UP_ONE_IN {
+        add_open(heads, range, &mut live);
+        ids.retain(|id| live.contains(*id));
+    } else {
+        ids.retain(|id| live.contains(*id) || is_open(heads, *id, range));
+    }
+    ids
+}
+
+/// When fewer than one series in so many are asked about, open rows are looked into for each alone.
+const LOOKED_UP_ONE_IN: usize = 8;
+
+/// The series of the segments and blocks that overlap the range.
+fn sealed(heads: &Heads, range: TimeRange) -> Bitmap {
     let mut live = Bitmap::default();
     let mut add = |source, series: &Bitmap, (min_ms, max_ms): (i64, i64)| {
         if min_ms > range.end_ms || range.start_ms > max_ms {
@@ -132,6 +144,11 @@ fn live(heads: &Heads, range: TimeRange) -> Bitmap {
     for block in &heads.blocks {
         add(Source::Block(block.entry.id), &block.series, block.span());
     }
+    live
+}
+
+/// Adds the series with open samples in the range.
+fn add_open(heads: &Heads, range: TimeRange, live: &mut Bitmap) {
     for group in &heads.groups {
         let mut before: Option<&Arc<[u32]>> = None;
         for row in group.rows.iter().filter(|row| range.contains(row.ts_ms)) {
@@ -144,7 +161,15 @@ fn live(heads: &Heads, range: TimeRange) -> Bitmap {
             live.insert(group.series[column as usize]);
         }
     }
-    live
+}
+
+/// Whether a series has an open sample in the range.
+fn is_open(heads: &Heads, id: u32, range: TimeRange) -> bool {
+    let Some(place) = heads.place(id) else { return false };
+    let group = &heads.groups[place.group as usize];
+    let mut rows = group.rows.iter().filter(|row| range.contains(row.ts_ms));
+    rows.any(|row| row.columns.binary_search(&place.column).is_ok())
+        || group.loose_cells().any(|cell| cell.0 == place.column && range.contains(cell.1))
 }
 
 /// The memory that a selection may still take.

@@ -18,7 +18,7 @@ use crate::segment::{Found, Segments};
 use crate::series_log::{Said, SeriesLog};
 use crate::sound;
 use crate::{Appended, CELLS_PER_RECORD_MAX, Durability, MetricsError, Options, Stats};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockUpgradableReadGuard};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -165,11 +165,12 @@ impl Store {
 
     /// The id of a label set. It is durable with the first row that uses it.
     pub fn intern(&self, labels: &Labels) -> Result<SeriesId, MetricsError> {
-        if let Some(id) = self.catalog.read().find(labels) {
+        let catalog = self.catalog.upgradable_read();
+        let look = catalog.look(labels);
+        if let Some(id) = catalog.find(&look) {
             return Ok(SeriesId(id));
         }
         check_labels(labels, &self.options)?;
-        let mut catalog = self.catalog.write();
         let metric = labels.metric_name().unwrap_or("");
         let limit = self.options.series_max;
         if catalog.known() >= limit {
@@ -179,7 +180,7 @@ impl Store {
             )));
         }
         let limit = self.options.series_per_target_max;
-        if catalog.series_of_target(labels) >= limit {
+        if catalog.series_of_target(&look) >= limit {
             return Err(MetricsError::Limit(format!(
                 "series limit of a target exceeded (metric: {metric:.50}, job: {:.50}, instance: \
                  {:.50}, limit: {limit}): send fewer series of it, or drop labels whose values never \
@@ -188,7 +189,7 @@ impl Store {
                 labels.value_or_empty("instance"),
             )));
         }
-        Ok(SeriesId(catalog.intern(labels)))
+        Ok(SeriesId(RwLockUpgradableReadGuard::upgrade(catalog).add(labels, &look)))
     }
 
     /// The labels of a series.
