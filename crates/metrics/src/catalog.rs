@@ -16,13 +16,16 @@ mod halves;
 mod ids;
 mod pairs;
 mod slots;
+mod starts;
 
 pub(crate) use slots::Slots;
+pub(crate) use starts::START_NAME;
 
 use crate::batch::{Batch, Lists, Member};
 use crate::bitmap::Bitmap;
 use halves::Halves;
 use pairs::Pairs;
+use starts::Companions;
 use std::sync::Arc;
 use vigie_model::{Labels, Matcher};
 
@@ -86,6 +89,7 @@ pub(crate) struct Catalog {
     /// How many of them are not vacant.
     known: usize,
     by_halves: Slots,
+    companions: Companions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -201,6 +205,9 @@ impl Catalog {
         let (half, is_new) = halves.intern(pairs);
         if is_new {
             pairs.iter().for_each(|pair| self.pairs.add_half(*pair, half));
+            if side == Side::Own && pairs.iter().any(|pair| self.is_start(*pair)) {
+                self.companions.add_half(half);
+            }
         }
         half
     }
@@ -210,9 +217,14 @@ impl Catalog {
         self.series.len()
     }
 
-    /// How many series there are.
+    /// How many series there are, companions included.
     pub(crate) fn known(&self) -> usize {
         self.known
+    }
+
+    /// How many series there are that somebody sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.known - self.companions.len()
     }
 
     /// Whether an id stands for a label set.
@@ -261,7 +273,7 @@ impl Catalog {
         let of_target = labels.iter().filter(|label| is_target_name(&label.name));
         let pairs = of_target.map(|label| self.pairs.find(&label.name, &label.value));
         let half = pairs.collect::<Option<Vec<u32>>>().and_then(|pairs| self.target.find(&pairs));
-        half.map_or(0, |half| self.target.series(half).len())
+        half.map_or(0, |half| self.target.series(half).len() - self.companions.of_target(half))
     }
 
     pub(crate) fn labels(&self, id: u32) -> Labels {
@@ -294,8 +306,17 @@ impl Catalog {
         self.pairs.name_id(name).and_then(|name| self.pair_with(pairs, name)).unwrap_or(NO_PAIR)
     }
 
-    /// The series that fulfil all matchers, ascending.
+    /// The series that fulfil all matchers, ascending; no companions.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
+        let mut ids = self.select_all(matchers);
+        if self.companions.len() > 0 {
+            ids.retain(|id| !self.is_companion(*id));
+        }
+        ids
+    }
+
+    /// Those and the companions that fulfil them.
+    fn select_all(&self, matchers: &[Matcher]) -> Vec<u32> {
         let own = self.passing(Side::Own, matchers);
         let target = self.passing(Side::Target, matchers);
         let smaller = match (&own, &target) {
@@ -412,6 +433,7 @@ impl Catalog {
         }
         self.series[id as usize] = series;
         self.known += 1;
+        self.companions.add_series(series);
         self.own.add_series(series.own, id);
         self.target.add_series(series.target, id);
         let all = &self.series;
@@ -491,6 +513,26 @@ impl Test {
 mod tests {
     use super::*;
     use vigie_model::MatchOp;
+
+    #[test]
+    fn companions_are_selected_by_those_who_ask_for_them_only() {
+        let mut catalog = catalog();
+        let base = Labels::from_pairs([("__name__", "up"), ("job", "node")]);
+        let id = catalog.find(&base).unwrap();
+        let companion = catalog.intern_companion(id);
+        assert_eq!(catalog.intern_companion(id), companion, "one each");
+        assert!(catalog.is_companion(companion) && !catalog.is_companion(id));
+        assert_eq!(catalog.base_of(companion), Some(id));
+        assert_eq!((catalog.known(), catalog.sent()), (6, 5));
+        assert_eq!(catalog.series_of_target(&base), 3, "up and two of cpu");
+        assert!(!catalog.select(&[]).contains(&companion));
+        assert_eq!(catalog.select_companions(&[]), [companion]);
+        assert_eq!(catalog.select_companions(&[Matcher::equal("__name__", "cpu")]), [] as [u32; 0]);
+        assert_eq!(catalog.select(&[Matcher::equal(START_NAME, "1")]), [] as [u32; 0]);
+        let mut copy = Catalog::default();
+        (0..catalog.len() as u32).for_each(|id| copy.copy_from(&catalog, id));
+        assert_eq!((copy.sent(), copy.base_of(companion)), (5, Some(id)), "a copy knows it too");
+    }
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();

@@ -28,6 +28,15 @@ impl Store {
     /// The series that fulfil all matchers and have samples in the range, as groups of columns.
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection, ReadError> {
         let ids = self.catalog.read().select(matchers);
+        self.select_ids(ids, range)
+    }
+
+    /// The samples of the series that have any in the range.
+    pub(crate) fn select_ids(
+        &self,
+        ids: Vec<u32>,
+        range: TimeRange,
+    ) -> Result<Selection, ReadError> {
         let (snapshots, sources) = {
             let heads = self.heads.lock();
             let live = live(&heads, range);
@@ -101,7 +110,12 @@ impl Store {
     }
 
     pub(crate) fn live_ids(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
-        let mut ids = self.catalog.read().select(matchers);
+        let ids = self.catalog.read().select(matchers);
+        self.living(ids, range)
+    }
+
+    /// Those of the series that have samples in the range.
+    pub(crate) fn living(&self, mut ids: Vec<u32>, range: TimeRange) -> Vec<u32> {
         let live = live(&self.heads.lock(), range);
         ids.retain(|id| live.contains(*id));
         ids
