@@ -315,6 +315,7 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
         logs_retention_ms: plan.config.logs_retention_ms,
         late_window_ms: plan.config.late_window_ms,
         exemplars_max: plan.config.exemplars_max,
+        starts: has_feature(plan, STARTS),
         queries: plan.config.queries,
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,

@@ -135,6 +135,7 @@ pub(crate) fn testing_job(name: &str, targets: &[&str]) -> ScrapeJob {
         sample_limit: 0,
         body_size_bytes_max: 0,
         protocols: ScrapeProtocol::defaults(false),
+        protocols_written: false,
         fallback_protocol: None,
         native_histograms: false,
         classic_histograms: false,

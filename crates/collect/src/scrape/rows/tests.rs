@@ -258,7 +258,8 @@ fn histogram_page(sum: f64) -> Vec<u8> {
 #[test]
 fn protobuf_brings_native_histograms_where_they_are_wanted() {
     for (native, classic_beside) in [(false, false), (true, false), (true, true)] {
-        let (mut rows, sink) = target(Rules { wants: Wants { native, classic_beside }, ..rules() });
+        let (mut rows, sink) =
+            target(Rules { wants: Wants { native, classic_beside, starts: false }, ..rules() });
         for (ts_ms, sum) in [(1000, 4.5), (2000, 5.5)] {
             let page = histogram_page(sum);
             let body = Some((&page[..], Format::Protobuf));
