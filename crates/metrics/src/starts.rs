@@ -2,13 +2,14 @@
 //!
 //! A series with start timestamps has a *companion*, a series of the store's own (see
 //! `catalog::starts`): its samples are the starts in milliseconds, at the instants of the samples
-//! they belong to. A float holds them exactly. So the log, the chunks, compaction, retention,
+//! they belong to. So the log, the chunks, compaction, retention,
 //! deletions and forgetting treat them as they treat samples, and no format speaks of them.
 //!
 //! A companion is made with the first start of its series, is in no list and no selection, and counts
 //! against no limit. Only [`Store::select_with_starts`] reads it, and joins the two by series and
 //! instant: a start whose sample was refused is therefore never seen.
-//! Left out are a start of 0, which means that it is not known, and one after its sample.
+//! A start is kept as it was said, also one after its sample, as Prometheus keeps it. Left out are 0,
+//! which means that it is not known, and what a float cannot hold exactly.
 
 use crate::head::Heads;
 use crate::{Appended, Durability, MetricsError, Store};

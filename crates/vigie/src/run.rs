@@ -9,7 +9,7 @@ use crate::builtin::{self, Builtin};
 use crate::compaction;
 use crate::listen;
 use crate::own_metrics::Sources;
-use crate::plan::Plan;
+use crate::plan::{Plan, STARTS};
 use crate::reload::{self, Reloader, Replan};
 use anyhow::{Context, Result};
 use std::io::Write as _;

@@ -19,6 +19,9 @@ pub(crate) struct Memory {
     pub(crate) metadata: Mutex<Vec<String>>,
     /// Native histograms and exemplars, as text.
     pub(crate) natives: Mutex<Vec<String>>,
+    /// Whether start timestamps are stored.
+    pub(crate) wants_starts: AtomicBool,
+    pub(crate) starts: Mutex<Vec<String>>,
     pub(crate) exemplars: Mutex<Vec<String>>,
     /// Whether the disk is full.
     pub(crate) refuse: AtomicBool,
@@ -98,6 +101,18 @@ impl MetricSink for Memory {
             let samples = samples.filter(|(_, value)| !is_absent(*value)).collect();
             self.rows.lock().unwrap().push((row.ts_ms, samples));
         }
+        Ok(())
+    }
+
+    fn wants_starts(&self) -> bool {
+        self.wants_starts.load(Ordering::Acquire)
+    }
+
+    fn starts(&self, starts: &[(SeriesId, i64, i64)]) -> Result<(), String> {
+        let text = |(id, ts_ms, start_ms): &(SeriesId, i64, i64)| {
+            format!("{} @{ts_ms}", self.text(*id, *start_ms as f64))
+        };
+        self.starts.lock().unwrap().extend(starts.iter().map(text));
         Ok(())
     }
 
