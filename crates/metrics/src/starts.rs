@@ -20,6 +20,8 @@ use vigie_model::{
     Histogram, Matcher, MetricGroup, ReadError, Row, Selection, SeriesId, TimeRange, is_absent,
 };
 
+/// Up to here a float holds every whole number.
+const START_MS_MAX: u64 = 1 << 53;
 /// A series whose companion is not looked up yet.
 const NOT_KNOWN: u32 = u32::MAX;
 
@@ -38,8 +40,9 @@ impl Store {
         if !self.options.starts {
             return Ok(Appended::default());
         }
-        let is_known =
-            |(_, ts_ms, start_ms): &&(SeriesId, i64, i64)| *start_ms != 0 && *start_ms <= *ts_ms;
+        let is_known = |(.., start_ms): &&(SeriesId, i64, i64)| {
+            *start_ms != 0 && start_ms.unsigned_abs() <= START_MS_MAX
+        };
         let mut starts: Vec<_> = starts.iter().filter(is_known).copied().collect();
         // The order of the series of an instant stays: it is that in which they come again.
         starts.sort_by_key(|(_, ts_ms, _)| *ts_ms);

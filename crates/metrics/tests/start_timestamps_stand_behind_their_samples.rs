@@ -125,11 +125,16 @@ fn a_range_and_matchers_join_only_what_they_select() {
     let mut of_one = wanted(40..60);
     of_one.retain(|(name, _), _| *name == labels("m", 0, 1).to_string());
     assert_eq!(starts(&store, &[Matcher::equal("n", "1")], range), of_one);
-    // A start after its sample, and one of a sample that was never there, are not seen.
+    // One that a float cannot hold, and one of a sample that was never there, are not seen.
     let id = store.intern(&labels("m", 0, 2)).unwrap();
-    let odd = [(id, START_MS, START_MS + 1), (id, START_MS + 1, START_MS)];
+    let odd = [(id, START_MS, (1 << 53) + 1), (id, START_MS + 1, START_MS)];
     store.append_starts(&odd, Durability::Written).unwrap();
     assert_eq!(starts(&store, &[], ALL), wanted(0..100));
+    // One after its sample is kept as it was said.
+    store.append_starts(&[(id, START_MS, START_MS + 9)], Durability::Written).unwrap();
+    let mut with_it = wanted(0..100);
+    with_it.insert((labels("m", 0, 2).to_string(), START_MS), START_MS + 9);
+    assert_eq!(starts(&store, &[], ALL), with_it);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod prometheus;
 mod queries;
 mod recorded;
 mod remote_write;
+mod starts;
 mod strangers;
 mod support;
 mod words;
