@@ -38,7 +38,7 @@ pub use names::{MetricType, Namer, unit_name};
 use crate::loki_push::{Budget, PushError};
 use crate::otlp_logs::value::Attributes;
 use std::collections::BTreeSet;
-use vigie_model::{Labels, PushedExemplar, PushedHistogram, PushedSample};
+use vigie_model::{Labels, PushedExemplar, PushedHistogram, PushedSample, PushedStart};
 
 /// Most samples of `target_info` that one resource leads to; the newest are made.
 pub const TARGET_INFO_MAX: usize = 1_000;
@@ -177,6 +177,8 @@ pub struct Translated {
     pub histograms: Vec<PushedHistogram>,
     /// Exemplars, those of a series in the order of their times.
     pub exemplars: Vec<PushedExemplar>,
+    /// The start timestamps of points that have one.
+    pub starts: Vec<PushedStart>,
     /// What was said of metrics.
     pub described: Vec<Described>,
 }
@@ -305,6 +307,8 @@ enum Data {
 struct Point<T> {
     attributes: Attributes,
     time_ns: u64,
+    /// 0 when it is not known.
+    start_ns: u64,
     is_stale: bool,
     exemplars: Vec<WireExemplar>,
     value: T,

@@ -10,7 +10,8 @@
 //! MetricMetadata { 1: type, 2: family, 4: help, 5: unit }
 //!
 //! Request      { 4: repeated symbol, 5: repeated TimeSeries }
-//! TimeSeries   { 1: repeated uint32 label reference, 2: repeated Sample, 3: repeated Histogram,
+//! TimeSeries   { 1: repeated uint32 label reference, 2: repeated Sample (3: int64 start),
+//!                3: repeated Histogram (17: int64 start),
 //!                4: repeated Exemplar { 1: repeated reference, 2: value, 3: ms },
 //!                5: Metadata { 1: type, 3: help reference, 4: unit reference } }
 //! ```
@@ -34,7 +35,7 @@ pub(crate) use write::put_histogram;
 pub use write::{Pairs, WireSeries, encode_v1, encode_v2};
 
 use crate::proto::{ProtoError, Reader, Value};
-use vigie_model::{Histogram, PushedHistogram, PushedSample};
+use vigie_model::{PushedHistogram, PushedSample, PushedStart};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
 /// Most series, samples, histograms and exemplars of one request, each counted alone: a body of the
@@ -87,6 +88,8 @@ pub struct Request<'a> {
     pub histograms: Vec<PushedHistogram>,
     /// All exemplars.
     pub exemplars: Vec<WireExemplar<'a>>,
+    /// 2.0: the start timestamps of those samples and histograms that have one.
+    pub starts: Vec<PushedStart>,
     /// What the sender says about metrics.
     pub metadata: Vec<WireMetadata<'a>>,
     body: &'a [u8],
@@ -237,22 +240,33 @@ impl<'a> Request<'a> {
     #[inline]
     fn read_sample(&mut self, series: u32, mut reader: Reader<'_>) -> Result<(), WriteError> {
         room(self.samples.len(), "samples", ITEMS_MAX)?;
-        let (mut value, mut ts_ms) = (0.0, 0);
+        let (mut value, mut ts_ms, mut start_ms) = (0.0, 0, 0);
         while let Some((number, field)) = reader.field()? {
             match (number, field) {
                 (1, Value::Eight(bytes)) => value = f64::from_le_bytes(bytes),
                 (2, Value::Number(number)) => ts_ms = number as i64,
+                (3, Value::Number(number)) => start_ms = number as i64,
                 _ => {}
             }
         }
         self.samples.push(PushedSample { series, ts_ms, value });
+        self.start(series, ts_ms, start_ms);
         Ok(())
+    }
+
+    /// There are at most as many as samples and histograms. 1.0 has none.
+    #[inline]
+    fn start(&mut self, series: u32, ts_ms: i64, start_ms: i64) {
+        if start_ms != 0 && self.is_v2 {
+            self.starts.push(PushedStart { series, ts_ms, start_ms });
+        }
     }
 
     fn read_histogram(&mut self, series: u32, message: Reader<'_>) -> Result<(), WriteError> {
         room(self.histograms.len(), "histograms", ITEMS_MAX / 16)?;
-        let (ts_ms, histogram): (i64, Histogram) = histogram::read(message)?;
+        let histogram::Read { ts_ms, start_ms, histogram } = histogram::read(message)?;
         self.histograms.push(PushedHistogram { series, ts_ms, histogram });
+        self.start(series, ts_ms, start_ms);
         Ok(())
     }
 

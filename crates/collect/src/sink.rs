@@ -17,6 +17,17 @@ pub trait MetricSink: Send + Sync {
         Ok(())
     }
 
+    /// Whether start timestamps are stored: otherwise nobody looks for them.
+    fn wants_starts(&self) -> bool {
+        false
+    }
+
+    /// Stores when samples that were appended before began to count: series, instant and start.
+    fn starts(&self, starts: &[(SeriesId, i64, i64)]) -> Result<(), String> {
+        let _ = starts;
+        Ok(())
+    }
+
     /// What a target says about a family. Called when it is first said and when it changes.
     fn metadata(&self, name: &str, kind: MetricKind, help: &str, unit: &str) {
         let _ = (name, kind, help, unit);

@@ -36,6 +36,8 @@ pub struct ScrapeJob {
     pub body_size_bytes_max: usize,
     /// What is asked for, best first.
     pub protocols: Vec<ScrapeProtocol>,
+    /// Whether that is written in the configuration.
+    pub protocols_written: bool,
     /// Taken for the format of an answer that does not say which it is.
     pub fallback_protocol: Option<ScrapeProtocol>,
     /// Whether native histograms are taken.

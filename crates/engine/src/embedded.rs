@@ -46,6 +46,8 @@ pub struct EmbeddedOptions {
     pub delayed_name_removal: bool,
     /// How much older than the newest of its target a sample may be, in milliseconds.
     pub late_window_ms: i64,
+    /// Whether start timestamps are stored.
+    pub starts: bool,
     /// Exemplars that are kept.
     pub exemplars_max: usize,
     /// What questions may take.
@@ -67,6 +69,7 @@ impl Default for EmbeddedOptions {
             features: vigie_promql::Features::NONE,
             delayed_name_removal: false,
             late_window_ms: metrics.late_window_ms,
+            starts: metrics.starts,
             exemplars_max: metrics.exemplars_max,
             queries: QueryLimits::default(),
             free_bytes_min: metrics.free_bytes_min,
@@ -79,6 +82,7 @@ pub struct Embedded {
     disk: Arc<dyn Disk>,
     directory: std::path::PathBuf,
     metrics: vigie_metrics::Store,
+    stores_starts: bool,
     logs: vigie_logs::Store,
     queries: Arc<Queries>,
     cache: Cache,
@@ -106,6 +110,7 @@ impl Embedded {
             retention_ms: options.metrics_retention_ms,
             disk_bytes_max: options.metrics_disk_bytes_max,
             late_window_ms: options.late_window_ms,
+            starts: options.starts,
             exemplars_max: options.exemplars_max,
             // A selection is held by its query.
             selection_bytes_max: usize::try_from(options.queries.memory_bytes_max)
@@ -130,6 +135,7 @@ impl Embedded {
             disk,
             directory: directory.to_owned(),
             metrics: metrics.map_err(metrics::error)?,
+            stores_starts: options.starts,
             logs: logs.map_err(logs::error)?,
             queries: Arc::new(Queries::new(options.queries)),
             cache: Cache::new(options.queries.cache_bytes_max),
@@ -205,6 +211,22 @@ impl Engine for Embedded {
         durability: Durability,
     ) -> Result<(), EngineError> {
         let done = self.metrics.append_exemplars(exemplars, metrics::durability(durability));
+        done.map(drop).map_err(metrics::error)
+    }
+
+    fn stores_starts(&self) -> bool {
+        self.stores_starts
+    }
+
+    fn append_starts(
+        &self,
+        starts: &[(SeriesId, i64, i64)],
+        durability: Durability,
+    ) -> Result<(), EngineError> {
+        let done = self.metrics.append_starts(starts, metrics::durability(durability));
+        if let Some(oldest_ms) = starts.iter().map(|(_, ts_ms, _)| *ts_ms).min() {
+            self.cache.wrote(oldest_ms);
+        }
         done.map(drop).map_err(metrics::error)
     }
 

@@ -244,6 +244,15 @@ pub trait Engine: Send + Sync + 'static {
         exemplars: &[(SeriesId, Exemplar)],
         durability: Durability,
     ) -> Result<(), EngineError>;
+    /// Whether start timestamps are stored: otherwise nobody need look for them.
+    fn stores_starts(&self) -> bool;
+    /// Stores when samples began to count: the series, whose ids come from [`Engine::intern`], the
+    /// instant of the sample, which is stored already, and the start, both in milliseconds.
+    fn append_starts(
+        &self,
+        starts: &[(SeriesId, i64, i64)],
+        durability: Durability,
+    ) -> Result<(), EngineError>;
     /// The exemplars of the series that match any of the selectors, by series, in order of their
     /// labels and times.
     fn exemplars(

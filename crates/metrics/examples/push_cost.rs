@@ -103,6 +103,7 @@ fn push(store: &Store, series: usize, step: usize, shape: Shape) {
             samples: &samples,
             histograms: &[],
             exemplars: &[],
+            starts: &[],
             labels: &labels,
         };
         let outcome = store.push(&pushed, Durability::Synced).expect("a push");

@@ -16,13 +16,16 @@ mod halves;
 mod ids;
 mod pairs;
 mod slots;
+mod starts;
 
 pub(crate) use slots::Slots;
+pub(crate) use starts::START_NAME;
 
 use crate::batch::{Batch, Lists, Member};
 use crate::bitmap::Bitmap;
 use halves::Halves;
 use pairs::Pairs;
+use starts::Companions;
 use std::sync::Arc;
 use vigie_model::{Labels, Matcher};
 
@@ -88,6 +91,7 @@ pub(crate) struct Catalog {
     by_halves: Slots,
     /// Held by everybody who goes by the numbers of halves without the lock.
     looked_at: Arc<()>,
+    companions: Companions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -231,6 +235,9 @@ impl Catalog {
         let (half, is_new) = halves.intern(pairs);
         if is_new {
             pairs.iter().for_each(|pair| self.pairs.add_half(*pair, half));
+            if side == Side::Own && pairs.iter().any(|pair| self.is_start(*pair)) {
+                self.companions.add_half(half);
+            }
         }
         half
     }
@@ -250,9 +257,14 @@ impl Catalog {
         self.series.len()
     }
 
-    /// How many series there are.
+    /// How many series there are, companions included.
     pub(crate) fn known(&self) -> usize {
         self.known
+    }
+
+    /// How many series there are that somebody sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.known - self.companions.len()
     }
 
     /// Whether an id stands for a label set.
@@ -304,7 +316,8 @@ impl Catalog {
 
     /// How many series there are of the target from which a label set comes.
     pub(crate) fn series_of_target(&self, look: &Look) -> usize {
-        look.target.map_or(0, |half| self.target.series(half).len())
+        look.target
+            .map_or(0, |half| self.target.series(half).len() - self.companions.of_target(half))
     }
 
     pub(crate) fn labels(&self, id: u32) -> Labels {
@@ -337,8 +350,17 @@ impl Catalog {
         self.pairs.name_id(name).and_then(|name| self.pair_with(pairs, name)).unwrap_or(NO_PAIR)
     }
 
-    /// The series that fulfil all matchers, ascending.
+    /// The series that fulfil all matchers, ascending; no companions.
     pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
+        let mut ids = self.select_all(matchers);
+        if self.companions.len() > 0 {
+            ids.retain(|id| !self.is_companion(*id));
+        }
+        ids
+    }
+
+    /// Those and the companions that fulfil them.
+    fn select_all(&self, matchers: &[Matcher]) -> Vec<u32> {
         let own = self.passing(Side::Own, matchers);
         let target = self.passing(Side::Target, matchers);
         let smaller = match (&own, &target) {
@@ -461,6 +483,7 @@ impl Catalog {
         }
         self.series[id as usize] = series;
         self.known += 1;
+        self.companions.add_series(series);
         self.own.add_series(series.own, id);
         self.target.add_series(series.target, id);
         let all = &self.series;
@@ -540,6 +563,26 @@ impl Test {
 mod tests {
     use super::*;
     use vigie_model::MatchOp;
+
+    #[test]
+    fn companions_are_selected_by_those_who_ask_for_them_only() {
+        let mut catalog = catalog();
+        let base = Labels::from_pairs([("__name__", "up"), ("job", "node")]);
+        let id = catalog.find(&base).unwrap();
+        let companion = catalog.intern_companion(id);
+        assert_eq!(catalog.intern_companion(id), companion, "one each");
+        assert!(catalog.is_companion(companion) && !catalog.is_companion(id));
+        assert_eq!(catalog.base_of(companion), Some(id));
+        assert_eq!((catalog.known(), catalog.sent()), (6, 5));
+        assert_eq!(catalog.series_of_target(&base), 3, "up and two of cpu");
+        assert!(!catalog.select(&[]).contains(&companion));
+        assert_eq!(catalog.select_companions(&[]), [companion]);
+        assert_eq!(catalog.select_companions(&[Matcher::equal("__name__", "cpu")]), [] as [u32; 0]);
+        assert_eq!(catalog.select(&[Matcher::equal(START_NAME, "1")]), [] as [u32; 0]);
+        let mut copy = Catalog::default();
+        (0..catalog.len() as u32).for_each(|id| copy.copy_from(&catalog, id));
+        assert_eq!((copy.sent(), copy.base_of(companion)), (5, Some(id)), "a copy knows it too");
+    }
 
     fn catalog() -> Catalog {
         let mut catalog = Catalog::default();

@@ -25,7 +25,8 @@ impl Store {
         matchers: &[Matcher],
         range: TimeRange,
     ) -> Result<usize, MetricsError> {
-        let ids = self.live_ids(matchers, range);
+        let mut ids = self.live_ids(matchers, range);
+        let count = ids.len();
         if ids.is_empty() || range.start_ms > range.end_ms {
             return Ok(0);
         }
@@ -35,6 +36,9 @@ impl Store {
                  (POST /api/v1/admin/tsdb/clean_tombstones)"
             )));
         }
+        // Their start timestamps go with them.
+        let companions = self.catalog.read().select_companions(matchers);
+        ids.extend(self.living(companions, range));
         // Open rows have no number to speak of: they are sealed, the log forgets them, and the
         // segment gets no more chunks.
         self.seal_rows_of(&ids, range)?;
@@ -50,7 +54,7 @@ impl Store {
         }
         *manifest = next;
         self.heads.lock().tombstones.clone_from(&manifest.tombstones);
-        Ok(ids.len())
+        Ok(count)
     }
 
     fn seal_rows_of(&self, ids: &[u32], range: TimeRange) -> Result<(), DiskError> {

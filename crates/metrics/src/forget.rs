@@ -118,6 +118,7 @@ impl Store {
     fn swap_catalog(&self, next: u32, doomed: &mut Bitmap, mut catalog: Catalog) -> Option<usize> {
         let of_ring = self.exemplars.lock().series();
         let mut keys = self.keys.lock();
+        let mut companions = self.companions.lock();
         let mut heads = self.heads.lock();
         let mut old = self.catalog.write();
         if old.is_looked_at() {
@@ -135,6 +136,7 @@ impl Store {
         catalog.take_numbers_of(&old);
         *old = catalog;
         keys.forget();
+        companions.clear();
         heads.forget(doomed, &old);
         Some(doomed.ids().len())
     }

@@ -1,5 +1,6 @@
 //! Looking at a store: what takes how much room, and whether every byte is what was written.
 
+use crate::bitmap::Bitmap;
 use crate::block::{Block, Place};
 use crate::chunk::Chunk;
 use crate::head::NO_SERIES;
@@ -83,13 +84,19 @@ impl Store {
     /// Reads everything and adds it up. Damaged places are left out.
     pub fn analyze(&self) -> Result<Analysis, MetricsError> {
         let mut of_metric: BTreeMap<String, MetricStats> = BTreeMap::new();
+        let mut companions = Bitmap::default();
         let names: Vec<String> = {
             let catalog = self.catalog.read();
             let ids = 0..catalog.len() as u32;
+            ids.clone().filter(|id| catalog.is_companion(*id)).for_each(|id| companions.insert(id));
             ids.map(|id| catalog.labels(id).metric_name().unwrap_or("").to_owned()).collect()
         };
-        let dead = self.dead_series().ids().len() as u64;
-        for id in self.catalog.read().all_known().ids() {
+        let mut dead = self.dead_series();
+        dead.subtract(&companions);
+        let dead = dead.ids().len() as u64;
+        let mut known = self.catalog.read().all_known();
+        known.subtract(&companions);
+        for id in known.ids() {
             // One that came after the names were read is counted the next time.
             if let Some(name) = names.get(id as usize) {
                 of_metric.entry(name.clone()).or_default().series += 1;
@@ -100,10 +107,13 @@ impl Store {
             file.samples = 0;
             walk(&mut |seen| {
                 let Ok(seen) = seen else { return };
-                file.samples += seen.samples;
                 let metric = of_metric.entry(names[seen.series as usize].clone()).or_default();
-                metric.samples += seen.samples;
+                // Start timestamps take room, and are no samples of the metric.
                 metric.bytes += seen.bytes;
+                if !companions.contains(seen.series) {
+                    file.samples += seen.samples;
+                    metric.samples += seen.samples;
+                }
             })?;
             files.push(file);
             Ok(())

@@ -58,6 +58,7 @@ mod segment;
 mod series_log;
 mod snapshot;
 mod sound;
+mod starts;
 mod store;
 mod strip;
 mod tombstone;
@@ -116,6 +117,8 @@ pub struct Options {
     pub label_value_bytes_max: usize,
     /// Exemplars that are kept; 0 keeps none.
     pub exemplars_max: usize,
+    /// Whether start timestamps are taken in; those that are there can be read anyway.
+    pub starts: bool,
 }
 
 impl Default for Options {
@@ -134,6 +137,7 @@ impl Default for Options {
             label_name_bytes_max: LABEL_NAME_BYTES_MAX,
             label_value_bytes_max: LABEL_VALUE_BYTES_MAX,
             exemplars_max: EXEMPLARS_MAX,
+            starts: false,
         }
     }
 }

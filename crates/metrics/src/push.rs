@@ -143,14 +143,23 @@ impl Store {
         self.floor.check()?;
         let mut outcome = PushOutcome::default();
         let mut ids = self.resolve(pushed, &mut outcome.reasons);
-        outcome.samples = match self.append(&Rows::of(pushed, &ids).rows(), durability) {
+        // With start timestamps behind them the samples are synced together with those.
+        let has_starts = self.options.starts && !pushed.starts.is_empty();
+        let first = if has_starts { Durability::Written } else { durability };
+        outcome.samples = match self.append(&Rows::of(pushed, &ids).rows(), first) {
             Err(MetricsError::Forgotten) => {
                 outcome.reasons.clear();
                 ids = self.resolve(pushed, &mut outcome.reasons);
-                self.append(&Rows::of(pushed, &ids).rows(), durability)?
+                self.append(&Rows::of(pushed, &ids).rows(), first)?
             }
             done => done?,
         };
+        if has_starts {
+            let starts = pushed.starts.iter();
+            let starts = starts.map(|one| (ids[one.series as usize], one.ts_ms, one.start_ms));
+            let starts: Vec<_> = starts.filter(|(id, ..)| *id != NO_SERIES).collect();
+            self.append_starts(&starts, durability)?;
+        }
         if outcome.samples.invalid > 0 {
             let given = pushed.histograms.iter().map(|pushed| &pushed.histogram);
             outcome.reasons.extend(sound::reasons(given, TOLD_MAX));

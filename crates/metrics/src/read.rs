@@ -28,6 +28,15 @@ impl Store {
     /// The series that fulfil all matchers and have samples in the range, as groups of columns.
     pub fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection, ReadError> {
         let ids = self.catalog.read().select(matchers);
+        self.select_ids(ids, range)
+    }
+
+    /// The samples of the series that have any in the range.
+    pub(crate) fn select_ids(
+        &self,
+        ids: Vec<u32>,
+        range: TimeRange,
+    ) -> Result<Selection, ReadError> {
         let (snapshots, sources) = {
             let heads = self.heads.lock();
             let mut places: Vec<(u32, u32, u32)> = live(&heads, ids, range)
@@ -102,6 +111,11 @@ impl Store {
 
     pub(crate) fn live_ids(&self, matchers: &[Matcher], range: TimeRange) -> Vec<u32> {
         let ids = self.catalog.read().select(matchers);
+        self.living(ids, range)
+    }
+
+    /// Those of the series that have samples in the range.
+    pub(crate) fn living(&self, ids: Vec<u32>, range: TimeRange) -> Vec<u32> {
         live(&self.heads.lock(), ids, range)
     }
 }

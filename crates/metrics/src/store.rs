@@ -7,7 +7,7 @@
 //! is the order in which the groups saw the rows.
 
 use crate::blocks;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, START_NAME};
 use crate::exemplars::Exemplars;
 use crate::head::Heads;
 use crate::manifest::Manifest;
@@ -50,6 +50,10 @@ pub struct Store {
     pub(crate) damage: Vec<DiskError>,
     pub(crate) series_log: Mutex<SeriesLog>,
     pub(crate) keys: Mutex<Keys>,
+    /// The companion of each series, by id. May be held while `catalog` is taken.
+    pub(crate) companions: Mutex<Vec<u32>>,
+    /// Start timestamps appended since the start; they are in the count of samples too.
+    pub(crate) starts_appended: AtomicU64,
     /// May be held while `catalog` is taken.
     pub(crate) exemplars: Mutex<Exemplars>,
     pub(crate) floor: Floor,
@@ -136,6 +140,8 @@ impl Store {
             damage: start.damage,
             series_log: Mutex::new(series_log),
             keys: Mutex::default(),
+            companions: Mutex::default(),
+            starts_appended: AtomicU64::new(0),
             exemplars: Mutex::new(exemplars),
             floor,
             log_bytes_after_cut: AtomicU64::new(0),
@@ -165,6 +171,10 @@ impl Store {
 
     /// The id of a label set. It is durable with the first row that uses it.
     pub fn intern(&self, labels: &Labels) -> Result<SeriesId, MetricsError> {
+        if labels.get(START_NAME).is_some() {
+            let words = format!("the label name {START_NAME} is the store's own: leave it out");
+            return Err(MetricsError::Limit(words));
+        }
         let catalog = self.catalog.upgradable_read();
         let look = catalog.look(labels);
         if let Some(id) = catalog.find(&look) {
@@ -173,7 +183,7 @@ impl Store {
         check_labels(labels, &self.options)?;
         let metric = labels.metric_name().unwrap_or("");
         let limit = self.options.series_max;
-        if catalog.known() >= limit {
+        if catalog.sent() >= limit {
             return Err(MetricsError::Limit(format!(
                 "series limit exceeded (metric: {metric:.50}, limit: {limit}): send fewer series, or \
                  drop labels whose values never end"
@@ -317,10 +327,10 @@ impl Store {
         };
         let heads = self.heads.lock();
         Stats {
-            series: heads.placed() as u64,
+            series: (heads.placed() - self.placed_companions(&heads)) as u64,
             groups: heads.groups.len() as u64,
             series_forgotten: self.forgotten.load(Ordering::Relaxed),
-            samples_appended: heads.samples,
+            samples_appended: heads.samples - self.starts_appended.load(Ordering::Relaxed),
             open_bytes: heads.open_bytes as u64,
             chunks: heads.groups.iter().map(|group| group.chunks.len() as u64).sum(),
             segments: heads.segments.list.len() as u64,

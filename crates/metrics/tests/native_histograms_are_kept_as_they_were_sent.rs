@@ -155,6 +155,7 @@ fn a_push_keeps_both_kinds_and_names_what_it_refuses() {
                     samples: &samples,
                     histograms: &histograms,
                     exemplars: &[],
+                    starts: &[],
                     labels: &by_series,
                 },
                 Durability::Synced,

@@ -122,14 +122,21 @@ fn who_kept_a_number_is_told_and_a_push_looks_it_up_again() {
             samples: &samples,
             histograms: &[],
             exemplars: &[],
+            starts: &[],
             labels: &of_key,
         };
         store.push(&pushed, Durability::Synced)
     };
     // The key is learned without a sample that stays.
     let old = [PushedSample { series: 0, ts_ms: START_MS, value: 1.0 }];
-    let pushed =
-        Pushed { keys: &keys, samples: &old, histograms: &[], exemplars: &[], labels: &of_key };
+    let pushed = Pushed {
+        keys: &keys,
+        samples: &old,
+        histograms: &[],
+        exemplars: &[],
+        starts: &[],
+        labels: &of_key,
+    };
     assert_eq!(store.push(&pushed, Durability::Synced).unwrap().samples.too_old, 1);
     forget(&store, now_ms).unwrap();
     assert_eq!(store.stats().series_forgotten, 30);

@@ -242,6 +242,17 @@ pub struct PushedExemplar {
     pub exemplar: Exemplar,
 }
 
+/// When what a pushed sample counts began: a start timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushedStart {
+    /// Which series of the push.
+    pub series: u32,
+    /// The instant of the sample.
+    pub ts_ms: i64,
+    /// When the count began.
+    pub start_ms: i64,
+}
+
 /// Samples of many series, the series known by a key of the bytes in which their labels came.
 ///
 /// A store that has met a key needs no labels; for one it has not it calls `labels`, once.
@@ -255,6 +266,8 @@ pub struct Pushed<'a> {
     pub histograms: &'a [PushedHistogram],
     /// The exemplars; those of a series in the order of their times.
     pub exemplars: &'a [PushedExemplar],
+    /// The start timestamps, in any order.
+    pub starts: &'a [PushedStart],
     /// The labels of a series, or why they are not acceptable.
     pub labels: &'a dyn Fn(usize) -> Result<Labels, String>,
 }

@@ -30,7 +30,7 @@ pub mod value;
 pub use blocks::{Direction, LogBlock, LogBlocks, LogEntry, LogRange, Needle, StreamId};
 pub use columns::{
     Column, Exemplar, LabelLookup, MetricGroup, Pushed, PushedExemplar, PushedHistogram,
-    PushedSample, ReadError, Row, Selection, SeriesId, TimeRange,
+    PushedSample, PushedStart, ReadError, Row, Selection, SeriesId, TimeRange,
 };
 pub use histogram::Histogram;
 pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME};

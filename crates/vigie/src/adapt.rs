@@ -43,6 +43,15 @@ impl MetricSink for Store {
         done.map_err(|error| error.to_string())
     }
 
+    fn wants_starts(&self) -> bool {
+        self.engine.stores_starts()
+    }
+
+    fn starts(&self, starts: &[(SeriesId, i64, i64)]) -> Result<(), String> {
+        let done = self.engine.append_starts(starts, Durability::Written);
+        done.map_err(|error| error.to_string())
+    }
+
     fn metadata(&self, name: &str, kind: MetricKind, help: &str, unit: &str) {
         self.metadata.learn(name, kind.as_str(), help, unit);
     }

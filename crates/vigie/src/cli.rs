@@ -215,7 +215,7 @@ pub struct DemoArgs {
 }
 
 /// Features that are built; the others are refused by name.
-const FEATURES: [&str; 9] = [
+const FEATURES: [&str; 10] = [
     "otlp-native-delta-ingestion",
     "promql-binop-fill-modifiers",
     "promql-delayed-name-removal",
@@ -223,6 +223,7 @@ const FEATURES: [&str; 9] = [
     "promql-experimental-functions",
     "promql-extended-range-selectors",
     "search-api",
+    "st-storage",
     "type-and-unit-labels",
     "use-start-timestamps",
 ];

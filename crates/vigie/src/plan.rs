@@ -57,6 +57,9 @@ pub struct Plan {
     pub lifecycle: bool,
 }
 
+/// The feature of Prometheus that stores start timestamps.
+pub const STARTS: &str = "st-storage";
+
 /// The plan of `vigie run`.
 pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
     if arguments.web_config.is_some() {
@@ -105,10 +108,7 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         behind_proxy: arguments.behind_proxy,
         external_url,
         host: config.host.then_some(host),
-        jobs: config
-            .scrape_jobs
-            .clone()
-            .unwrap_or_else(|| vec![backend("localhost:8080", config.scrape_interval_ms, true)]),
+        jobs: jobs(arguments, &config),
         postgres,
         logs: config
             .log_files
@@ -125,6 +125,19 @@ pub fn from_arguments(arguments: &RunArgs) -> Result<Plan> {
         lifecycle: arguments.lifecycle,
         config,
     })
+}
+
+/// What is scraped. With start timestamps protobuf is asked for first, as upstream does: text says
+/// them in lines that few targets write.
+fn jobs(arguments: &RunArgs, config: &Config) -> Vec<ScrapeJob> {
+    let usual = || vec![backend("localhost:8080", config.scrape_interval_ms, true)];
+    let mut jobs = config.scrape_jobs.clone().unwrap_or_else(usual);
+    if arguments.features.iter().any(|feature| feature == STARTS) {
+        for job in jobs.iter_mut().filter(|job| !job.protocols_written) {
+            job.protocols = ScrapeProtocol::defaults(true);
+        }
+    }
+    jobs
 }
 
 /// The limits of questions with those that flags override.
@@ -278,6 +291,7 @@ fn backend(address: &str, interval_ms: i64, when_seen: bool) -> ScrapeJob {
         sample_limit: 0,
         body_size_bytes_max: 0,
         protocols: ScrapeProtocol::defaults(false),
+        protocols_written: false,
         fallback_protocol: None,
         native_histograms: false,
         classic_histograms: false,

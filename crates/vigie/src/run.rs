@@ -9,7 +9,7 @@ use crate::builtin::{self, Builtin};
 use crate::compaction;
 use crate::listen;
 use crate::own_metrics::Sources;
-use crate::plan::Plan;
+use crate::plan::{Plan, STARTS};
 use crate::reload::{self, Reloader, Replan};
 use crate::ruler::{self, Ruler};
 use anyhow::{Context, Result};
@@ -332,6 +332,7 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
         },
         late_window_ms: plan.config.late_window_ms,
         exemplars_max: plan.config.exemplars_max,
+        starts: has_feature(plan, STARTS),
         queries: plan.config.queries,
         metrics_disk_bytes_max: plan.config.metrics_disk_bytes_max,
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,

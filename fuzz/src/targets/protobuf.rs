@@ -27,7 +27,10 @@ pub(super) fn targets() -> Vec<Target> {
 /// The text that a page is turned into is text that the scraper reads.
 fn page(data: &[u8]) {
     for (native, classic_beside) in [(false, false), (true, false), (true, true)] {
-        let Ok(page) = Page::read(data, Wants { native, classic_beside }) else { continue };
+        let Ok(page) = Page::read(data, Wants { native, classic_beside, starts: classic_beside })
+        else {
+            continue;
+        };
         let mut samples = 0;
         let read = parse(&page.text, Format::Text, &mut |entry| {
             samples += usize::from(matches!(entry, Entry::Sample(_)));
@@ -189,11 +192,14 @@ mod tests {
     #[test]
     fn the_seeds_are_understood() {
         for (at, bytes) in pages().iter().enumerate() {
-            let page = Page::read(bytes, Wants { native: true, classic_beside: true }).unwrap();
+            let page =
+                Page::read(bytes, Wants { native: true, classic_beside: true, starts: true })
+                    .unwrap();
             assert!(!page.text.is_empty(), "page {at}");
         }
         let all = pages().pop().unwrap();
-        let page = Page::read(&all, Wants { native: true, classic_beside: true }).unwrap();
+        let page =
+            Page::read(&all, Wants { native: true, classic_beside: true, starts: true }).unwrap();
         assert_eq!((page.families.len(), page.natives.len()), (6, 2));
         assert!(page.exemplars.len() >= 2);
         for bytes in questions() {

@@ -10,6 +10,7 @@
 //! may come in any order, and counters need no `_total`.
 //! Bucket bounds and quantiles are normalised as Prometheus 3 does (`le="1"` becomes `le="1.0"`).
 
+mod created;
 mod explain;
 mod number;
 pub mod protobuf;
@@ -17,6 +18,7 @@ mod scan;
 mod series;
 mod write;
 
+pub use created::Created;
 pub use number::{format_float, format_openmetrics_float};
 pub use scan::parse;
 pub use write::{Family, FamilySample, encode_text};

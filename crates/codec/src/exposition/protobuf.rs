@@ -29,6 +29,8 @@ pub struct Wants {
     pub native: bool,
     /// The classic buckets of a histogram that is native too.
     pub classic_beside: bool,
+    /// When what counters, summaries and histograms count began.
+    pub starts: bool,
 }
 
 /// A family and what is said about it.
@@ -68,6 +70,17 @@ pub struct PageExemplar {
     pub ts_ms: Option<i64>,
 }
 
+/// When what a sample of a page counts began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageStart {
+    /// Name and braces of the sample.
+    pub series: Vec<u8>,
+    /// The sample's own time, if it has one.
+    pub ts_ms: Option<i64>,
+    /// When it began.
+    pub start_ms: i64,
+}
+
 /// A page, read.
 #[derive(Clone, Debug, Default)]
 pub struct Page<'a> {
@@ -79,6 +92,8 @@ pub struct Page<'a> {
     pub natives: Vec<NativeSample>,
     /// The exemplars.
     pub exemplars: Vec<PageExemplar>,
+    /// The start timestamps, if they are wanted.
+    pub starts: Vec<PageStart>,
 }
 
 /// Why a page is not one.
@@ -169,7 +184,18 @@ impl<'a> Page<'a> {
                 _ => {}
             }
         }
-        let mut line = Line { page: self, pairs, ts_ms: ts_ms.filter(|ts_ms| *ts_ms != 0) };
+        // Where a counter, a summary and a histogram say when they began.
+        let place = match body {
+            Some((3, _)) => 3,
+            Some((4, _)) => 4,
+            _ => 15,
+        };
+        let start_ms = match body {
+            Some((3 | 4 | 7, message)) if wants.starts => start(message, place)?,
+            _ => None,
+        };
+        let ts_ms = ts_ms.filter(|ts_ms| *ts_ms != 0);
+        let mut line = Line { page: self, pairs, ts_ms, start_ms };
         match (said.kind, body) {
             (MetricKind::Counter, Some((3, message))) => line.number(said.name, message, true),
             (MetricKind::Gauge, Some((2, message))) | (MetricKind::Unknown, Some((5, message))) => {
@@ -196,6 +222,7 @@ struct Line<'p, 'a> {
     page: &'p mut Page<'a>,
     pairs: Vec<(&'a str, &'a str)>,
     ts_ms: Option<i64>,
+    start_ms: Option<i64>,
 }
 
 impl<'a> Line<'_, 'a> {
@@ -262,6 +289,7 @@ impl<'a> Line<'_, 'a> {
                 self.exemplar(&series, *exemplar)?;
             }
             let ts_ms = self.ts_ms;
+            self.start(&series);
             self.page.natives.push(NativeSample { series, ts_ms, histogram });
         }
         if !is_native || (wants.classic_beside && !read.buckets.is_empty()) {
@@ -325,7 +353,16 @@ impl<'a> Line<'_, 'a> {
             text.extend_from_slice(ts_ms.to_string().as_bytes());
         }
         text.push(b'\n');
+        self.start(&series);
         series
+    }
+
+    /// Says when a sample's count began.
+    fn start(&mut self, series: &[u8]) {
+        if let Some(start_ms) = self.start_ms {
+            let (series, ts_ms) = (series.to_vec(), self.ts_ms);
+            self.page.starts.push(PageStart { series, ts_ms, start_ms });
+        }
     }
 
     /// Name and braces. A name that needs quotes stands inside the braces.
@@ -394,6 +431,17 @@ fn pair<'a>(mut label: Reader<'a>) -> Result<(&'a str, &'a str), ProtoError> {
         }
     }
     Ok((name, text))
+}
+
+/// The start timestamp of a message in which it is field `place`.
+fn start(mut reader: Reader<'_>, place: u64) -> Result<Option<i64>, ProtoError> {
+    while let Some((number, field)) = reader.field()? {
+        match field {
+            Value::Bytes(message) if number == place => return timestamp(message),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 /// `google.protobuf.Timestamp` in milliseconds.

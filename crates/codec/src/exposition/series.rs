@@ -6,14 +6,33 @@ use std::borrow::Cow;
 use vigie_model::limits::LABELS_PER_SERIES_MAX;
 use vigie_model::{Labels, METRIC_NAME};
 
+/// Names and values.
+type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+/// Name and labels of a series in the order and the form in which they are written.
+pub(super) fn pairs(text: &str) -> Pairs<'_> {
+    let (name, braces) = split(text);
+    let mut pairs = Pairs::new();
+    if !name.is_empty() {
+        pairs.push((METRIC_NAME.into(), name.into()));
+    }
+    read_pairs(braces, MetricKind::Unknown, &mut pairs);
+    pairs
+}
+
+/// What stands in front of the braces and what behind the first of them.
+fn split(text: &str) -> (&str, &str) {
+    match text.find('{') {
+        Some(at) => (text[..at].trim(), &text[at + 1..]),
+        None => (text.trim(), ""),
+    }
+}
+
 /// The labels of `series`, which the scanner has accepted.
 pub(super) fn labels(series: &[u8], kind: MetricKind) -> Result<Labels, String> {
     let text = std::str::from_utf8(series).map_err(|_| "invalid UTF-8 in the series".to_owned())?;
-    let (name, braces) = match text.find('{') {
-        Some(at) => (text[..at].trim(), &text[at + 1..]),
-        None => (text.trim(), ""),
-    };
-    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(8);
+    let (name, braces) = split(text);
+    let mut pairs: Pairs<'_> = Vec::with_capacity(8);
     if !name.is_empty() {
         pairs.push((METRIC_NAME.into(), name.into()));
     }
@@ -49,11 +68,7 @@ pub(super) fn exemplar_labels(braces: &[u8]) -> Result<Labels, String> {
 }
 
 /// Reads what stands between the braces. The scanner has checked the form.
-fn read_pairs<'a>(
-    mut rest: &'a str,
-    kind: MetricKind,
-    pairs: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>,
-) {
+fn read_pairs<'a>(mut rest: &'a str, kind: MetricKind, pairs: &mut Pairs<'a>) {
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         let (name, after) = match rest.as_bytes().first() {

@@ -78,6 +78,8 @@ struct WirePoint {
     attributes: Vec<Pair>,
     #[serde(alias = "time_unix_nano")]
     time_unix_nano: Value,
+    #[serde(alias = "start_time_unix_nano")]
+    start_time_unix_nano: Value,
     flags: Value,
     exemplars: Vec<JsonExemplar>,
     #[serde(alias = "as_double")]
@@ -195,6 +197,7 @@ fn points<T>(
         let exemplars = one.exemplars.into_iter().map(|one| exemplar(one, budget));
         Ok(Point {
             time_ns: whole(&one.time_unix_nano)?,
+            start_ns: whole(&one.start_time_unix_nano)?,
             is_stale: whole(&one.flags)? & NO_RECORDED_VALUE != 0,
             exemplars: exemplars.collect::<Result<_, PushError>>()?,
             attributes: attributes(one.attributes, budget, 0)?,

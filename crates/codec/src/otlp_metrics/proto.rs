@@ -1,13 +1,16 @@
 //! The protobuf form.
 //!
 //! ```text
-//! NumberDataPoint    { 3: time (fixed64), 4: double, 5: exemplars, 6: integer (fixed64), 7: attributes, 8: flags }
-//! HistogramDataPoint { 3: time, 4: count (fixed64), 5: sum, 6: counts (fixed64), 7: bounds, 8: exemplars,
-//!                      9: attributes, 10: flags }
-//! ExponentialHistogramDataPoint { 1: attributes, 3: time, 4: count (fixed64), 5: sum, 6: scale (zig-zag),
-//!                      7: zero count (fixed64), 8: positive, 9: negative, 10: flags, 11: exemplars }
+//! NumberDataPoint    { 2: start (fixed64), 3: time (fixed64), 4: double, 5: exemplars, 6: integer (fixed64),
+//!                      7: attributes, 8: flags }
+//! HistogramDataPoint { 2: start, 3: time, 4: count (fixed64), 5: sum, 6: counts (fixed64), 7: bounds,
+//!                      8: exemplars, 9: attributes, 10: flags }
+//! ExponentialHistogramDataPoint { 1: attributes, 2: start, 3: time, 4: count (fixed64), 5: sum,
+//!                      6: scale (zig-zag), 7: zero count (fixed64), 8: positive, 9: negative, 10: flags,
+//!                      11: exemplars }
 //! Buckets            { 1: offset (zig-zag), 2: counts (varint) }
-//! SummaryDataPoint   { 3: time, 4: count (fixed64), 5: sum, 6: { 1: quantile, 2: value }, 7: attributes, 8: flags }
+//! SummaryDataPoint   { 2: start, 3: time, 4: count (fixed64), 5: sum, 6: { 1: quantile, 2: value },
+//!                      7: attributes, 8: flags }
 //! Exemplar           { 2: time, 3: double, 4: span id, 5: trace id, 6: integer (fixed64), 7: attributes }
 //! ```
 //! Numbers of a list come packed or one by one.
@@ -157,6 +160,7 @@ fn number_point(
     budget: &Budget,
 ) -> Result<(), PushError> {
     match (number, value) {
+        (2, Value::Eight(bytes)) => point.start_ns = u64::from_le_bytes(bytes),
         (3, Value::Eight(bytes)) => point.time_ns = u64::from_le_bytes(bytes),
         (4, Value::Eight(bytes)) => point.value = f64::from_le_bytes(bytes),
         (5, Value::Bytes(one)) => point.exemplars.push(exemplar(one, budget)?),
@@ -175,6 +179,7 @@ fn explicit(
     budget: &Budget,
 ) -> Result<(), PushError> {
     match (number, value) {
+        (2, Value::Eight(bytes)) => point.start_ns = u64::from_le_bytes(bytes),
         (3, Value::Eight(bytes)) => point.time_ns = u64::from_le_bytes(bytes),
         (4, Value::Eight(bytes)) => point.value.count = u64::from_le_bytes(bytes),
         (5, Value::Eight(bytes)) => point.value.sum = Some(f64::from_le_bytes(bytes)),
@@ -200,6 +205,7 @@ fn exponential(
 ) -> Result<(), PushError> {
     match (number, value) {
         (1, Value::Bytes(pair)) => attribute(pair, &mut point.attributes, budget)?,
+        (2, Value::Eight(bytes)) => point.start_ns = u64::from_le_bytes(bytes),
         (3, Value::Eight(bytes)) => point.time_ns = u64::from_le_bytes(bytes),
         (4, Value::Eight(bytes)) => point.value.count = u64::from_le_bytes(bytes),
         (5, Value::Eight(bytes)) => point.value.sum = Some(f64::from_le_bytes(bytes)),
@@ -241,6 +247,7 @@ fn summary(
     budget: &Budget,
 ) -> Result<(), PushError> {
     match (number, value) {
+        (2, Value::Eight(bytes)) => point.start_ns = u64::from_le_bytes(bytes),
         (3, Value::Eight(bytes)) => point.time_ns = u64::from_le_bytes(bytes),
         (4, Value::Eight(bytes)) => point.value.count = u64::from_le_bytes(bytes),
         (5, Value::Eight(bytes)) => point.value.sum = f64::from_le_bytes(bytes),

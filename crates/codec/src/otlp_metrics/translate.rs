@@ -16,7 +16,7 @@ use std::sync::Arc;
 use vigie_model::value::format_value;
 use vigie_model::{
     Exemplar, Histogram, Labels, METRIC_NAME, PushedExemplar, PushedHistogram, PushedSample,
-    STALE_NAN,
+    PushedStart, STALE_NAN,
 };
 
 /// Most characters of an exemplar's labels; attributes that would be too many are left out.
@@ -254,6 +254,7 @@ impl<'a> Translator<'a> {
             let series = self.series(&labels, &family.name, None)?;
             let ts_ms = ms(point.time_ns);
             self.out.histograms.push(PushedHistogram { series, ts_ms, histogram });
+            self.start(series, point);
             self.exemplars(series, exemplars(&point.exemplars, ts_ms)?);
         }
         Ok(())
@@ -387,6 +388,14 @@ impl<'a> Translator<'a> {
     fn sample<T>(&mut self, series: u32, point: &Point<T>, value: f64) {
         let value = if point.is_stale { STALE_NAN } else { value };
         self.put(series, ms(point.time_ns), value);
+        self.start(series, point);
+    }
+
+    fn start<T>(&mut self, series: u32, point: &Point<T>) {
+        let (ts_ms, start_ms) = (ms(point.time_ns), ms(point.start_ns));
+        if start_ms != 0 {
+            self.out.starts.push(PushedStart { series, ts_ms, start_ms });
+        }
     }
 
     pub(super) fn put(&mut self, series: u32, ts_ms: i64, value: f64) {

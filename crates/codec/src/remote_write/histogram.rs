@@ -18,10 +18,19 @@ struct Fields {
     negative_counts: Vec<f64>,
 }
 
-/// Reads one message: its time and the histogram, which is not validated.
-pub(super) fn read(mut reader: Reader<'_>) -> Result<(i64, Histogram), ProtoError> {
+/// One message.
+pub(super) struct Read {
+    pub(super) ts_ms: i64,
+    /// 2.0: when it began to count; 0 when that is not known.
+    pub(super) start_ms: i64,
+    /// Not validated.
+    pub(super) histogram: Histogram,
+}
+
+/// Reads one message.
+pub(super) fn read(mut reader: Reader<'_>) -> Result<Read, ProtoError> {
     let mut fields = Fields::default();
-    let mut ts_ms = 0;
+    let (mut ts_ms, mut start_ms) = (0, 0);
     let mut out = Histogram {
         reset_hint: ResetHint::Unknown,
         schema: 0,
@@ -52,6 +61,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Result<(i64, Histogram), ProtoErro
             (14, Value::Number(hint)) => out.reset_hint = reset_hint(hint),
             (15, Value::Number(number)) => ts_ms = number as i64,
             (16, value) => doubles(value, &reader, &mut out.custom_values)?,
+            (17, Value::Number(number)) => start_ms = number as i64,
             _ => {}
         }
     }
@@ -70,7 +80,7 @@ pub(super) fn read(mut reader: Reader<'_>) -> Result<(i64, Histogram), ProtoErro
             negative: fields.negative_deltas,
         }
     };
-    Ok((ts_ms, out))
+    Ok(Read { ts_ms, start_ms, histogram: out })
 }
 
 pub(super) fn reset_hint(number: u64) -> ResetHint {

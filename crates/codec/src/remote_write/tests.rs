@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is the failure report of a test")]
 
 use super::*;
-use vigie_model::Labels;
 use vigie_model::histogram::{Counts, ResetHint, Span};
+use vigie_model::{Histogram, Labels};
 
 const SEED: u64 = 7;
 

@@ -20,6 +20,8 @@ pub struct WireSeries {
     pub histograms: Vec<(i64, Histogram)>,
     /// Labels, value, milliseconds.
     pub exemplars: Vec<(Pairs, f64, i64)>,
+    /// When all of them began to count, in milliseconds; 0 says nothing. 2.0 only.
+    pub start_ms: i64,
 }
 
 /// A `prometheus.WriteRequest`, not compressed.
@@ -28,7 +30,7 @@ pub fn encode_v1(series: &[WireSeries]) -> Vec<u8> {
     for one in series {
         let mut message = Vec::new();
         put_pairs(&mut message, &one.labels);
-        put_samples(&mut message, one);
+        put_samples(&mut message, one, Version::V1);
         for (labels, value, ts_ms) in &one.exemplars {
             let mut exemplar = Vec::new();
             put_pairs(&mut exemplar, labels);
@@ -50,7 +52,7 @@ pub fn encode_v2(series: &[WireSeries]) -> Vec<u8> {
     for one in series {
         let mut message = Vec::new();
         symbols.put_references(&mut message, &one.labels);
-        put_samples(&mut message, one);
+        put_samples(&mut message, one, Version::V2);
         put_histograms(&mut message, one, Version::V2);
         for (labels, value, ts_ms) in &one.exemplars {
             let mut exemplar = Vec::new();
@@ -105,11 +107,14 @@ fn put_pairs(out: &mut Vec<u8>, labels: &[(String, String)]) {
     }
 }
 
-fn put_samples(out: &mut Vec<u8>, series: &WireSeries) {
+fn put_samples(out: &mut Vec<u8>, series: &WireSeries, version: Version) {
     for (ts_ms, value) in &series.samples {
         let mut sample = Vec::with_capacity(20);
         put_double(&mut sample, 1, *value);
         put_number(&mut sample, 2, *ts_ms as u64);
+        if version == Version::V2 {
+            put_number(&mut sample, 3, series.start_ms as u64);
+        }
         put_bytes(out, 2, &sample);
     }
 }
@@ -117,7 +122,11 @@ fn put_samples(out: &mut Vec<u8>, series: &WireSeries) {
 fn put_histograms(out: &mut Vec<u8>, series: &WireSeries, version: Version) {
     let field = if version == Version::V1 { 4 } else { 3 };
     for (ts_ms, histogram) in &series.histograms {
-        put_histogram(out, field, *ts_ms, histogram);
+        let mut message = encode_histogram(*ts_ms, histogram);
+        if version == Version::V2 {
+            put_number(&mut message, 17, series.start_ms as u64);
+        }
+        put_bytes(out, field, &message);
     }
 }
 

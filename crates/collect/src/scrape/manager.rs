@@ -277,7 +277,11 @@ fn scraped(job: &Arc<ScrapeJob>, target: Target) -> Wanted {
         honor_timestamps: job.honor_timestamps,
         metric_relabel: job.metric_relabel.clone(),
         sample_limit: job.sample_limit,
-        wants: Wants { native: job.native_histograms, classic_beside: job.classic_histograms },
+        wants: Wants {
+            native: job.native_histograms,
+            classic_beside: job.classic_histograms,
+            starts: false,
+        },
     };
     Wanted {
         key: format!("{} {} {}", job.job_name, target.url, target.labels),

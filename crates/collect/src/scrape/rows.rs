@@ -9,7 +9,7 @@ use crate::MetricSink;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use vigie_codec::exposition::protobuf::{Page, Wants};
-use vigie_codec::exposition::{Entry, Format, MetricKind, Sample, parse, unescape_help};
+use vigie_codec::exposition::{Created, Entry, Format, MetricKind, Sample, parse, unescape_help};
 use vigie_model::limits::{LABEL_NAME_BYTES_MAX, LABEL_VALUE_BYTES_MAX};
 use vigie_model::relabel::{self, Rule};
 use vigie_model::{ABSENT, Exemplar, Histogram, Labels, METRIC_NAME, Row, STALE_NAN, SeriesId};
@@ -31,7 +31,7 @@ pub(super) struct Rules {
     pub metric_relabel: Vec<Rule>,
     /// Most samples after relabelling; 0 for no limit.
     pub sample_limit: usize,
-    /// Which histograms of a protobuf page are taken.
+    /// Which histograms of a protobuf page are taken. Whether start timestamps are, the sink knows.
     pub wants: Wants,
 }
 
@@ -47,6 +47,9 @@ pub(super) struct Fetched<'a> {
     pub error: Option<String>,
 }
 
+/// Series and own time of a sample.
+type Cell = (SeriesId, Option<i64>);
+
 /// The samples of one scrape before they are written.
 #[derive(Default)]
 struct Batch {
@@ -57,6 +60,8 @@ struct Batch {
     natives: Vec<(SeriesId, Option<i64>, Histogram)>,
     /// Those without a time of their own have 0 until the row's is known.
     exemplars: Vec<(SeriesId, Exemplar)>,
+    /// When samples began to count. Those without a time of their own have the row's.
+    starts: Vec<(SeriesId, Option<i64>, i64)>,
     scraped: usize,
     kept: usize,
     added: usize,
@@ -209,17 +214,26 @@ impl TargetRows {
     fn read(&mut self, body: &[u8], format: Format, batch: &mut Batch) -> Result<(), String> {
         let mut failed = None;
         let mut said: Vec<Entry<'_>> = Vec::new();
-        let parsed = parse(body, format, &mut |entry| match entry {
-            Entry::Sample(sample) if failed.is_none() => {
-                if let Err(what) = self.sample(sample, batch) {
-                    failed = Some(what);
-                }
+        let has_created = format == Format::OpenMetrics && self.sink.wants_starts();
+        let mut created = has_created.then(Created::default);
+        let parsed = parse(body, format, &mut |entry| {
+            if let (Entry::Type { name, .. }, Some(created)) = (&entry, &mut created) {
+                created.family(name);
             }
-            Entry::Sample(_) => {}
-            other if said.len() < SAID_MAX => said.push(other),
-            _ => {}
+            match entry {
+                Entry::Sample(sample) if failed.is_none() => {
+                    failed = self.sample_or_start(sample, &mut created, batch).err();
+                }
+                Entry::Sample(_) => {}
+                other if said.len() < SAID_MAX => said.push(other),
+                _ => {}
+            }
         });
         parsed.map_err(|error| error.to_string())?;
+        if let Some(created) = created {
+            let found = created.into_found().into_iter();
+            batch.starts.extend(found.map(|((id, ts_ms), start_ms)| (id, ts_ms, start_ms)));
+        }
         if let Some(what) = failed {
             return Err(what);
         }
@@ -228,11 +242,12 @@ impl TargetRows {
 
     /// A page in protobuf: its samples as text, and what text cannot say.
     fn read_protobuf(&mut self, body: &[u8], batch: &mut Batch) -> Result<(), String> {
-        let page = Page::read(body, self.rules.wants).map_err(|error| error.to_string())?;
+        let wants = Wants { starts: self.sink.wants_starts(), ..self.rules.wants };
+        let page = Page::read(body, wants).map_err(|error| error.to_string())?;
         let mut failed = None;
         let parsed = parse(&page.text, Format::Text, &mut |entry| {
             if let (Entry::Sample(sample), None) = (entry, &failed) {
-                failed = self.sample(sample, batch).err();
+                failed = self.sample(&sample, batch).err();
             }
         });
         parsed.map_err(|error| error.to_string())?;
@@ -250,6 +265,12 @@ impl TargetRows {
             if let Some(id) = self.cache.id_of(&one.series) {
                 let (ts_ms, value, labels) = (one.ts_ms.unwrap_or(0), one.value, one.labels);
                 batch.exemplars.push((id, Exemplar { ts_ms, value, labels }));
+            }
+        }
+        for one in page.starts {
+            if let Some(id) = self.cache.id_of(&one.series) {
+                let ts_ms = one.ts_ms.filter(|_| self.rules.honor_timestamps);
+                batch.starts.push((id, ts_ms, one.start_ms));
             }
         }
         let said: Vec<Entry<'_>> = page
@@ -281,11 +302,29 @@ impl TargetRows {
         Ok(())
     }
 
+    /// A sample, or where start timestamps are wanted the line that has that of the samples above it.
     #[inline]
-    fn sample(&mut self, sample: Sample<'_>, batch: &mut Batch) -> Result<(), String> {
+    fn sample_or_start(
+        &mut self,
+        sample: Sample<'_>,
+        created: &mut Option<Created<Cell>>,
+        batch: &mut Batch,
+    ) -> Result<(), String> {
+        let Some(created) = created else { return self.sample(&sample, batch).map(drop) };
+        if !created.take(&sample)
+            && let Some(cell) = self.sample(&sample, batch)?
+        {
+            created.note(&sample, cell);
+        }
+        Ok(())
+    }
+
+    /// Takes a sample in; `None` when relabelling drops it or it stood there before.
+    #[inline]
+    fn sample(&mut self, sample: &Sample<'_>, batch: &mut Batch) -> Result<Option<Cell>, String> {
         let ts_ms = sample.ts_ms.filter(|_| self.rules.honor_timestamps);
         let Some(id) = self.identify(sample.series, sample.kind, ts_ms, batch)? else {
-            return Ok(());
+            return Ok(None);
         };
         if let Some(raw) = sample.exemplar
             && let Ok(labels) = raw.labels()
@@ -304,7 +343,7 @@ impl TargetRows {
                 values.push(vigie_model::value::canonical(sample.value));
             }
         }
-        Ok(())
+        Ok(Some((id, ts_ms)))
     }
 
     /// The series of a line, counted; `None` when relabelling drops it or it stood there before.
@@ -423,6 +462,12 @@ impl TargetRows {
         });
         let rows: Vec<Row<'_>> = own.chain(std::iter::once(main)).chain(natives).collect();
         self.sink.append(&rows)?;
+        if !batch.starts.is_empty() {
+            let starts = batch.starts.iter();
+            let starts =
+                starts.map(|(id, own_ms, start_ms)| (*id, own_ms.unwrap_or(ts_ms), *start_ms));
+            self.sink.starts(&starts.collect::<Vec<_>>())?;
+        }
         if batch.exemplars.is_empty() {
             return Ok(());
         }

@@ -19,6 +19,9 @@ pub(crate) struct Memory {
     pub(crate) metadata: Mutex<Vec<String>>,
     /// Native histograms and exemplars, as text.
     pub(crate) natives: Mutex<Vec<String>>,
+    /// Whether start timestamps are stored.
+    pub(crate) wants_starts: AtomicBool,
+    pub(crate) starts: Mutex<Vec<String>>,
     pub(crate) exemplars: Mutex<Vec<String>>,
     /// Whether the disk is full.
     pub(crate) refuse: AtomicBool,
@@ -101,6 +104,18 @@ impl MetricSink for Memory {
         Ok(())
     }
 
+    fn wants_starts(&self) -> bool {
+        self.wants_starts.load(Ordering::Acquire)
+    }
+
+    fn starts(&self, starts: &[(SeriesId, i64, i64)]) -> Result<(), String> {
+        let text = |(id, ts_ms, start_ms): &(SeriesId, i64, i64)| {
+            format!("{} @{ts_ms}", self.text(*id, *start_ms as f64))
+        };
+        self.starts.lock().unwrap().extend(starts.iter().map(text));
+        Ok(())
+    }
+
     fn exemplars(&self, exemplars: &[(SeriesId, Exemplar)]) -> Result<(), String> {
         for (id, exemplar) in exemplars {
             let text = format!("{} {} @{}", self.text(*id, 0.0), exemplar.labels, exemplar.ts_ms);
@@ -135,6 +150,7 @@ pub(crate) fn testing_job(name: &str, targets: &[&str]) -> ScrapeJob {
         sample_limit: 0,
         body_size_bytes_max: 0,
         protocols: ScrapeProtocol::defaults(false),
+        protocols_written: false,
         fallback_protocol: None,
         native_histograms: false,
         classic_histograms: false,

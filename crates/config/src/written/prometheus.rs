@@ -381,6 +381,7 @@ pub(crate) fn job(
         http: http_client(scrape),
         sample_limit: scrape.sample_limit.unwrap_or(defaults.sample_limit),
         body_size_bytes_max: 0,
+        protocols_written: asked.is_some(),
         protocols: asked.unwrap_or_else(|| ScrapeProtocol::defaults(native)),
         fallback_protocol: fallback.map(|name| protocol(source, name)).transpose()?,
         native_histograms: native,

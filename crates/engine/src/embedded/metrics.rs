@@ -12,11 +12,18 @@ use vigie_model::{Matcher, Pushed, ReadError, Selection, TimeRange};
 use vigie_promql::{Answer, EvalError, Expr, Features, Options, Source, Value};
 
 /// The store, as the language sees it.
-struct StoreSource<'a>(&'a Store);
+struct StoreSource<'a> {
+    store: &'a Store,
+    /// Whether the question looks at start timestamps.
+    with_starts: bool,
+}
 
 impl Source for StoreSource<'_> {
     fn select(&self, matchers: &[Matcher], range: TimeRange) -> Result<Selection, ReadError> {
-        self.0.select(matchers, range)
+        match self.with_starts {
+            true => self.store.select_with_starts(matchers, range),
+            false => self.store.select(matchers, range),
+        }
     }
 }
 
@@ -94,7 +101,8 @@ impl Asked<'_> {
         if let Some(lookback_ms) = options.lookback_ms {
             language.lookback_ms = lookback_ms;
         }
-        let source = StoreSource(self.store);
+        let with_starts = self.language.features.start_timestamps;
+        let source = StoreSource { store: self.store, with_starts };
         let answer = match when {
             When::Instant(ts_ms) => vigie_promql::instant(&source, expr, ts_ms, &language),
             When::Range { start_ms, end_ms, step_ms } => {

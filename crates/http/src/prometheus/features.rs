@@ -91,6 +91,7 @@ pub async fn features(extract::State(state): extract::State<State>) -> Response 
     set("api", "otlp_write_receiver", state.settings.otlp);
     set("api", "search", state.settings.search);
     set("api", "lifecycle", state.settings.lifecycle.is_some());
+    set("tsdb", "st_storage", state.engine.stores_starts());
     for (name, text) in OPERATORS {
         set("promql_operators", name, is_read(&state, text));
     }

@@ -98,6 +98,7 @@ fn store(
         samples: &translated.samples,
         histograms: &translated.histograms,
         exemplars: &translated.exemplars,
+        starts: &translated.starts,
         labels: &labels,
     };
     let report = engine.push_samples(&pushed, Durability::Synced).map_err(|error| match error {

@@ -138,6 +138,7 @@ fn store(
         samples: &request.samples,
         histograms: &request.histograms,
         exemplars: &exemplars,
+        starts: &request.starts,
         labels: &labels,
     };
     let report = engine.push_samples(&pushed, Durability::Synced).map_err(|error| match error {

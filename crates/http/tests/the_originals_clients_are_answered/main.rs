@@ -14,6 +14,7 @@ mod queries;
 mod recorded;
 mod remote_write;
 mod rules;
+mod starts;
 mod strangers;
 mod support;
 mod words;

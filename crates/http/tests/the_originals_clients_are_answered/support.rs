@@ -57,29 +57,40 @@ impl House {
     }
 
     pub fn with(settings: Settings) -> House {
-        House::build(settings, Loaded::default(), &["g"])
+        House::build(settings, Loaded::default(), &["g"], false)
     }
 
     /// With a configuration.
     pub fn told(settings: Settings, loaded: Loaded) -> House {
-        House::build(settings, loaded, &["g"])
+        House::build(settings, loaded, &["g"], false)
+    }
+
+    /// With the features `st-storage` and `use-start-timestamps`.
+    pub fn with_starts(settings: Settings) -> House {
+        House::build(settings, Loaded::default(), &["g"], true)
     }
 
     /// With rule groups of these names.
     pub fn with_groups(groups: &'static [&'static str]) -> House {
-        House::build(Settings::default(), Loaded::default(), groups)
+        House::build(Settings::default(), Loaded::default(), groups, false)
     }
 
-    fn build(settings: Settings, loaded: Loaded, groups: &'static [&'static str]) -> House {
+    fn build(
+        settings: Settings,
+        loaded: Loaded,
+        groups: &'static [&'static str],
+        starts: bool,
+    ) -> House {
         let folder = tempfile::tempdir().unwrap();
         let week_ms = 7 * 86_400_000;
         let options = EmbeddedOptions {
             metrics_retention_ms: week_ms,
             logs_retention_ms: week_ms,
+            starts,
             // Those of the server whose answers were recorded.
             features: vigie_promql::Features {
                 type_and_unit_labels: false,
-                start_timestamps: false,
+                start_timestamps: starts,
                 ..vigie_promql::Features::ALL
             },
             ..Default::default()

@@ -141,8 +141,8 @@ fn a_page_says_the_same_as_text_would() {
     let body = page();
     for (wants, natives, classic) in [
         (Wants::default(), 0, true),
-        (Wants { native: true, classic_beside: false }, 1, false),
-        (Wants { native: true, classic_beside: true }, 1, true),
+        (Wants { native: true, classic_beside: false, starts: false }, 1, false),
+        (Wants { native: true, classic_beside: true, starts: false }, 1, true),
     ] {
         let page = Page::read(&body, wants).unwrap();
         let mut wanted = OTHERS.to_vec();
@@ -161,7 +161,8 @@ fn a_page_says_the_same_as_text_would() {
 #[test]
 fn a_native_histogram_has_its_buckets() {
     let body = page();
-    let page = Page::read(&body, Wants { native: true, classic_beside: false }).unwrap();
+    let page =
+        Page::read(&body, Wants { native: true, classic_beside: false, starts: false }).unwrap();
     let native = &page.natives[0];
     assert_eq!((&native.series[..], native.ts_ms), (&b"h"[..], None));
     let Counts::Integer { count, zero_count, positive, negative } = &native.histogram.counts else {
@@ -182,12 +183,15 @@ fn what_is_broken_is_an_error_and_nothing_panics() {
     let body = page();
     for len in 0..body.len() {
         // A cut between two families leaves a shorter page.
-        let _ = Page::read(&body[..len], Wants { native: true, classic_beside: true });
+        let _ =
+            Page::read(&body[..len], Wants { native: true, classic_beside: true, starts: false });
     }
     for bit in 0..body.len() * 8 {
         let mut bad = body.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(page) = Page::read(&bad, Wants { native: true, classic_beside: true }) {
+        if let Ok(page) =
+            Page::read(&bad, Wants { native: true, classic_beside: true, starts: false })
+        {
             let _ = parse(&page.text, Format::Text, &mut |_| {});
         }
     }
@@ -199,6 +203,6 @@ fn what_is_broken_is_an_error_and_nothing_panics() {
     let mut negative = histogram();
     put_signed(&mut negative, 13, -100);
     let metric = message(|out| put_bytes(out, 7, &negative));
-    let wants = Wants { native: true, classic_beside: false };
+    let wants = Wants { native: true, classic_beside: false, starts: false };
     assert!(Page::read(&family("h", 4, &[metric]), wants).is_err());
 }

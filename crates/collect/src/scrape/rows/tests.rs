@@ -248,6 +248,8 @@ fn histogram_page(sum: f64) -> Vec<u8> {
     histogram.extend([0x28, 0, 0x31]);
     histogram.extend(0.5f64.to_le_bytes());
     histogram.extend([0x62, 4, 8, 0, 0x10, 1, 0x6a, 1, 6]);
+    // It began at 2 s.
+    histogram.extend([0x7a, 2, 8, 2]);
     histogram.extend([&[0x82, 1, exemplar.len() as u8][..], &exemplar].concat());
     let metric = [&[0x3a, histogram.len() as u8][..], &histogram].concat();
     let mut family = vec![0x0a, 1, b'h', 0x12, 4, b'h', b'e', b'l', b'p', 0x18, 4];
@@ -258,7 +260,8 @@ fn histogram_page(sum: f64) -> Vec<u8> {
 #[test]
 fn protobuf_brings_native_histograms_where_they_are_wanted() {
     for (native, classic_beside) in [(false, false), (true, false), (true, true)] {
-        let (mut rows, sink) = target(Rules { wants: Wants { native, classic_beside }, ..rules() });
+        let (mut rows, sink) =
+            target(Rules { wants: Wants { native, classic_beside, starts: false }, ..rules() });
         for (ts_ms, sum) in [(1000, 4.5), (2000, 5.5)] {
             let page = histogram_page(sum);
             let body = Some((&page[..], Format::Protobuf));
@@ -285,5 +288,70 @@ fn protobuf_brings_native_histograms_where_they_are_wanted() {
         .unwrap();
         let name = if native { "h{" } else { "h_sum" };
         assert!(sink.history(name).iter().any(|text| text.ends_with("stale")));
+    }
+}
+
+const CREATED: &str = "# TYPE hits counter\nhits_total{p=\"/\"} 7 50\nhits_created{p=\"/\"} 2.5\n\
+     # TYPE lat summary\nlat{quantile=\"0.5\"} 1\nlat_count 4\nlat_sum 9\nlat_created 3\n\
+     # TYPE idle gauge\nidle_created 4\n# EOF\n";
+
+#[test]
+fn created_lines_of_openmetrics_are_starts_where_those_are_stored() {
+    for wanted in [false, true] {
+        let (mut rows, sink) = target(rules());
+        sink.wants_starts.store(wanted, Ordering::Release);
+        for ts_ms in [60_000, 120_000] {
+            let body = Some((CREATED.as_bytes(), Format::OpenMetrics));
+            rows.ingest(Fetched { ts_ms, duration_s: 0.0, body, error: None }).unwrap();
+        }
+        let of_name = |name: &str| sink.history(name).len();
+        assert_eq!((of_name("hits_total"), of_name("lat"), of_name("idle_created")), {
+            (2, if wanted { 6 } else { 8 }, 2)
+        });
+        assert_eq!(of_name("hits_created"), if wanted { 0 } else { 2 });
+        let at = |ts_ms: i64| {
+            [
+                // Its own time is that of the sample.
+                r#"hits_total{instance="i",job="j",p="/"} 2500 @50000"#.to_owned(),
+                format!(r#"lat{{instance="i",job="j",quantile="0.5"}} 3000 @{ts_ms}"#),
+                format!(r#"lat_count{{instance="i",job="j"}} 3000 @{ts_ms}"#),
+                format!(r#"lat_sum{{instance="i",job="j"}} 3000 @{ts_ms}"#),
+            ]
+        };
+        let all = [at(60_000), at(120_000)].concat();
+        assert_eq!(*sink.starts.lock().unwrap(), if wanted { all } else { Vec::new() });
+    }
+}
+
+#[test]
+fn a_created_timestamp_of_protobuf_is_the_start_of_every_line_of_its_metric() {
+    // A counter of 3 that began at 1.5 s.
+    let counter =
+        [&[0x09][..], &3f64.to_le_bytes(), &[0x1a, 8, 8, 1, 0x10, 0x80, 0xca, 0xb5, 0xee, 1]];
+    let counter = counter.concat();
+    let metric = [&[0x1a, counter.len() as u8][..], &counter].concat();
+    let mut family = vec![0x0a, 1, b'c', 0x18, 0];
+    family.extend([&[0x22, metric.len() as u8][..], &metric].concat());
+    let page = [&[family.len() as u8][..], &family].concat();
+    for wanted in [false, true] {
+        let (mut rows, sink) = target(rules());
+        sink.wants_starts.store(wanted, Ordering::Release);
+        let body = Some((&page[..], Format::Protobuf));
+        rows.ingest(Fetched { ts_ms: 9000, duration_s: 0.0, body, error: None }).unwrap();
+        assert_eq!(sink.history("c{"), [r#"c{instance="i",job="j"} 3"#]);
+        let all = vec![r#"c{instance="i",job="j"} 1500 @9000"#.to_owned()];
+        assert_eq!(*sink.starts.lock().unwrap(), if wanted { all } else { Vec::new() });
+    }
+    // Classic buckets, count and sum have that of their histogram, and a native one has it too.
+    for (native, lines) in [(false, 4), (true, 1)] {
+        let wants = Wants { native, ..Wants::default() };
+        let (mut rows, sink) = target(Rules { wants, ..rules() });
+        sink.wants_starts.store(true, Ordering::Release);
+        let page = histogram_page(4.5);
+        let body = Some((&page[..], Format::Protobuf));
+        rows.ingest(Fetched { ts_ms: 9000, duration_s: 0.0, body, error: None }).unwrap();
+        let starts = sink.starts.lock().unwrap().clone();
+        assert_eq!(starts.len(), lines, "{starts:?}");
+        assert!(starts.iter().all(|text| text.ends_with(" 2000 @9000")), "{starts:?}");
     }
 }
