@@ -568,13 +568,13 @@ mod tests {
     fn companions_are_selected_by_those_who_ask_for_them_only() {
         let mut catalog = catalog();
         let base = Labels::from_pairs([("__name__", "up"), ("job", "node")]);
-        let id = catalog.find(&base).unwrap();
+        let id = catalog.find(&catalog.look(&base)).unwrap();
         let companion = catalog.intern_companion(id);
         assert_eq!(catalog.intern_companion(id), companion, "one each");
         assert!(catalog.is_companion(companion) && !catalog.is_companion(id));
         assert_eq!(catalog.base_of(companion), Some(id));
         assert_eq!((catalog.known(), catalog.sent()), (6, 5));
-        assert_eq!(catalog.series_of_target(&base), 3, "up and two of cpu");
+        assert_eq!(catalog.series_of_target(&catalog.look(&base)), 3, "up and two of cpu");
         assert!(!catalog.select(&[]).contains(&companion));
         assert_eq!(catalog.select_companions(&[]), [companion]);
         assert_eq!(catalog.select_companions(&[Matcher::equal("__name__", "cpu")]), [] as [u32; 0]);
