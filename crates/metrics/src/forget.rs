@@ -7,7 +7,7 @@
 //! Those that live keep their numbers and places, because blocks and chunks speak of them; a number
 //! or a column that was forgotten is not given again before the next start, and then nothing speaks
 //! of it any more. Who kept a number all the while and writes to it is told
-//! ([`MetricsError::Forgotten`]) and asks for the labels' number again.
+//! ([`crate::MetricsError::Forgotten`]) and asks for the labels' number again.
 //!
 //! The order is: the log is cut, so that it speaks of nothing that goes; memory forgets; the list is
 //! written anew. A crash in between brings back series without samples, which are forgotten later.

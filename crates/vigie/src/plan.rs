@@ -337,6 +337,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn protobuf_is_asked_for_first_where_starts_are_stored_and_nothing_else_is_written() {
+        let protocols = |features: &[&str]| {
+            let features = features.iter().map(|name| (*name).to_owned()).collect();
+            let arguments = RunArgs { features, ..RunArgs::default() };
+            let written = ScrapeJob {
+                protocols: vec![ScrapeProtocol::Text004],
+                protocols_written: true,
+                ..backend("h:1", 1000, false)
+            };
+            let scrape_jobs = Some(vec![backend("h:2", 1000, false), written]);
+            let config = Config { scrape_jobs, ..load(None, false).unwrap() };
+            jobs(&arguments, &config).into_iter().map(|job| job.protocols).collect::<Vec<_>>()
+        };
+        let written = vec![ScrapeProtocol::Text004];
+        assert_eq!(protocols(&[]), [ScrapeProtocol::defaults(false), written.clone()]);
+        let with_starts = protocols(&[STARTS]);
+        assert_eq!(with_starts, [ScrapeProtocol::defaults(true), written]);
+    }
+
+    #[test]
     fn an_external_url_has_a_scheme_and_a_host() {
         assert_eq!(external_url("https://v.example/x/").unwrap(), "https://v.example/x");
         for wrong in ["v.example", "https://", "ftp://v.example", "http:///x", ""] {
