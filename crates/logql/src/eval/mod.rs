@@ -23,7 +23,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use vigie_model::blocks::{Direction, LogBlocks, LogRange, Needle};
-use vigie_model::limits::{LOG_ANSWER_BYTES_MAX, LOG_ENTRIES_PER_QUERY_MAX, QUERY_SAMPLES_MAX};
+use vigie_model::limits::{
+    LOG_ANSWER_BYTES_MAX, LOG_ENTRIES_PER_QUERY_MAX, QUERY_MEMORY_BYTES_MAX, QUERY_SAMPLES_MAX,
+};
 use vigie_model::{Matcher, ReadError};
 
 /// A store of log lines.
@@ -46,7 +48,7 @@ pub struct Options {
     pub entries_max: usize,
     /// Most lines that a query may rebuild and look at.
     pub lines_scanned_max: u64,
-    /// Most samples that a metric query may hold.
+    /// Most samples that a metric query may hold, each of eight bytes, with what series take.
     pub samples_max: u64,
     /// Most bytes of lines and labels that a log query may answer.
     pub answer_bytes_max: usize,
@@ -65,7 +67,7 @@ impl Default for Options {
         Options {
             entries_max: LOG_ENTRIES_PER_QUERY_MAX,
             lines_scanned_max: 500_000_000,
-            samples_max: QUERY_SAMPLES_MAX,
+            samples_max: QUERY_SAMPLES_MAX.min(QUERY_MEMORY_BYTES_MAX / 8),
             answer_bytes_max: LOG_ANSWER_BYTES_MAX,
             interval_ns: 0,
             now_ns: 0,
@@ -122,8 +124,8 @@ pub enum EvalError {
     Scanned(u64),
     /// More series and samples than allowed.
     #[error(
-        "query holds more than {0} samples; sum its series, or narrow its selector, its range or \
-         its filters"
+        "query holds more than {0} samples, a series counted as {CELLS_PER_SERIES}; sum its series, \
+         or narrow its selector, its range or its filters"
     )]
     Samples(u64),
     /// More bytes answered than allowed.
@@ -175,8 +177,9 @@ pub(crate) struct Budget<'a> {
 const WORK_PER_LOOK: usize = 512 * 1024;
 /// What a line costs besides its bytes.
 const WORK_PER_LINE: usize = 1024;
-/// What a series takes besides its points, in cells.
-const CELLS_PER_SERIES: usize = 64;
+/// What a series takes besides its points, in cells of eight bytes: its labels, and its text in the
+/// answer.
+const CELLS_PER_SERIES: usize = 192;
 
 impl<'a> Budget<'a> {
     pub(crate) fn new(options: &'a Options) -> Budget<'a> {
