@@ -1,6 +1,6 @@
 //! Loki's ruler: the rules of LogQL that clients list, send and remove, over the coordinator.
 
-use crate::plan::check_log_expr;
+use crate::plan::{Plan, check_log_expr};
 use std::sync::Arc;
 use vigie_config::log_rules::{group_to_yaml, namespaces_to_yaml, parse_group};
 use vigie_config::rules::{QueryLanguage, RuleGroup};
@@ -33,6 +33,11 @@ pub fn sent_before(rows: &[RuleGroupRow], interval_ms: i64) -> Vec<RuleGroup> {
 }
 
 impl Ruler {
+    /// Over a coordinator that runs.
+    pub fn new(watch: &Arc<WatchHandle>, plan: &Plan) -> Ruler {
+        Ruler { watch: watch.clone(), interval_ms: plan.config.log_rules_interval_ms }
+    }
+
     fn groups(&self, namespace: Option<&str>) -> Vec<RuleGroup> {
         let known = self.watch.known_groups(QueryLanguage::LogQl).into_iter();
         known

@@ -110,9 +110,6 @@ async fn start(
     stopped: &watch::Receiver<bool>,
 ) -> Result<(Running, Reload)> {
     let started_at_ms = now_ms();
-    for warning in &plan.config.warnings {
-        tracing::warn!("{warning}");
-    }
     let counting = Arc::new(counting(&plan)?);
     let embedded = open_stores(&plan, door).await?;
     let engine: Arc<dyn Engine> = embedded.clone();
@@ -149,17 +146,13 @@ async fn start(
         notices: notices.clone(),
         url: addresses.url.clone(),
     };
-    let reloader = Reloader::new(replan, parts, &plan).run(requests, stopped.clone());
-    let reloader = tokio::spawn(reloader);
+    let reloader = tokio::spawn(Reloader::new(replan, parts, &plan).run(requests, stopped.clone()));
 
     let free = embedded.clone();
     let state = State::new(Parts {
         engine,
         alerts: Arc::new(Alerts { watch: watch.clone() }),
-        ruler: Arc::new(Ruler {
-            watch: watch.clone(),
-            interval_ms: plan.config.log_rules_interval_ms,
-        }),
+        ruler: Arc::new(Ruler::new(&watch, &plan)),
         targets: Arc::new(Targets(collect.clone())),
         notices: notices.clone(),
         settings: settings(&plan, addresses, &quit)?,
@@ -338,6 +331,9 @@ async fn open_stores(plan: &Plan, door: &Door) -> Result<Arc<Embedded>> {
         logs_disk_bytes_max: plan.config.logs_disk_bytes_max,
         ..EmbeddedOptions::default()
     };
+    for warning in &plan.config.warnings {
+        tracing::warn!("{warning}");
+    }
     let (directory, door) = (plan.directory.clone(), door.clone());
     tracing::info!("opening {}", directory.display());
     let opened = tokio::task::spawn_blocking(move || {
