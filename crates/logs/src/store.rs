@@ -247,6 +247,8 @@ struct Listed {
 
 /// Opens what the directory lists and removes what a crash left unfinished.
 fn open_parts(disk: &dyn Disk, dir: &Path, catalog: &mut Catalog) -> Result<Listed, LogsError> {
+    // A process that died may have synced none of the names; what they took the place of goes soon.
+    disk.sync_dir(dir)?;
     let (mut parts, mut broken) = (Vec::new(), Vec::new());
     let mut next_number = 1;
     for name in disk.list(dir)? {

@@ -15,11 +15,14 @@ use vigie_disk::sim::{Lies, SimDisk};
 use vigie_logs::{Batch, Durability, Options, Store};
 
 const SEEDS: u64 = 40;
+/// Seeds that once showed a fault, run always. 950: a merged part whose name was not durable when the
+/// program died, and whose sources were removed after the next start.
+const FOUND: [u64; 1] = [950];
 
 #[test]
 fn lines_survive_whatever_happens_between_any_two_operations() {
     let seeds = slice_or_soak(250, 10_000);
-    for seed in 0..seeds {
+    for seed in FOUND.into_iter().chain(0..seeds) {
         run(seed, Lies::default()).unwrap_or_else(|what| panic!("{what}"));
         if seed % 500 == 499 {
             println!("{} seeds", seed + 1);
