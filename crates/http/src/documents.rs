@@ -18,7 +18,7 @@ use crate::json::Json;
 use crate::loki::push::{Refusal, header, refused, take};
 use crate::params::Params;
 use crate::prometheus::not_found;
-use crate::state::{State, now_ms};
+use crate::state::{State, now_ns};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{self, Path};
@@ -117,7 +117,7 @@ fn how(uri: &Uri, headers: &HeaderMap) -> Documents {
         time_fields,
         message_fields: list("_msg_field", "vl-msg-field"),
         labels: extra.iter().filter_map(pair).collect(),
-        now_ns: now_ms().saturating_mul(1_000_000),
+        now_ns: now_ns(),
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn range_ns(params: &Params) -> Result<(i64, i64), ApiError> {
         Some(text) => parse_time_ns(text).map(Some).ok_or_else(|| bad(name, text)),
         None => Ok(None),
     };
-    let now_ns = crate::state::now_ms().saturating_mul(1_000_000);
+    let now_ns = crate::state::now_ns();
     let end_ns = time("end")?.unwrap_or(now_ns);
     let since_ns = match params.get("since") {
         Some(text) => crate::params::parse_step_ms(text)

@@ -229,6 +229,11 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// Nanoseconds since the epoch: what is cut to milliseconds is older than a line of the same one.
+pub(crate) fn now_ns() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
+}
+
 /// RFC 3339 with milliseconds, in UTC.
 pub fn rfc3339(ts_ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ts_ms).map_or_else(|_| String::new(), |at| format!("{at:.3}"))

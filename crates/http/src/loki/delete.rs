@@ -8,7 +8,7 @@ use super::parse_time_ns;
 use super::push::Refusal;
 use crate::json::Json;
 use crate::params::Params;
-use crate::state::{State, now_ms};
+use crate::state::{State, now_ns};
 use axum::extract;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
@@ -91,7 +91,7 @@ fn asked(params: &Params) -> Result<(vigie_logql::Expr, LogRange), Refusal> {
     };
     let start = params.get("start").ok_or_else(|| bad("start time not set"))?;
     let start_ns = instant("start", start)?;
-    let now_ns = now_ms().saturating_mul(1_000_000);
+    let now_ns = now_ns();
     let end_ns = match params.get("end") {
         Some(text) => instant("end", text)?,
         None => now_ns,

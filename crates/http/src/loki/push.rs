@@ -2,7 +2,7 @@
 
 use crate::body::read_body;
 use crate::error::ApiError;
-use crate::state::{State, now_ms};
+use crate::state::{State, now_ns};
 use axum::body::Body;
 use axum::extract;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -40,7 +40,7 @@ pub async fn otlp(
     body: Body,
 ) -> Response {
     let kind = header(&headers, CONTENT_TYPE.as_str()).to_owned();
-    let now_ns = now_ms().saturating_mul(1_000_000);
+    let now_ns = now_ns();
     let decode = move |body: &[u8]| otlp_logs::decode(&kind, body, now_ns).map_err(refused);
     match receive(&state, &headers, body, decode).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),

@@ -7,7 +7,7 @@ use crate::held::charge;
 use crate::json::Json;
 use crate::params::{Params, parse_step_ms};
 use crate::queries::client_of;
-use crate::state::{State, now_ms};
+use crate::state::{State, now_ns};
 use axum::extract;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -30,7 +30,7 @@ pub async fn instant(
         Some(text) => parse_time_ns(text).ok_or_else(|| {
             ApiError::bad_data(format!("could not parse 'time' parameter: cannot parse {text:?}"))
         })?,
-        None => now_ms().saturating_mul(1_000_000),
+        None => now_ns(),
     };
     if expr.is_log() {
         let text = "log queries are not supported as an instant query type, please change your query to a range query type";

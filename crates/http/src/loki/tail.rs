@@ -15,7 +15,7 @@ use super::{parse_time_ns, query};
 use crate::error::{ApiError, LokiError};
 use crate::json::Json;
 use crate::params::Params;
-use crate::state::{State, now_ms};
+use crate::state::{State, now_ns};
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{self, FromRequestParts};
 use axum::http::StatusCode;
@@ -210,7 +210,7 @@ fn ask(params: &Params, categorize: bool) -> Result<Asked, ApiError> {
     if delay_s > DELAY_MAX_S {
         return Err(ApiError::bad_data(format!("delay_for can't be greater than {DELAY_MAX_S}")));
     }
-    let now_ns = now_ms().saturating_mul(1_000_000);
+    let now_ns = now_ns();
     let start_ns = match params.get("start") {
         Some(text) => parse_time_ns(text).ok_or_else(|| {
             ApiError::bad_data(format!("could not parse 'start' parameter: cannot parse {text:?}"))
@@ -289,7 +289,7 @@ async fn serve(
 /// The newest lines since the start.
 async fn earlier(state: &State, asked: &Asked) -> Result<Vec<Stream>, ApiError> {
     let (engine, expr, limit) = (state.engine.clone(), asked.expr.clone(), asked.limit);
-    let end_ns = now_ms().saturating_mul(1_000_000).saturating_add(1_000_000_000);
+    let end_ns = now_ns().saturating_add(1_000_000_000);
     let range = LogRange { start_ns: asked.start_ns, end_ns };
     state
         .run_query(QUERY_TIMEOUT_MS, move |options| {
