@@ -149,7 +149,7 @@ fn hostile_lines_do_not_blow_up_in_the_parsers() {
 fn answers_stay_within_their_budgets() {
     let lines: Vec<String> = (0..3_000).map(|i| format!("v={} pad={:0>99}", i % 7, i)).collect();
     let memory = memory(&lines);
-    let options = Options { samples_max: 1_000, answer_bytes_max: 10_000, ..Options::default() };
+    let options = Options { samples_max: 2_500, answer_bytes_max: 10_000, ..Options::default() };
     let ask = |query: &str| {
         let expr = parse(query).unwrap();
         match expr.is_log() {
@@ -165,11 +165,11 @@ fn answers_stay_within_their_budgets() {
     assert!(ask(r#"bytes_rate({a="b"} | logfmt | drop pad [1h])"#).is_ok());
     assert!(matches!(
         ask(r#"sum_over_time({a="b"} | logfmt | keep v | unwrap v [1h])"#),
-        Err(EvalError::Samples(1_000))
+        Err(EvalError::Samples(2_500))
     ));
     assert!(matches!(
         ask(r#"count_over_time({a="b"} | logfmt [1h])"#),
-        Err(EvalError::Samples(1_000))
+        Err(EvalError::Samples(2_500))
     ));
     assert!(matches!(ask(r#"{a="b"}"#), Err(EvalError::AnswerBytes(10_000))));
     assert!(ask(r#"{a="b"} | v="9""#).is_ok());
