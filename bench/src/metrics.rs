@@ -5,6 +5,7 @@ use crate::load::{Door, Fleet, Load};
 use crate::shape::Shape;
 use crate::{Gates, cpu_s, rss_mib};
 use anyhow::{Context, Result, bail};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -81,6 +82,7 @@ impl Running {
                 command.arg(format!("-storageDataPath={data}"));
                 command.arg(format!("-httpListenAddr=127.0.0.1:{port}"));
                 command.arg("-retentionPeriod=12");
+                command.arg("-search.maxQueryDuration=120s");
             }
         }
         let log = std::fs::File::create(home.join("stderr.txt"))?;
@@ -187,17 +189,28 @@ pub fn shapes(gates: &Gates, only: Option<&str>, share_percent: u64) -> Result<(
 fn compare(gates: &Gates, case: &Case) -> Result<()> {
     let (series, steps) = (case.load.series, case.steps);
     println!("\n{series} series, {}, {steps} steps of 15 s, one connection", case.what);
+    let mut ours = Vec::new();
     for who in [Who::Vigie, Who::Prometheus, Who::VictoriaMetrics] {
         if who.program().is_none() {
             println!("NOTICE: {} is not there: nothing is compared with it", who.name());
             continue;
         }
-        measure(gates, who, case)?;
+        let figures = measure(gates, who, case)?;
+        for ((what, value), (_, own)) in figures.iter().zip(&ours) {
+            println!("{:<64} {:>10.3}", format!("Vigie : {}: {what}", who.name()), own / value);
+        }
+        if who == Who::Vigie {
+            ours = figures;
+        }
     }
     Ok(())
 }
 
-fn measure(gates: &Gates, who: Who, case: &Case) -> Result<()> {
+/// What was measured, by what it is.
+type Figures = Vec<(String, f64)>;
+
+fn measure(gates: &Gates, who: Who, case: &Case) -> Result<Figures> {
+    let figures = RefCell::new(Figures::new());
     let home = tempfile::tempdir()?;
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     let (series, steps) = (case.load.series as f64, case.steps);
@@ -220,6 +233,7 @@ fn measure(gates: &Gates, who: Who, case: &Case) -> Result<()> {
     let figure = |name: &str, what: &str, value: f64| {
         let name = if name.is_empty() { String::new() } else { format!("{}{name}", case.prefix) };
         gates.print(&name, &format!("{}: {what}", who.name()), value, has_gates);
+        figures.borrow_mut().push((what.to_owned(), value));
     };
     figure("push_cpu_us", "CPU µs per sample, registration included", per(after - before, samples));
     figure("steady_cpu_us", "CPU µs per sample, steady", per(after - first, samples - series));
@@ -233,14 +247,14 @@ fn measure(gates: &Gates, who: Who, case: &Case) -> Result<()> {
     drop(door);
     let disk = disk_bytes(home.path())? as f64;
     figure("", "disk bytes per sample before compaction", disk / samples);
+    drop(running); // kill -9
+    let (again, ready_s) = Running::start(who, home.path())?;
+    figure("restart_s", "ready after kill -9, s", ready_s);
     if who == Who::Vigie {
         // The list of series and its copy; the write-ahead log holds the newest series too.
         let list = disk_bytes_of(home.path(), &["series.log", "series.copy"])? as f64;
         figure("index_bytes", "bytes of both lists of series per series", list / series);
     }
-    drop(running); // kill -9
-    let (again, ready_s) = Running::start(who, home.path())?;
-    figure("restart_s", "ready after kill -9, s", ready_s);
     let asked_s = end_ms / 1000 + 15;
     let count = format!(
         "/api/v1/query?query={}&time={asked_s}",
@@ -250,7 +264,7 @@ fn measure(gates: &Gates, who: Who, case: &Case) -> Result<()> {
     let body: serde_json::Value = serde_json::from_slice(&answer.body)?;
     let count = body["data"]["result"][0]["value"][1].as_str().unwrap_or("none");
     println!("{:<64} {count:>10}", format!("{}: series there after the kill", who.name()));
-    Ok(())
+    Ok(figures.into_inner())
 }
 
 pub(crate) fn queries(
