@@ -5,8 +5,8 @@
 //! request is stored; what the store refuses is 400, and here the rest of the request is stored.
 
 use crate::body::read_body;
-use crate::error::ApiError;
 use crate::metadata::Metadata;
+use crate::prometheus::write::{Refusal, not_stored};
 use crate::state::State;
 use axum::body::Body;
 use axum::extract;
@@ -18,14 +18,12 @@ use std::borrow::Cow;
 use std::io::Read;
 use vigie_codec::compression::unpack_zstd;
 use vigie_codec::otlp_metrics::{OtlpError, Settings, decode};
-use vigie_engine::{Durability, Engine, EngineError};
+use vigie_engine::{Durability, Engine};
 use vigie_model::Pushed;
 use vigie_model::limits::{PUSH_BODY_BYTES_MAX, PUSH_DECODED_BYTES_MAX};
 
 /// Upstream's words without the flag.
 const OFF: &str = "otlp write receiver needs to be enabled with --web.enable-otlp-receiver";
-
-type Refusal = (StatusCode, String);
 
 /// The handler.
 pub async fn metrics(
@@ -101,14 +99,7 @@ fn store(
         starts: &translated.starts,
         labels: &labels,
     };
-    let report = engine.push_samples(&pushed, Durability::Synced).map_err(|error| match error {
-        EngineError::Refused(words) => (StatusCode::BAD_REQUEST, words),
-        error => {
-            let error = ApiError::from(error);
-            let words = format!("not all of it is stored, send it again: {}", error.message());
-            (error.status(), words)
-        }
-    })?;
+    let report = engine.push_samples(&pushed, Durability::Synced).map_err(not_stored)?;
     for said in &translated.described {
         metadata.learn(&said.name, said.kind, &said.help, &said.unit);
     }

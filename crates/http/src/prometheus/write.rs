@@ -26,7 +26,7 @@ const PROTOBUF: &str = "application/x-protobuf";
 const V1: &str = "prometheus.WriteRequest";
 const V2: &str = "io.prometheus.write.v2.Request";
 
-type Refusal = (StatusCode, String);
+pub(super) type Refusal = (StatusCode, String);
 
 thread_local! {
     /// Bodies are unpacked by a few threads, one after the other.
@@ -141,14 +141,7 @@ fn store(
         starts: &request.starts,
         labels: &labels,
     };
-    let report = engine.push_samples(&pushed, Durability::Synced).map_err(|error| match error {
-        EngineError::Refused(words) => (StatusCode::BAD_REQUEST, words),
-        error => {
-            let error = ApiError::from(error);
-            let words = format!("not all of it is stored, send it again: {}", error.message());
-            (error.status(), words)
-        }
-    })?;
+    let report = engine.push_samples(&pushed, Durability::Synced).map_err(not_stored)?;
     learn(metadata, &request);
     Ok(report)
 }
@@ -161,6 +154,18 @@ fn exemplars(request: &Request<'_>) -> Vec<PushedExemplar> {
         Some(PushedExemplar { series: wire.series, exemplar })
     };
     request.exemplars.iter().filter_map(read).collect()
+}
+
+/// What to say to who pushed samples that were not stored; only what passes is to be sent again.
+pub(super) fn not_stored(error: EngineError) -> Refusal {
+    match error {
+        EngineError::Refused(words) => (StatusCode::BAD_REQUEST, words),
+        error => {
+            let error = ApiError::from(error);
+            let words = format!("not all of it is stored, send it again: {}", error.message());
+            (error.status(), words)
+        }
+    }
 }
 
 /// Remembers what the sender says of its metrics.
