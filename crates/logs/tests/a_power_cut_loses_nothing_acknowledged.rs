@@ -21,7 +21,7 @@ const FOUND: [u64; 1] = [950];
 
 #[test]
 fn lines_survive_whatever_happens_between_any_two_operations() {
-    let seeds = slice_or_soak(250, 10_000);
+    let seeds = slice_or_soak(500, 10_000);
     for seed in FOUND.into_iter().chain(0..seeds) {
         run(seed, Lies::default()).unwrap_or_else(|what| panic!("{what}"));
         if seed % 500 == 499 {

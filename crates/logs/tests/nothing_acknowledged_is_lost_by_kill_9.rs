@@ -4,7 +4,7 @@
 //! line may come back; and no line may be there that was not sent.
 //!
 //! Kill -9 cannot show a missing fsync; that needs the simulated disk.
-//! 40 kills in every run, 1,000 with `VIGIE_SOAK=1`.
+//! 50 kills in every run, 1,000 with `VIGIE_SOAK=1`.
 
 #![allow(clippy::unwrap_used, reason = "a panic here is the failure report")]
 
@@ -128,7 +128,7 @@ fn killed_again_and_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut told = Told::default();
     let (mut next, mut compacted) = (0, 0);
-    let kills = slice_or_soak(40, 1_000) as usize;
+    let kills = slice_or_soak(50, 1_000) as usize;
     for kill in 0..kills {
         live(dir.path(), next, 1 + kill * 13 % 120, &mut told);
         next = told.acknowledged.last().unwrap() + 1;
